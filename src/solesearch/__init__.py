@@ -1,0 +1,5 @@
+"""Visual similarity recommendation for shoes with an InfoGAN: the code the notebooks share.
+
+P is Ay, Koyun, Demir, Aydin, "A Visual Similarity Recommendation System using Generative
+Adversarial Networks", DeepML 2019. C is the book chapter by Ay and Aydin that extends it.
+"""

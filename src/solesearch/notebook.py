@@ -1,0 +1,238 @@
+"""The notebook runner: output-free copies for DVC, execution through papermill, normalised executed copies.
+
+DVC hashes a notebook as it lies there, so saving it in Jupyter with outputs would mark training as changed:
+stages depend on the stripped copies in `.nb/` instead. Executed copies are normalised (no times, no random
+cell ids), so that running a stage twice gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from solesearch import files
+from solesearch.errors import InputError
+from solesearch.paths import Paths, repository_root
+from solesearch.progress import VARIABLE, describe
+from solesearch.training import ENVIRONMENT
+
+QUIET_INTERVAL_S = 20.0  # between progress lines where the output is no terminal
+KERNEL_ENVIRONMENT = {
+    **ENVIRONMENT,
+    "PYTHONHASHSEED": "0",
+    "SOURCE_DATE_EPOCH": "0",  # PDF files carry no time of their making
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # silences the debugger's start-up warning
+    "DVC_NO_ANALYTICS": "1",
+}
+
+
+def stripped(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return a copy without outputs, counts, and metadata that editing alone changes."""
+    clean = nbformat.v4.new_notebook(metadata={"kernelspec": kernel_description()})
+    clean.nbformat_minor = 5
+    for number, cell in enumerate(notebook.cells):
+        tags = {"tags": cell.metadata.tags} if cell.metadata.get("tags") else {}
+        make = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
+        clean.cells.append(make(cell.source, metadata=tags, id=f"cell-{number:02d}"))
+    return clean
+
+
+def kernel_description() -> dict[str, str]:
+    """Return the kernelspec that every notebook names: the environment's own Python."""
+    return {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return an executed notebook without what differs from run to run: times, ids, language details."""
+    notebook.metadata = nbformat.from_dict({"kernelspec": kernel_description()})
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number:02d}"
+        cell.metadata = nbformat.from_dict({"tags": cell.metadata.get("tags", [])})
+    return notebook
+
+
+def strip_all() -> list[Path]:
+    """Write a stripped copy of every notebook to `.nb/`; return their paths.
+
+    Raises InputError for a notebook that is not valid JSON or has no parameters cell.
+    """
+    root, written = repository_root(), []
+    for source in sorted((root / "notebooks").glob("*.ipynb")):
+        target = root / ".nb" / source.name
+        files.write_text(target, nbformat.writes(stripped(read_notebook(source))) + "\n")
+        written.append(target)
+    return written
+
+
+def read_notebook(path: Path) -> nbformat.NotebookNode:
+    """Return a notebook; raises InputError that names the file when it is missing or broken."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such notebook; `make repro` writes the copies in .nb/ from notebooks/")
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, KeyError) as error:
+        raise InputError(f"{path}: not a valid notebook; restore it with `git checkout {path.name}`") from error
+    if not any("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells):
+        raise InputError(f"{path}: no cell has the tag `parameters`, so no profile can be passed")
+    return notebook
+
+
+def refuse_undeclared(path: Path, parameters: dict[str, Any]) -> None:
+    """Raise InputError for a parameter that the notebook does not declare (papermill would only warn)."""
+    import papermill
+
+    declared = papermill.inspect_notebook(str(path))
+    unknown = sorted(parameters.keys() - declared.keys())
+    if unknown:
+        raise InputError(f"{path.name} declares no parameter {', '.join(unknown)}; it has {', '.join(declared)}")
+
+
+def run(name: str, *, profile: str, overrides: dict[str, Any] | None = None) -> Path:
+    """Execute `.nb/<name>.ipynb` for a profile; return the executed, normalised copy's path.
+
+    Raises InputError with the notebook's own words when it met bad input, RuntimeError for any other
+    failure; the copy as far as it came is kept beside the good one as `<name>.failed.ipynb`.
+    """
+    import papermill
+
+    root, paths = repository_root(), Paths.of(profile)
+    source, target = root / ".nb" / f"{name}.ipynb", paths.notebooks / f"{name}.ipynb"
+    failed = target.with_suffix(".failed.ipynb")
+    parameters = {"profile": profile, **({"overrides": overrides} if overrides else {})}
+    read_notebook(source)
+    refuse_undeclared(source, parameters)
+    paths.notebooks.mkdir(parents=True, exist_ok=True)
+    os.environ.update(KERNEL_ENVIRONMENT, SOLESEARCH_ROOT=str(root))
+    try:
+        with Watch(f"{profile}/{name}") as watch:
+            papermill.execute_notebook(
+                str(source), str(failed), parameters, cwd=str(root), progress_bar=False, kernel_name="python3"
+            )
+    except papermill.PapermillExecutionError as error:
+        raise explained(error, failed) from error
+    files.write_text(target, nbformat.writes(normalised(nbformat.read(failed, as_version=4))) + "\n")
+    failed.unlink()
+    record(paths, name, watch)
+    return target
+
+
+def explained(error, failed: Path) -> Exception:
+    """Return the exception to show for a failed notebook: the user's to mend, or a defect with its place."""
+    if error.ename == "InputError":
+        return InputError(str(error.evalue))
+    return RuntimeError(f"{error.ename}: {error.evalue} (in {failed}, which shows the cell and the traceback)")
+
+
+def record(paths: Paths, name: str, watch: Watch) -> None:
+    """Add this stage's seconds and peak memory to results/<profile>/run.json, beside the machine's facts."""
+    from solesearch.environment import machine
+
+    target = paths.results / "run.json"
+    known = json.loads(target.read_text()) if target.is_file() else {}
+    stages = known.get("stages", {})
+    stages[name] = {"seconds": round(watch.seconds, 1), "peak_memory_mb": round(watch.peak_mb)}
+    files.write_json(target, {**machine(), "stages": stages})
+
+
+class Watch:
+    """While a notebook runs: shows its progress, measures its time and the memory of all its processes."""
+
+    def __init__(self, title: str):
+        """Name the work as it is shown to the user."""
+        self.title, self.seconds, self.peak_mb = title, 0.0, 0.0
+        self._stop = threading.Event()
+        self._latest: dict[str, dict] = {}
+        self._shown = 0.0
+
+    def __enter__(self) -> Watch:
+        """Start to follow; the kernel finds the file through the environment."""
+        handle, name = tempfile.mkstemp(prefix="solesearch-progress-", suffix=".jsonl")
+        os.close(handle)
+        self._file = Path(name)
+        os.environ[VARIABLE] = name
+        self._started = time.monotonic()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Stop, and say how long it took."""
+        self._stop.set()
+        self._thread.join()
+        self._file.unlink(missing_ok=True)
+        os.environ.pop(VARIABLE, None)
+        self.seconds = time.monotonic() - self._started
+        state = "failed after" if exception[0] else "done in"
+        self._print(f"{self.title}: {state} {self.seconds:.0f} s, peak {self.peak_mb / 1024:.1f} GiB", last=True)
+
+    def _follow(self) -> None:
+        with self._file.open(encoding="utf-8") as lines:
+            while not self._stop.wait(0.5):
+                self.peak_mb = max(self.peak_mb, tree_memory_mb())
+                for line in iter(lines.readline, ""):
+                    if line.endswith("\n"):
+                        report = json.loads(line)
+                        self._latest[report["task"]] = report
+                self._show()
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        interval = 1.0 if sys.stderr.isatty() else QUIET_INTERVAL_S
+        running = [report for report in self._latest.values() if report["done"] < report["total"]]
+        if running and now - self._shown >= interval:
+            self._shown = now
+            self._print(f"{self.title}: " + " | ".join(describe(report) for report in running))
+
+    @staticmethod
+    def _print(text: str, *, last: bool = False) -> None:
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{text}", end="\n" if last else "", file=sys.stderr, flush=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+def tree_memory_mb() -> float:
+    """Return the resident memory of this process and all its children, in MiB."""
+    import psutil
+
+    total, me = 0, psutil.Process()
+    for process in (me, *me.children(recursive=True)):
+        try:
+            total += process.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total / 2**20
+
+
+def main() -> int:
+    """`python -m solesearch.notebook strip` or `python -m solesearch.notebook run NAME PROFILE`."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("strip", help="write output-free copies to .nb/")
+    runner = commands.add_parser("run", help="execute one notebook for one profile")
+    runner.add_argument("name")
+    runner.add_argument("profile")
+    runner.add_argument("--overrides", type=json.loads, default=None, help='JSON, {"gan.steps": 20}')
+    arguments = parser.parse_args()
+    try:
+        if arguments.command == "strip":
+            strip_all()
+        else:
+            run(arguments.name, profile=arguments.profile, overrides=arguments.overrides)
+    except (InputError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

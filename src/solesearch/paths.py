@@ -1,0 +1,129 @@
+"""Every path of the project, in one place; nothing else joins folder names."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from solesearch.errors import InputError
+
+
+def repository_root() -> Path:
+    """Return the folder that holds params.yaml: $SOLESEARCH_ROOT, or the nearest one above the caller.
+
+    Jupyter starts in `notebooks/`, papermill in the caller's folder, so relative paths cannot serve.
+    Raises InputError when there is none.
+    """
+    named = os.environ.get("SOLESEARCH_ROOT")
+    start = Path(named) if named else Path.cwd()
+    for folder in (start, *start.resolve().parents):
+        if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
+            return folder.resolve()
+    raise InputError(f"{start}: no params.yaml here or above; run from inside the repository")
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where one profile keeps its data, intermediate files, results and figures."""
+
+    profile: str
+    root: Path
+
+    @classmethod
+    def of(cls, profile: str) -> Paths:
+        """Return the paths of `profile` below the repository's root."""
+        return cls(profile, repository_root())
+
+    @property
+    def data(self) -> Path:
+        """The photographs of a profile that brings its own."""
+        return self.root / "data" / self.profile
+
+    @property
+    def run(self) -> Path:
+        """Everything that is computed and not committed."""
+        return self.root / "runs" / self.profile
+
+    @property
+    def catalogue(self) -> Path:
+        """Stage 01: photos.csv, manifest.json, problems.csv, pixels.npy (and drawn photos)."""
+        return self.run / "catalogue"
+
+    @property
+    def drawn(self) -> Path:
+        """The drawn photos of a synthetic profile."""
+        return self.catalogue / "drawn"
+
+    @property
+    def photos(self) -> Path:
+        """The photo table, one row a photo."""
+        return self.catalogue / "photos.csv"
+
+    @property
+    def problems(self) -> Path:
+        """One line a file that was left out or looked odd."""
+        return self.catalogue / "problems.csv"
+
+    @property
+    def duplicates(self) -> Path:
+        """Pairs of photos that are equal or nearly so."""
+        return self.catalogue / "duplicates.csv"
+
+    @property
+    def manifest(self) -> Path:
+        """Count and digest of the photographs, to see that they are still the same."""
+        return self.catalogue / "manifest.json"
+
+    @property
+    def pixels(self) -> Path:
+        """Decoded photos, uint8 [n, height, width, 3], in the photo table's order."""
+        return self.catalogue / "pixels.npy"
+
+    @property
+    def gan(self) -> Path:
+        """Stage 02: one folder a seed."""
+        return self.run / "infogan"
+
+    def gan_seed(self, seed: int) -> Path:
+        """Training log, checkpoints and samples of one seed."""
+        return self.gan / f"seed-{seed}"
+
+    @property
+    def set_aside(self) -> Path:
+        """Where training folders go whose settings changed; never deleted by the project."""
+        return self.run / "set-aside"
+
+    @property
+    def embeddings(self) -> Path:
+        """Stage 04: <model>.npy float32 [n, d] and <model>.ids.txt."""
+        return self.run / "embeddings"
+
+    @property
+    def index(self) -> Path:
+        """Stage 05: the FAISS index of the proposed model and its ids."""
+        return self.run / "index"
+
+    @property
+    def notebooks(self) -> Path:
+        """Executed copies of the notebooks."""
+        return self.run / "notebooks"
+
+    @property
+    def results(self) -> Path:
+        """Committed tables."""
+        return self.root / "results" / self.profile
+
+    @property
+    def figures(self) -> Path:
+        """Committed charts."""
+        return self.root / "figures" / self.profile
+
+    @property
+    def galleries(self) -> Path:
+        """Pictures that show photos; committed for synthetic catalogues only."""
+        return self.figures / "galleries"
+
+    def result(self, name: str) -> Path:
+        """Return the path of one results table, say `retrieval`."""
+        return self.results / f"{name}.csv"

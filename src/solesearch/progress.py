@@ -1,0 +1,58 @@
+"""Progress that reaches the user's terminal from inside a notebook's kernel or a training process.
+
+A kernel's output goes into the notebook, not to the terminal. So long work appends lines of JSON to the
+file named in $SOLESEARCH_PROGRESS, and the notebook runner follows that file. Without the variable (a
+notebook opened in Jupyter) the lines are printed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+VARIABLE = "SOLESEARCH_PROGRESS"
+INTERVAL_S = 1.0
+
+
+class Progress:
+    """Counts one task from 0 to `total` and reports at most once a second."""
+
+    def __init__(self, task: str, *, total: int, unit: str, done: int = 0):
+        """Start at `done` of `total` (a resumed task is not charged for what was there)."""
+        self.task, self.total, self.unit, self.start_done = task, total, unit, done
+        self.started, self.reported = time.monotonic(), 0.0
+
+    def update(self, done: int) -> None:
+        """Report `done` units, when a second has passed or all is done."""
+        now = time.monotonic()
+        if done < self.total and now - self.reported < INTERVAL_S:
+            return
+        self.reported = now
+        record = {
+            "task": self.task,
+            "done": done,
+            "total": self.total,
+            "unit": self.unit,
+            "left_s": self._left(done, now),
+        }
+        target = os.environ.get(VARIABLE)
+        if target:
+            with Path(target).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        else:
+            print(describe(record), flush=True)
+
+    def _left(self, done: int, now: float) -> float | None:
+        advanced = done - self.start_done
+        return (now - self.started) / advanced * (self.total - done) if advanced > 0 else None
+
+
+def describe(record: dict) -> str:
+    """Return one record as a line: `seed 1: step 250 of 2500, 38 min left`."""
+    line = f"{record['task']}: {record['unit']} {record['done']} of {record['total']}"
+    left = record["left_s"]
+    if left is None or record["done"] >= record["total"]:
+        return line
+    return line + (f", {left / 60:.0f} min left" if left >= 90 else f", {left:.0f} s left")

@@ -1,0 +1,245 @@
+"""The study: which checkpoint, which photos, which models, judged how. The notebooks 04 to 07 call this."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from solesearch import files
+from solesearch.catalog import class_counts, read_photos
+from solesearch.controls import CONTROLS, control_features, random_vectors
+from solesearch.embedding import (
+    Embedding,
+    embed_pixels,
+    embedding_name,
+    load_discriminator,
+    load_embedding,
+    save_embedding,
+)
+from solesearch.errors import InputError
+from solesearch.paths import Paths
+from solesearch.progress import Progress
+from solesearch.retrieval import GALLERIES, evaluate, excluded_pairs, summarise
+from solesearch.settings import fill, load_section
+from solesearch.training import checkpoint_file, checkpoint_steps, load_settings
+
+LEARNED = ("infogan", "untrained_discriminator")
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How models are judged; `params.yaml` holds the values and their sources."""
+
+    exclusion_window: int
+    ks: list[int]
+    choose_gallery: str
+    choose_k: int
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a protocol that cannot be followed."""
+        if self.choose_gallery not in GALLERIES:
+            raise InputError(f"params.yaml, evaluation.choose_gallery: one of {', '.join(GALLERIES)}")
+        if self.choose_k not in self.ks:
+            raise InputError(f"params.yaml, evaluation.choose_k {self.choose_k} is not among ks {self.ks}")
+        if self.exclusion_window < 0:
+            raise InputError("params.yaml, evaluation.exclusion_window must be 0 or more")
+
+
+@dataclass(frozen=True)
+class Study:
+    """One profile's photos, decoded pixels and settings, opened once."""
+
+    paths: Paths
+    photos: pd.DataFrame
+    pixels: np.ndarray
+    evaluation: EvaluationSettings
+    gan: Any
+    seeds: list[int]
+
+    @classmethod
+    def open(cls, profile: str, overrides: dict[str, Any] | None = None) -> Study:
+        """Read what the stages before left; raises InputError that names what is missing."""
+        paths = Paths.of(profile)
+        pixels = files.read_array(paths.pixels, made_by="stage prepare", memory_map=True)
+        gan, seeds, _ = load_settings(profile, image_size=pixels.shape[1:3], overrides=overrides)
+        values = load_section(profile, "evaluation", overrides)
+        evaluation = fill(EvaluationSettings, values, where=f"{profile}.evaluation")
+        return cls(paths, read_photos(paths), pixels, evaluation, gan, seeds)
+
+    def split(self, name: str) -> tuple[pd.DataFrame, np.ndarray]:
+        """Return the photos [n] of one split and their pixels, uint8 [n, h, w, 3]."""
+        rows = np.flatnonzero(self.photos["split"] == name)
+        return self.photos.iloc[rows].reset_index(drop=True), self.pixels[rows]
+
+    def discriminator(self, *, seed: int, step: int):
+        """Return the discriminator of a seed as it was after `step` updates; 0 is untrained."""
+        return load_discriminator(
+            self.gan, weights=checkpoint_file(self.paths.gan_seed(seed), step), seed=seed
+        )
+
+    def judge(self, vectors: np.ndarray, photos: pd.DataFrame, *, gallery: str) -> pd.DataFrame:
+        """Return one row a query with its precisions and average precision (see retrieval.evaluate)."""
+        return evaluate(
+            vectors, photos, gallery=gallery, window=self.evaluation.exclusion_window, ks=self.evaluation.ks
+        )
+
+
+def sweep_checkpoints(study: Study) -> pd.DataFrame:
+    """Judge every kept checkpoint of every seed on the validation photos and mark the chosen one.
+
+    Returns rows seed, step, gallery, metric, k, value, n, chosen; test photos are not touched. Step 0 is
+    the untrained discriminator, shown but never chosen.
+    """
+    photos, pixels = study.split("validation")
+    tasks = [
+        (seed, step) for seed in study.seeds for step in checkpoint_steps(study.paths.gan_seed(seed))
+    ]
+    progress, rows = Progress("judging checkpoints", total=len(tasks), unit="checkpoint"), []
+    for number, (seed, step) in enumerate(tasks, start=1):
+        vectors = embed_pixels(study.discriminator(seed=seed, step=step), pixels)
+        for gallery in GALLERIES:
+            queries = study.judge(vectors, photos, gallery=gallery)
+            table = summarise(queries, model="infogan", seed=seed, gallery=gallery, ks=study.evaluation.ks)
+            rows.append(table[table["class"] == "all"].assign(step=step))
+        progress.update(number)
+    table = pd.concat(rows, ignore_index=True)
+    return mark_chosen(
+        table[["seed", "step", "gallery", "metric", "k", "value", "n"]],
+        gallery=study.evaluation.choose_gallery,
+        k=study.evaluation.choose_k,
+    )
+
+
+def mark_chosen(checkpoints: pd.DataFrame, *, gallery: str, k: int) -> pd.DataFrame:
+    """Add the column `chosen`: per seed the trained step of the highest precision@k, the earliest of equals."""
+    judged = checkpoints[
+        (checkpoints["gallery"] == gallery)
+        & (checkpoints["metric"] == "precision")
+        & (checkpoints["k"] == k)
+        & (checkpoints["step"] > 0)
+    ].sort_values(["seed", "value", "step"], ascending=[True, False, True])
+    best = judged.groupby("seed")["step"].first()
+    return checkpoints.assign(chosen=checkpoints["step"] == checkpoints["seed"].map(best))
+
+
+def chosen_steps(checkpoints: pd.DataFrame) -> dict[int, int]:
+    """Return seed -> chosen step."""
+    chosen = checkpoints[checkpoints["chosen"]]
+    return {int(seed): int(step) for seed, step in chosen.groupby("seed")["step"].first().items()}
+
+
+def embed_catalogue(study: Study, checkpoints: pd.DataFrame) -> pd.DataFrame:
+    """Write the embeddings of the learned models and the checkpoint table; return an overview.
+
+    The first seed's proposed model embeds every photo (its index serves the searches); the others embed
+    the test photos, which is all that is judged.
+    """
+    steps, rows = chosen_steps(checkpoints), []
+    test, test_pixels = study.split("test")
+    progress = Progress("embedding photos", total=len(study.seeds) * 2, unit="model")
+    for seed in study.seeds:
+        for model, step in zip(LEARNED, (steps[seed], 0), strict=True):
+            everything = model == "infogan" and seed == study.seeds[0]
+            photos, pixels = (study.photos, study.pixels) if everything else (test, test_pixels)
+            vectors = embed_pixels(study.discriminator(seed=seed, step=step), pixels)
+            embedding = Embedding(photos["id"].tolist(), vectors)
+            save_embedding(study.paths.embeddings, embedding_name(model, seed), embedding)
+            rows.append((model, seed, step, *vectors.shape, vectors.nbytes / 1e6))
+            progress.update(len(rows))
+    files.write_table(study.paths.embeddings / "checkpoints.csv", checkpoints)
+    return pd.DataFrame(rows, columns=["model", "seed", "step", "photos", "dimensions", "megabytes"])
+
+
+def read_checkpoints(study: Study) -> pd.DataFrame:
+    """Return the checkpoint table of stage embed."""
+    return files.read_table(study.paths.embeddings / "checkpoints.csv", made_by="stage embed")
+
+
+def model_vectors(study: Study, model: str, *, seed: int) -> np.ndarray:
+    """Return a model's vectors of the test photos, float32 [n, d]."""
+    photos, pixels = study.split("test")
+    if model in LEARNED:
+        return load_embedding(study.paths.embeddings, embedding_name(model, seed)).of(photos["id"])
+    if model == "random":
+        return random_vectors(pixels, seed=seed)
+    return control_features(model, pixels)
+
+
+def models(study: Study) -> list[tuple[str, int]]:
+    """Return (model, seed) of everything that is judged; seed 0 where nothing is random."""
+    seeded = [(model, seed) for model in (*LEARNED, "random") for seed in study.seeds]
+    return seeded + [(name, 0) for name in CONTROLS]
+
+
+def judge_models(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Judge every model on the test photos in both galleries.
+
+    Returns (results rows as in retrieval.summarise, one row a query with model, seed and gallery).
+    """
+    photos, _ = study.split("test")
+    wanted, rows, queries = models(study), [], []
+    progress = Progress("judging models", total=len(wanted), unit="model")
+    for number, (model, seed) in enumerate(wanted, start=1):
+        vectors = model_vectors(study, model, seed=seed)
+        for gallery in GALLERIES:
+            judged = study.judge(vectors, photos, gallery=gallery)
+            rows.append(
+                summarise(judged, model=model, seed=seed, gallery=gallery, ks=study.evaluation.ks)
+            )
+            queries.append(judged.assign(model=model, seed=seed, gallery=gallery))
+        progress.update(number)
+    return pd.concat(rows, ignore_index=True), pd.concat(queries, ignore_index=True)
+
+
+def write_results(study: Study, *, retrieval: pd.DataFrame, queries: pd.DataFrame) -> list[str]:
+    """Write the committed tables of a profile (all but the timings); return their file names."""
+    paths = study.paths
+    tables = {
+        "retrieval": retrieval,
+        "checkpoints": read_checkpoints(study),
+        "training": training_log(study),
+        "catalogue": class_counts(study.photos),
+    }
+    for name, table in tables.items():
+        files.write_table(paths.result(name), table)
+    files.write_text(paths.results / "manifest.json", paths.manifest.read_text(encoding="utf-8"))
+    files.write_table(paths.run / "evaluation" / "queries.csv", queries)
+    return [*(f"{name}.csv" for name in tables), "manifest.json"]
+
+
+def training_log(study: Study) -> pd.DataFrame:
+    """Return the losses of all seeds: seed, step, d_real, d_fake, generator, mutual_information."""
+    logs = []
+    for seed in study.seeds:
+        log = files.read_table(study.paths.gan_seed(seed) / "training.csv", made_by="stage train")
+        log.insert(0, "seed", seed)
+        logs.append(log)
+    return pd.concat(logs, ignore_index=True)
+
+
+def same_product(study: Study, photo: str) -> frozenset[str]:
+    """Return the ids that the product-excluded gallery leaves out for a query, itself included."""
+    row = int(np.flatnonzero(study.photos["id"] == photo)[0])
+    mask = excluded_pairs(
+        study.photos,
+        queries=np.array([row]),
+        gallery="product_excluded",
+        window=study.evaluation.exclusion_window,
+    )
+    return frozenset(study.photos["id"][mask[0]])
+
+
+def read_chosen(paths: Paths) -> dict[int, int]:
+    """Return seed -> chosen step of a profile, from stage embed's table."""
+    return chosen_steps(files.read_table(paths.embeddings / "checkpoints.csv", made_by="stage embed"))
+
+
+def catalogue_summary(paths: Paths) -> dict[str, Any]:
+    """Return the manifest of stage prepare."""
+    if not paths.manifest.is_file():
+        raise InputError(f"{paths.manifest}: not there yet; stage prepare writes it")
+    return json.loads(paths.manifest.read_text(encoding="utf-8"))
