@@ -89,7 +89,9 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: damaged or missing ({error}); delete it and run the stage again") from error
+        raise InputError(
+            f"{path}: damaged or missing ({error}); delete it and run the stage again"
+        ) from error
 
 
 def digest(path: Path) -> str:

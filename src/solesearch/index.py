@@ -31,7 +31,9 @@ class FlatIndex:
     def __init__(self, index: faiss.Index, ids: list[str]):
         """Wrap a FAISS index whose row i is photo ids[i]."""
         if index.ntotal != len(ids):
-            raise InputError(f"the index holds {index.ntotal} vectors but {len(ids)} ids; run stage index again")
+            raise InputError(
+                f"the index holds {index.ntotal} vectors but {len(ids)} ids; run stage index again"
+            )
         self._index, self.ids = index, ids
         self._row = {photo: row for row, photo in enumerate(ids)}
 
@@ -53,7 +55,9 @@ class FlatIndex:
         """Return the k photos nearest to `vector` float32 [d], nearest first."""
         vector = np.asarray(vector, dtype=np.float32)
         if vector.shape != (self.dimensions,):
-            raise InputError(f"the index holds {self.dimensions} dimensions; the query has shape {vector.shape}")
+            raise InputError(
+                f"the index holds {self.dimensions} dimensions; the query has shape {vector.shape}"
+            )
         if not np.isfinite(vector).all():
             raise InputError("the query vector holds values that are not finite")
         if not 1 <= k <= len(self.ids):
@@ -90,5 +94,7 @@ class FlatIndex:
         try:
             index = faiss.read_index(str(path))
         except RuntimeError as error:
-            raise InputError(f"{path}: not a whole FAISS index; delete it and run stage index again") from error
+            raise InputError(
+                f"{path}: not a whole FAISS index; delete it and run stage index again"
+            ) from error
         return cls(index, (folder / "ids.txt").read_text(encoding="utf-8").splitlines())

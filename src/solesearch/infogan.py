@@ -21,14 +21,6 @@ GENERATOR_FILTERS = (128, 64, 32, 16, 16, 3)
 GENERATOR_START_DEPTH = 256  # P Table I: dense 4 x 6 x 256
 DOUBLINGS = 4  # from 4x6 to 64x96
 
-# Input size (height, width) of each reading of the papers' contradictory sizes.
-PRESETS = {
-    "paper-64x96": (64, 96),  # P's printed vector, 1 x 1536 = 8 * 12 * 16
-    "paper-128x128": (128, 128),  # P's printed input; 4096 features
-    "chapter-224": (224, 224),  # C's printed vector, 1 x 12,544 = 28 * 28 * 16
-    "chapter-207": (207, 207),  # C's printed input; 10,816 features
-}
-
 
 @dataclass(frozen=True)
 class GanSettings:
@@ -123,7 +115,9 @@ class Discriminator(keras.Model):
                 hidden = self.dropouts[position](hidden, training=training)
         features = self.flatten(hidden)
         code = self.code_head(features)
-        code = tf.concat([tf.tanh(code[:, : self.continuous_codes]), code[:, self.continuous_codes :]], axis=1)
+        code = tf.concat(
+            [tf.tanh(code[:, : self.continuous_codes]), code[:, self.continuous_codes :]], axis=1
+        )
         return DiscriminatorOutput(self.real_head(features), code, features, tuple(activations))
 
 

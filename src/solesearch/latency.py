@@ -1,4 +1,4 @@
-"""How long one photo takes, and how many a second: the same protocol for every model, in a process of its own.
+"""How long one photo takes, and how many a second: one protocol for every model, in a process of its own.
 
 Decoded pixels in, vector out; threads pinned, warm-up first, median and 95th percentile of many runs.
 Never `model.predict`: its own overhead (tens of milliseconds a call) would hide the network.
@@ -27,7 +27,8 @@ from solesearch.photo import to_signed
 from solesearch.settings import fill, load_section
 from solesearch.training import ENVIRONMENT, checkpoint_file, load_settings
 
-COLUMNS = "model runtime batch median_ms p95_ms images_per_s parameters file_mb machine".split()
+MEASURES = ["median_ms", "p95_ms", "images_per_s"]
+COLUMNS = ["model", "runtime", "batch", *MEASURES, "parameters", "file_mb", "machine"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ class LatencySettings:
     def __post_init__(self) -> None:
         """Raise InputError for a protocol that measures nothing."""
         if min(self.threads, self.runs, *self.batches) < 1 or self.warm_up < 0:
-            raise InputError(f"params.yaml, latency: threads, runs and batches must be at least 1; got {self}")
+            raise InputError(
+                f"params.yaml, latency: threads, runs and batches must be at least 1; got {self}"
+            )
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,9 @@ def discriminator_subject(profile: str, *, image_size: tuple[int, int], step: in
 def control_subjects() -> list[Subject]:
     """Return the features that nobody trained; they have no parameters and no file."""
     return [
-        Subject(name, "NumPy / scikit-image", lambda pixels, name=name: control_features(name, pixels), 0, 0.0)
+        Subject(
+            name, "NumPy / scikit-image", lambda pixels, name=name: control_features(name, pixels), 0, 0.0
+        )
         for name in CONTROLS
     ]
 
@@ -127,7 +132,7 @@ def measure_all(profile: str, *, step: int) -> pd.DataFrame:
 
 
 def pin_threads(threads: int) -> None:
-    """Bind this process to `threads` cores and TensorFlow to as many threads; call before TensorFlow works."""
+    """Bind this process to `threads` cores and TensorFlow to as many threads; before TensorFlow works."""
     import tensorflow as tf
 
     if hasattr(os, "sched_setaffinity"):
@@ -137,7 +142,7 @@ def pin_threads(threads: int) -> None:
 
 
 def measure_apart(profile: str, *, step: int, target: Path) -> pd.DataFrame:
-    """Run `measure_all` in a fresh process, so that nothing else holds threads; write and return its table."""
+    """Run `measure_all` in a fresh process, so that nothing else holds threads; return its table."""
     command = [sys.executable, "-m", "solesearch.latency", profile, "--step", str(step), "--out", str(target)]
     ended = subprocess.run(
         command, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, check=False

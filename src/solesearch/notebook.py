@@ -80,7 +80,9 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     try:
         notebook = nbformat.read(path, as_version=4)
     except (nbformat.reader.NotJSONError, nbformat.ValidationError, KeyError) as error:
-        raise InputError(f"{path}: not a valid notebook; restore it with `git checkout {path.name}`") from error
+        raise InputError(
+            f"{path}: not a valid notebook; restore it with `git checkout {path.name}`"
+        ) from error
     if not any("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells):
         raise InputError(f"{path}: no cell has the tag `parameters`, so no profile can be passed")
     return notebook
@@ -93,7 +95,9 @@ def refuse_undeclared(path: Path, parameters: dict[str, Any]) -> None:
     declared = papermill.inspect_notebook(str(path))
     unknown = sorted(parameters.keys() - declared.keys())
     if unknown:
-        raise InputError(f"{path.name} declares no parameter {', '.join(unknown)}; it has {', '.join(declared)}")
+        raise InputError(
+            f"{path.name} declares no parameter {', '.join(unknown)}; it has {', '.join(declared)}"
+        )
 
 
 def run(name: str, *, profile: str, overrides: dict[str, Any] | None = None) -> Path:
@@ -129,7 +133,9 @@ def explained(error, failed: Path) -> Exception:
     """Return the exception to show for a failed notebook: the user's to mend, or a defect with its place."""
     if error.ename == "InputError":
         return InputError(str(error.evalue))
-    return RuntimeError(f"{error.ename}: {error.evalue} (in {failed}, which shows the cell and the traceback)")
+    return RuntimeError(
+        f"{error.ename}: {error.evalue} (in {failed}, which shows the cell and the traceback)"
+    )
 
 
 def record(paths: Paths, name: str, watch: Watch) -> None:
@@ -172,7 +178,9 @@ class Watch:
         os.environ.pop(VARIABLE, None)
         self.seconds = time.monotonic() - self._started
         state = "failed after" if exception[0] else "done in"
-        self._print(f"{self.title}: {state} {self.seconds:.0f} s, peak {self.peak_mb / 1024:.1f} GiB", last=True)
+        self._print(
+            f"{self.title}: {state} {self.seconds:.0f} s, peak {self.peak_mb / 1024:.1f} GiB", last=True
+        )
 
     def _follow(self) -> None:
         with self._file.open(encoding="utf-8") as lines:

@@ -2,18 +2,51 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from solesearch.errors import InputError
 
 WHITE = (255, 255, 255)
 
+# Input size (height, width) of each reading of the papers' contradictory sizes.
+IMAGE_SIZES = {
+    "paper-64x96": (64, 96),  # P's printed vector, 1 x 1536 = 8 * 12 * 16
+    "paper-128x128": (128, 128),  # P's printed input; 4096 features
+    "chapter-224": (224, 224),  # C's printed vector, 1 x 12,544 = 28 * 28 * 16
+    "chapter-207": (207, 207),  # C's printed input; 10,816 features
+}
+FITS = ("stretch", "pad")
+
+# What photographs are stored as. Pillow can open far more (PostScript runs a program): it is not asked to.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+# Pillow warns above this number of pixels and refuses twice as many; no limit of ours may lie higher.
+MOST_PIXELS = 89_478_485
+ORIENTATION = 0x0112  # EXIF tag: 1 upright, 2 to 8 turned or mirrored
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Return a grey photo of 16 bits with 8; Pillow's own conversion clips at 255, which whitens it."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError("32 bits a pixel, of unknown range; save it with 8")
+    return image
+
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """Return the first frame as RGB: EXIF rotation applied, transparency laid on white, CMYK converted."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+    """Return the first frame as RGB: EXIF rotation applied, transparency laid on white, CMYK converted.
+
+    Grey photos of 16 bits lose the lower eight; raises ValueError for 32-bit and floating-point ones, and
+    Pillow's errors for damaged ones.
+    """
+    image = _to_eight_bits(ImageOps.exif_transpose(image))
+    if image.has_transparency_data:
         image = image.convert("RGBA")
         ground = Image.new("RGBA", image.size, (*WHITE, 255))
         image = Image.alpha_composite(ground, image)
@@ -36,8 +69,78 @@ def fit_to(image: Image.Image, *, size: tuple[int, int], fit: str) -> np.ndarray
 
 def load_pixels(path: Path, *, size: tuple[int, int], fit: str) -> np.ndarray:
     """Return the photo at `path` as uint8 [height, width, 3]; Pillow's errors pass through."""
-    with Image.open(path) as image:
+    with Image.open(path, formats=FORMATS) as image:
         return fit_to(upright_rgb(image), size=size, fit=fit)
+
+
+@dataclass(frozen=True)
+class PhotoLimits:
+    """Which photos are taken at all; both in pixels."""
+
+    min_side: int  # a shorter side below this is a thumbnail or a spacer
+    max_pixels: int  # width times height above this is not decoded
+
+    def __post_init__(self) -> None:
+        """Raise InputError for limits that no photo can meet, or that lie above Pillow's own."""
+        if not 1 <= self.min_side**2 <= self.max_pixels <= MOST_PIXELS:
+            raise InputError(
+                f"min_side {self.min_side} and max_pixels {self.max_pixels}: wanted 1 <= min_side squared <= "
+                f"max_pixels <= {MOST_PIXELS} (Pillow's limit)"
+            )
+
+
+class PhotoRefusedError(ValueError):
+    """A photo that is left out; the text says why, in a few words and without the file's name."""
+
+
+def open_checked(data: bytes, *, limits: PhotoLimits) -> tuple[Image.Image, list[tuple[str, str]]]:
+    """Return a photo file's content as upright RGB, and what was odd about it: [(problem, what was done)].
+
+    Size is judged by the header, so a huge photo costs no memory. Raises PhotoRefusedError for what is
+    unreadable, truncated, tiny or huge. Pillow's warning about large images is the caller's to silence
+    (warnings.catch_warnings is not safe in threads).
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _stop_outside_limits(image.size, limits)
+            remarks = _remarks(image)
+            return upright_rgb(image), remarks
+    except PhotoRefusedError:
+        raise
+    except UnidentifiedImageError as error:  # its text holds a memory address, which differs on each run
+        raise PhotoRefusedError(f"unreadable: no {', '.join(FORMATS[:-1])} or {FORMATS[-1]}") from error
+    except Image.DecompressionBombError as error:
+        raise PhotoRefusedError(f"huge: more than {2 * MOST_PIXELS} pixels") from error
+    except Exception as error:  # Pillow's decoders raise a dozen kinds; one bad photo must not stop the rest
+        raise PhotoRefusedError(f"unreadable: {error or type(error).__name__}") from error
+
+
+def _stop_outside_limits(size: tuple[int, int], limits: PhotoLimits) -> None:
+    width, height = size
+    if min(size) < limits.min_side:
+        raise PhotoRefusedError(f"tiny: {width} x {height} pixels, min_side is {limits.min_side}")
+    if width * height > limits.max_pixels:
+        raise PhotoRefusedError(f"huge: {width} x {height} pixels, max_pixels is {limits.max_pixels}")
+
+
+def _remarks(image: Image.Image) -> list[tuple[str, str]]:
+    frames, orientation = getattr(image, "n_frames", 1), image.getexif().get(ORIENTATION, 1)
+    remarks = {
+        ("CMYK", "converted to RGB"): image.mode == "CMYK",
+        ("palette", "converted to RGB"): image.mode in ("P", "PA"),
+        ("16 bits a pixel", "reduced to 8"): image.mode.startswith("I;16"),
+        (f"animated: {frames} frames", "first frame used"): frames > 1,
+        ("transparent", "laid on white"): _shows_ground(image),
+        (f"EXIF orientation {orientation}", "turned upright"): orientation in range(2, 9),
+    }
+    return [remark for remark, holds in remarks.items() if holds]
+
+
+def _shows_ground(image: Image.Image) -> bool:
+    """Tell whether any pixel is not opaque; an alpha channel alone makes no difference."""
+    if not image.has_transparency_data or image.mode.startswith("I"):
+        return False
+    return image.convert("RGBA").getchannel("A").getextrema()[0] < 255
 
 
 def to_signed(pixels: np.ndarray) -> np.ndarray:

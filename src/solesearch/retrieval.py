@@ -102,9 +102,7 @@ def evaluate(
     blocks = []
     for start in range(0, len(photos), QUERY_BLOCK):
         queries = np.arange(start, min(start + QUERY_BLOCK, len(photos)))
-        relevant, allowed = ranked_relevance(
-            vectors, photos, queries=queries, gallery=gallery, window=window
-        )
+        relevant, allowed = ranked_relevance(vectors, photos, queries=queries, gallery=gallery, window=window)
         block = photos.iloc[queries][["id", "label"]].reset_index(drop=True)
         for k in ks:
             block[f"precision_{k}"] = precision_at(relevant, allowed, k=k)
@@ -119,7 +117,9 @@ def _check(vectors: np.ndarray, photos: pd.DataFrame, ks: Sequence[int]) -> None
         broken = photos["id"].iloc[int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])]
         raise InputError(f"the embedding of {broken} is not finite; run stage embed again")
     if not ks or min(ks) < 1 or max(ks) >= len(photos):
-        raise InputError(f"k must lie between 1 and {len(photos) - 1} (photos less the query); got {list(ks)}")
+        raise InputError(
+            f"k must lie between 1 and {len(photos) - 1} (photos less the query); got {list(ks)}"
+        )
 
 
 def summarise(
@@ -138,6 +138,4 @@ def summarise(
         cells = [("all", judged[column].mean(), len(judged)), ("macro", classes["mean"].mean(), len(judged))]
         cells += [(label, row["mean"], int(row["size"])) for label, row in classes.iterrows()]
         rows += [(model, seed, gallery, metric, k, *cell) for cell in cells]
-    return pd.DataFrame(
-        rows, columns=["model", "seed", "gallery", "metric", "k", "class", "value", "n"]
-    )
+    return pd.DataFrame(rows, columns=["model", "seed", "gallery", "metric", "k", "class", "value", "n"])

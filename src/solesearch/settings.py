@@ -50,6 +50,7 @@ def fill(kind: type, values: dict[str, Any], *, where: str):
     missing, unknown = sorted(wanted - values.keys()), sorted(values.keys() - wanted)
     if missing or unknown:
         raise InputError(
-            f"params.yaml, {where}: missing {', '.join(missing) or 'none'}; unknown {', '.join(unknown) or 'none'}"
+            f"params.yaml, {where}: missing {', '.join(missing) or 'none'}; "
+            f"unknown {', '.join(unknown) or 'none'}"
         )
     return kind(**values)

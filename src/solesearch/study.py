@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from solesearch import files
 from solesearch.catalog import class_counts, read_photos
@@ -28,6 +29,7 @@ from solesearch.settings import fill, load_section
 from solesearch.training import checkpoint_file, checkpoint_steps, load_settings
 
 LEARNED = ("infogan", "untrained_discriminator")
+CHECKPOINT_COLUMNS = ["model", "seed", "step", "gallery", "metric", "k", "value", "n"]
 
 
 @dataclass(frozen=True)
@@ -89,41 +91,44 @@ class Study:
 
 
 def sweep_checkpoints(study: Study) -> pd.DataFrame:
-    """Judge every kept checkpoint of every seed on the validation photos and mark the chosen one.
+    """Judge every kept checkpoint of every seed, and the controls, on the validation photos; mark the choice.
 
-    Returns rows seed, step, gallery, metric, k, value, n, chosen; test photos are not touched. Step 0 is
-    the untrained discriminator, shown but never chosen.
+    Returns rows model, seed, step, gallery, metric, k, value, n, chosen; test photos are not touched. Step 0
+    of the proposed model is the untrained discriminator, shown but never chosen.
     """
     photos, pixels = study.split("validation")
     tasks = [
-        (seed, step) for seed in study.seeds for step in checkpoint_steps(study.paths.gan_seed(seed))
-    ]
+        ("infogan", seed, step)
+        for seed in study.seeds
+        for step in checkpoint_steps(study.paths.gan_seed(seed))
+    ] + [(name, 0, 0) for name in CONTROLS]
     progress, rows = Progress("judging checkpoints", total=len(tasks), unit="checkpoint"), []
-    for number, (seed, step) in enumerate(tasks, start=1):
-        vectors = embed_pixels(study.discriminator(seed=seed, step=step), pixels)
+    for number, (model, seed, step) in enumerate(tasks, start=1):
+        learned = model == "infogan"
+        network = study.discriminator(seed=seed, step=step) if learned else None
+        vectors = embed_pixels(network, pixels) if learned else control_features(model, pixels)
         for gallery in GALLERIES:
             queries = study.judge(vectors, photos, gallery=gallery)
-            table = summarise(queries, model="infogan", seed=seed, gallery=gallery, ks=study.evaluation.ks)
+            table = summarise(queries, model=model, seed=seed, gallery=gallery, ks=study.evaluation.ks)
             rows.append(table[table["class"] == "all"].assign(step=step))
         progress.update(number)
     table = pd.concat(rows, ignore_index=True)
-    return mark_chosen(
-        table[["seed", "step", "gallery", "metric", "k", "value", "n"]],
-        gallery=study.evaluation.choose_gallery,
-        k=study.evaluation.choose_k,
-    )
+    rule = study.evaluation
+    return mark_chosen(table[CHECKPOINT_COLUMNS], gallery=rule.choose_gallery, k=rule.choose_k)
 
 
 def mark_chosen(checkpoints: pd.DataFrame, *, gallery: str, k: int) -> pd.DataFrame:
-    """Add the column `chosen`: per seed the trained step of the highest precision@k, the earliest of equals."""
+    """Add the column `chosen`: per seed the trained step of the highest precision@k, earliest of equals."""
     judged = checkpoints[
-        (checkpoints["gallery"] == gallery)
+        (checkpoints["model"] == "infogan")
+        & (checkpoints["gallery"] == gallery)
         & (checkpoints["metric"] == "precision")
         & (checkpoints["k"] == k)
         & (checkpoints["step"] > 0)
     ].sort_values(["seed", "value", "step"], ascending=[True, False, True])
     best = judged.groupby("seed")["step"].first()
-    return checkpoints.assign(chosen=checkpoints["step"] == checkpoints["seed"].map(best))
+    mine = checkpoints["model"] == "infogan"
+    return checkpoints.assign(chosen=mine & (checkpoints["step"] == checkpoints["seed"].map(best)))
 
 
 def chosen_steps(checkpoints: pd.DataFrame) -> dict[int, int]:
@@ -187,9 +192,7 @@ def judge_models(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
         vectors = model_vectors(study, model, seed=seed)
         for gallery in GALLERIES:
             judged = study.judge(vectors, photos, gallery=gallery)
-            rows.append(
-                summarise(judged, model=model, seed=seed, gallery=gallery, ks=study.evaluation.ks)
-            )
+            rows.append(summarise(judged, model=model, seed=seed, gallery=gallery, ks=study.evaluation.ks))
             queries.append(judged.assign(model=model, seed=seed, gallery=gallery))
         progress.update(number)
     return pd.concat(rows, ignore_index=True), pd.concat(queries, ignore_index=True)
@@ -219,6 +222,18 @@ def training_log(study: Study) -> pd.DataFrame:
         log.insert(0, "seed", seed)
         logs.append(log)
     return pd.concat(logs, ignore_index=True)
+
+
+def sample_grids(study: Study, *, seed: int) -> dict[int, np.ndarray]:
+    """Return step -> grid of generated images, uint8 [rows * h, columns * w, 3], of one seed's training."""
+    found = sorted(study.paths.gan_seed(seed).glob("samples-*.png"))
+    if not found:
+        raise InputError(f"{study.paths.gan_seed(seed)}: no samples yet; stage train writes them")
+    grids = {}
+    for path in found:
+        with Image.open(path) as image:
+            grids[int(path.stem.rpartition("-")[2])] = np.asarray(image.convert("RGB"))
+    return grids
 
 
 def same_product(study: Study, photo: str) -> frozenset[str]:

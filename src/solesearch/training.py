@@ -51,14 +51,18 @@ def batches(pixels: np.ndarray, *, size: int, seed: int, first: int, last: int) 
     Batch k depends on nothing but k, so a resumed run sees what the uninterrupted one would have seen.
     """
     per_epoch = len(pixels) // size
-    if per_epoch == 0:
-        raise InputError(f"{len(pixels)} training photos make no batch of {size}; lower gan.batch_size")
     for step in range(first, last):
         epoch, place = divmod(step, per_epoch)
         if place == 0 or step == first:
             order = np.random.default_rng([seed, epoch]).permutation(len(pixels))
         chosen = np.sort(order[place * size : (place + 1) * size])  # sorted: one sweep over a mapped file
         yield to_signed(pixels[chosen])
+
+
+def check_enough(photos: int, *, batch_size: int) -> None:
+    """Raise InputError when the training photos do not fill one batch."""
+    if photos < batch_size:
+        raise InputError(f"{photos} training photos make no batch of {batch_size}; lower gan.batch_size")
 
 
 def save_variables(path: Path, variables: list, **extra: np.ndarray) -> None:
@@ -72,7 +76,9 @@ def load_variables(path: Path, variables: list) -> None:
     arrays = files.read_arrays(path)
     shapes = [arrays[name].shape for name in sorted(arrays)]
     if shapes != [tuple(variable.shape) for variable in variables]:
-        raise InputError(f"{path}: made for another network; delete it or restore its settings in params.yaml")
+        raise InputError(
+            f"{path}: made for another network; delete it or restore its settings in params.yaml"
+        )
     for name, variable in zip(sorted(arrays), variables, strict=True):
         variable.assign(arrays[name])
 
@@ -85,8 +91,7 @@ class SeedFolder:
         self.path, self.state, self.log = folder, folder / "state.npz", folder / "training.csv"
         config = folder / "config.json"
         if folder.exists() and not (config.is_file() and json.loads(config.read_text()) == wanted):
-            set_aside.mkdir(parents=True, exist_ok=True)
-            folder.replace(set_aside / f"{folder.name}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}")
+            move_aside(folder, set_aside)
         files.write_json(config, wanted)
 
     def restore(self, gan) -> int:
@@ -227,6 +232,7 @@ def train_seed(profile: str, *, seed: int, overrides: dict[str, Any] | None = No
     tf.config.experimental.enable_op_determinism()
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
+    check_enough(len(pixels), batch_size=settings.batch_size)
     wanted = wanted_config(settings, pixels, seed=seed, threads=threads)
     folder = SeedFolder(paths.gan_seed(seed), wanted=wanted, set_aside=paths.set_aside)
     train(settings, pixels, seed=seed, folder=folder)
@@ -242,6 +248,7 @@ def train_all(profile: str, overrides: dict[str, Any] | None = None) -> list[Pat
     paths = Paths.of(profile)
     shape = files.read_array(paths.pixels, made_by="stage prepare", memory_map=True).shape
     _, seeds, threads = load_settings(profile, image_size=shape[1:3], overrides=overrides)
+    set_unwanted_aside(paths, seeds)
     at_once = 1 if _has_gpu() else max(1, (os.cpu_count() or 1) // max(1, threads))
     waiting, running = list(seeds), {}
     try:
@@ -256,6 +263,20 @@ def train_all(profile: str, overrides: dict[str, Any] | None = None) -> list[Pat
         for process, _ in running.values():
             process.terminate()
     return [paths.gan_seed(seed) for seed in seeds]
+
+
+def set_unwanted_aside(paths: Paths, seeds: list[int]) -> None:
+    """Move the folders of seeds that params.yaml no longer names out of the stage's output."""
+    wanted = {paths.gan_seed(seed) for seed in seeds}
+    for folder in sorted(paths.gan.glob("seed-*")):
+        if folder not in wanted:
+            move_aside(folder, paths.set_aside)
+
+
+def move_aside(folder: Path, target: Path) -> None:
+    """Move a training folder below `target` under a new name; nothing is deleted."""
+    target.mkdir(parents=True, exist_ok=True)
+    folder.replace(target / f"{folder.name}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}")
 
 
 def _has_gpu() -> bool:

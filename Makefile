@@ -1,0 +1,63 @@
+# `make help` lists what there is. Everything runs in .venv, from requirements.lock, without a network after it.
+.DEFAULT_GOAL := help
+.PHONY: help repro test lab figures readme zappos lint lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Quiet start-up, and the same arithmetic in Jupyter as in the pipeline.
+export TF_CPP_MIN_LOG_LEVEL := 3
+export TF_ENABLE_ONEDNN_OPTS := 1
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+export DVC_NO_ANALYTICS := 1
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/' | expand -t 18
+
+repro: $(READY) ## photos to figures for the profiles in params.yaml; goes on where a killed run stopped
+	@$(BIN)/dvc repro
+	@$(BIN)/python -m solesearch.report --summary
+
+test: $(READY) ## the tests: fast ones first, then the pipeline in a temporary clone
+	@$(BIN)/python -m pytest
+
+lab: $(READY) ## JupyterLab on the notebooks
+	@$(BIN)/jupyter lab --notebook-dir=.  notebooks/01_prepare_data.ipynb
+
+figures: $(READY) ## redraw the charts from the committed results; needs no photos and no training
+	@$(BIN)/python -m solesearch.figures
+
+readme: $(READY) ## write the README's generated blocks again from the results
+	@$(BIN)/python -m solesearch.report
+
+zappos: $(READY) ## make zappos DATA=folder: real photographs in class folders, linked and run
+	@test -n "$(DATA)" || { echo "say where the photographs are: make zappos DATA=/path/to/folder (see data/README.md)"; exit 2; }
+	@$(BIN)/python -m solesearch.slot zappos "$(DATA)"
+	@$(BIN)/dvc repro
+	@$(BIN)/python -m solesearch.report --summary
+
+lint: $(READY) ## ruff
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+lock: ## resolve pyproject.toml anew into requirements.lock (hashes, no host names) and environment.yml
+	@$(BIN)/uv pip compile pyproject.toml --extra test --generate-hashes --no-emit-index-url --universal \
+		--python-version 3.11 --upgrade --output-file requirements.lock --quiet
+	@$(BIN)/python -m solesearch.environment --write-conda
+
+clean: ## delete the environment and the stripped notebooks; results and runs stay
+	@rm -rf $(VENV) .nb
+
+# uv comes from the lock, too: its lines are cut out and installed by pip, and uv installs the rest.
+$(READY): requirements.lock pyproject.toml
+	@python=""; for candidate in python3.11 python3 python; do \
+		if $$candidate -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; done; \
+	test -n "$$python" || { echo "Python 3.11 is needed and none was found; install it, or use environment.yml with conda"; exit 2; }; \
+	echo "Making $(VENV) (about a minute, 2.5 GB) ..."; \
+	$$python -m venv --clear $(VENV) || { echo "python -m venv failed; on Debian: apt install python3-venv"; exit 2; }
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
+	@UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes requirements.lock
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@test -e .git || $(BIN)/dvc config --local core.no_scm true  # a ZIP without .git
+	@touch $(READY)

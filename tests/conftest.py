@@ -1,0 +1,34 @@
+"""Shared test equipment. The environment is set before TensorFlow is imported anywhere."""
+
+import os
+
+os.environ.update(
+    TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="1", CUDA_VISIBLE_DEVICES="-1", MPLBACKEND="Agg"
+)
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the fast tests first, so that a mistake shows in seconds."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The repository under test."""
+    return REPOSITORY
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project with this repository's params.yaml; the code's paths point into it."""
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    monkeypatch.setenv("SOLESEARCH_ROOT", str(tmp_path))
+    return tmp_path

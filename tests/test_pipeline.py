@@ -1,0 +1,173 @@
+"""The pipeline as a user runs it: a clean clone, `dvc repro`, a second run, a kill, a ZIP, a bad folder."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+BIN = Path(sys.executable).parent
+STAGES = ["01_prepare_data", "02_train_infogan", "04_embed", "05_index", "06_evaluate", "07_galleries"]
+MEASURED = {"latency.csv", "run.json", "time_bars.png", "time_bars.pdf"}
+
+
+def environment(root: Path) -> dict[str, str]:
+    dropped = ("SOLESEARCH_ROOT", "SOLESEARCH_PROGRESS", "PYTHONPATH")
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    return {**kept, "PATH": path, "DVC_NO_ANALYTICS": "1", "PYTHONPATH": str(root / "src")}
+
+
+def run(root: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess:
+    ended = subprocess.run(
+        command, cwd=root, env=environment(root), capture_output=True, text=True, check=False
+    )
+    assert not check or ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+    return ended
+
+
+def copy_of(repository: Path, target: Path, *, profiles: str) -> Path:
+    """Copy what Git would hand out (committed and new files, nothing ignored) and choose the profiles."""
+    listed = run(repository, "git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
+    for name in filter(None, listed.split("\0")):
+        if (repository / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(repository / name, target / name)
+    params = target / "params.yaml"
+    text, count = re.subn(r"(?m)^profiles:\n(  - \w+\n)+", f"profiles:\n{profiles}", params.read_text())
+    assert count == 1
+    params.write_text(text)
+    return target
+
+
+@pytest.fixture(scope="module")
+def clone(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone without `.git`, as a ZIP gives it, after one `dvc repro` of the profile `smoke`."""
+    root = copy_of(repository, tmp_path_factory.mktemp("clone") / "solesearch", profiles="  - smoke\n")
+    run(root, "dvc", "config", "--local", "core.no_scm", "true")
+    ended = run(root, "dvc", "repro")
+    noise = re.findall(r"(?i)cuda|onednn|absl|AVX2|UserWarning|kernel died", ended.stdout + ended.stderr)
+    assert not noise, f"start-up noise reached the terminal: {noise}"
+    assert "smoke/02_train_infogan: done in" in ended.stdout + ended.stderr
+    return root
+
+
+def snapshot(root: Path) -> dict[str, bytes]:
+    """Return the bytes of everything a profile makes, but for what is measured anew."""
+    kept = {}
+    for folder in ("results/smoke", "figures/smoke", "runs/smoke"):
+        for path in sorted((root / folder).rglob("*")):
+            if path.is_file() and path.name not in MEASURED and path.name != "06_evaluate.ipynb":
+                kept[str(path.relative_to(root))] = path.read_bytes()
+    return kept
+
+
+def test_executed_notebooks_hold_pictures_and_no_errors(clone: Path) -> None:
+    for stage in STAGES:
+        read = nbformat.read(clone / "runs" / "smoke" / "notebooks" / f"{stage}.ipynb", as_version=4)
+        outputs = [output for cell in read.cells for output in cell.get("outputs", [])]
+        assert outputs, stage
+        assert not [output for output in outputs if output.output_type == "error"]
+        noise = [output.text for output in outputs if output.get("name") == "stderr"]
+        assert not noise, f"{stage}: {noise}"
+    pictures = [o for o in outputs if "image/png" in o.get("data", {})]
+    assert len(pictures) == 4  # the galleries
+
+
+def test_results_have_the_promised_columns(clone: Path) -> None:
+    results = clone / "results" / "smoke"
+    columns = {
+        "retrieval": "model seed gallery metric k class value n",
+        "training": "seed step d_real d_fake generator mutual_information",
+        "latency": "model runtime batch median_ms p95_ms images_per_s parameters file_mb machine",
+    }
+    for name, wanted in columns.items():
+        assert " ".join(pd.read_csv(results / f"{name}.csv").columns) == wanted
+    retrieval = pd.read_csv(results / "retrieval.csv")
+    assert set(retrieval["gallery"]) == {"naive", "product_excluded"}
+    assert {"all", "macro", "heels", "handbags"} <= set(retrieval["class"])
+    assert retrieval["value"].between(0, 1).all()
+    assert pd.read_csv(results / "training.csv")["step"].tolist() == list(range(1, 9))
+    stages = json.loads((results / "run.json").read_text())["stages"]
+    assert sorted(stages) == STAGES
+
+
+def test_figures_are_there_and_redraw_to_the_same_bytes(clone: Path) -> None:
+    figures = clone / "figures" / "smoke"
+    before = {path.name: path.read_bytes() for path in figures.glob("*.p*")}
+    assert len(before) == 12
+    assert len(list((figures / "galleries").glob("*.png"))) == 4
+    for path in figures.glob("*.p*"):
+        path.unlink()
+    run(clone, sys.executable, "-m", "solesearch.figures", "smoke")
+    assert {path.name: path.read_bytes() for path in figures.glob("*.p*")} == before
+
+
+def test_second_run_is_quick_and_says_so(clone: Path) -> None:
+    start = time.monotonic()
+    ended = run(clone, "dvc", "repro")
+    assert "up to date" in ended.stdout
+    assert "Running stage" not in ended.stdout
+    assert time.monotonic() - start < 30  # about 2 s on an idle machine
+
+
+def test_a_notebook_saved_with_outputs_retrains_nothing(clone: Path) -> None:
+    path = clone / "notebooks" / "02_train_infogan.ipynb"
+    clean = path.read_text()
+    read = nbformat.reads(clean, as_version=4)
+    read.cells[1].execution_count = 5
+    path.write_text(nbformat.writes(read))
+    ended = run(clone, "dvc", "repro")
+    path.write_text(clean)
+    assert re.findall(r"Running stage '([\w@]+)'", ended.stdout) == ["strip"]
+
+
+def test_forced_run_gives_the_same_bytes(clone: Path) -> None:
+    before = snapshot(clone)
+    shutil.rmtree(clone / "runs")
+    shutil.rmtree(clone / ".dvc" / "cache")
+    run(clone, "dvc", "repro", "--force")
+    after = snapshot(clone)
+    assert sorted(before) == sorted(after)
+    assert [name for name in before if before[name] != after[name]] == []
+
+
+def test_killed_run_goes_on(clone: Path) -> None:
+    """SIGKILL to everything in the middle of training; the next run ends where an undisturbed one does."""
+    before = snapshot(clone)
+    shutil.rmtree(clone / "runs" / "smoke" / "infogan")
+    shutil.rmtree(clone / ".dvc" / "cache")
+    process = subprocess.Popen(
+        ["dvc", "repro"],
+        cwd=clone, env=environment(clone), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    state = clone / "runs" / "smoke" / "infogan" / "seed-1" / "state.npz"
+    while not state.is_file():
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    run(clone, "dvc", "repro")
+    after = snapshot(clone)
+    assert [name for name in before if before[name] != after.get(name)] == []
+
+
+def test_missing_photographs_are_one_clear_line(repository: Path, tmp_path: Path) -> None:
+    root = copy_of(repository, tmp_path / "solesearch", profiles="  - zappos\n")
+    run(root, "dvc", "config", "--local", "core.no_scm", "true")
+    ended = run(root, "dvc", "repro", check=False)
+    words = ended.stdout + ended.stderr
+    assert ended.returncode != 0
+    assert "data/zappos" in words
+    assert "Traceback" not in words

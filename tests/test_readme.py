@@ -1,0 +1,61 @@
+"""The README's commands exist, its links lead somewhere, and nothing in the repository names a machine."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+
+def tracked(repository: Path) -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=repository, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if listed.returncode:
+        pytest.skip("no Git here (a ZIP), so there is no list of committed files")
+    return [repository / name for name in listed.stdout.split("\0") if name and (repository / name).is_file()]
+
+
+def test_every_make_command_is_a_target(repository: Path) -> None:
+    text = (repository / "README.md").read_text() + (repository / "data" / "README.md").read_text()
+    makefile = (repository / "Makefile").read_text()
+    commands = set(re.findall(r"\bmake ([a-z]+)\b(?= |`|$)", text, flags=re.M)) & {
+        "repro", "test", "lab", "figures", "readme", "zappos", "help",
+    }  # fmt: skip
+    assert {"repro", "test", "lab", "figures", "zappos", "help"} <= commands
+    for command in commands:
+        assert re.search(rf"(?m)^{command}:.*## ", makefile), command
+
+
+def test_help_lists_every_target(repository: Path) -> None:
+    shown = subprocess.run(["make", "help"], cwd=repository, capture_output=True, text=True, check=True).stdout
+    targets = re.findall(r"(?m)^([a-z]+):", (repository / "Makefile").read_text())
+    assert targets and all(f"make {target}" in shown for target in targets)
+
+
+def test_links_lead_somewhere(repository: Path) -> None:
+    text = (repository / "README.md").read_text()
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    assert len(links) > 8
+    assert [link for link in links if not (repository / link).exists()] == []
+
+
+def test_tree_names_every_module(repository: Path) -> None:
+    text = (repository / "README.md").read_text()
+    tree = text[text.index("src/solesearch/ ") : text.index("data.dvc, data/")]
+    assert {"catalog", "infogan", "training", "retrieval", "study", "report"} <= set(re.findall(r"\w+", tree))
+
+
+def test_nothing_committed_is_a_photograph_or_a_weight_file(repository: Path) -> None:
+    unwanted = {".jpg", ".jpeg", ".h5", ".keras", ".onnx", ".npy", ".npz", ".faiss", ".zip"}
+    assert [path for path in tracked(repository) if path.suffix.lower() in unwanted] == []
+    galleries = [path for path in tracked(repository) if path.parent.name == "galleries"]
+    assert {path.parent.parent.name for path in galleries} <= {"sample"}
+
+
+def test_no_absolute_path_of_a_machine(repository: Path) -> None:
+    home = re.compile(r"(?<![\w.])/(?:home|root|Users|work)/\w")
+    for path in tracked(repository):
+        if path.suffix in {".py", ".md", ".yaml", ".yml", ".ipynb", ".toml", ".csv", ".json", ".lock", ".dvc"}:
+            assert not home.search(path.read_text(encoding="utf-8")), path

@@ -1,0 +1,61 @@
+"""Linking one's own photographs: nothing of the user's is overwritten, comments in params.yaml survive."""
+
+from pathlib import Path
+
+import pytest
+
+from solesearch.errors import InputError
+from solesearch.settings import load_parameters
+from solesearch.slot import activate, link_photographs
+
+
+@pytest.fixture
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photographs")
+    (folder / "Boot").mkdir()
+    return folder
+
+
+def test_link_and_relink(workspace: Path, photographs: Path, tmp_path_factory) -> None:
+    assert link_photographs("zappos", photographs).resolve() == photographs.resolve()
+    other = tmp_path_factory.mktemp("other")
+    (other / "Shoe").mkdir()
+    assert link_photographs("zappos", other).resolve() == other.resolve()
+    assert (photographs / "Boot").is_dir()  # the first folder is untouched
+
+
+def test_own_files_in_the_slot_are_left_alone(workspace: Path, photographs: Path) -> None:
+    mine = workspace / "data" / "zappos" / "Boot" / "mine.jpg"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"x")
+    with pytest.raises(InputError, match="already holds files"):
+        link_photographs("zappos", photographs)
+    assert mine.read_bytes() == b"x"
+    assert link_photographs("zappos", mine.parents[1]).is_dir()  # naming the slot itself is fine
+
+
+def test_wrong_folders_are_named(workspace: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        link_photographs("zappos", tmp_path / "nowhere")
+    (tmp_path / "flat").mkdir()
+    with pytest.raises(InputError, match="holds no folders"):
+        link_photographs("zappos", tmp_path / "flat")
+
+
+def test_activation_keeps_everything_else(workspace: Path) -> None:
+    before = (workspace / "params.yaml").read_text()
+    assert activate("zappos")
+    assert not activate("zappos")
+    after = (workspace / "params.yaml").read_text()
+    assert load_parameters()["profiles"] == ["sample", "zappos"]
+    assert after.replace("  - zappos\n", "", 1) == before
+
+
+def test_unusual_lists_are_left_to_the_user(workspace: Path) -> None:
+    text = (workspace / "params.yaml").read_text().replace("profiles:\n  - sample\n", "profiles: [sample]\n")
+    (workspace / "params.yaml").write_text(text)
+    with pytest.raises(InputError, match="one name a line"):
+        activate("zappos")
+    assert (workspace / "params.yaml").read_text() == text
+    with pytest.raises(InputError, match="no section for profile 'mine'"):
+        activate("mine")
