@@ -16,6 +16,7 @@ help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/' | expand -t 18
 
 repro: $(READY) ## photos to figures for the profiles in params.yaml; goes on where a killed run stopped
+	@$(BIN)/python -m solesearch.slot
 	@$(BIN)/dvc repro
 	@$(BIN)/python -m solesearch.report --summary
 
