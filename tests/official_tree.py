@@ -42,8 +42,8 @@ def write_photo(path: Path, *, number: int, size: tuple[int, int] = (136, 102)) 
 def write_official_tree(folder: Path, *, per_subcategory: int = 12) -> Path:
     """Write `folder`/ut-zap50k-images with all 21 subcategories and return it.
 
-    Each product has two colours; in every subcategory the last photo shows a colour that is there already,
-    under another brand, with the same bytes.
+    Each product has two colours; in every subcategory one photo shows a colour that is there already, under
+    another brand, with the same bytes.
     """
     root, product = folder / "ut-zap50k-images", 8_000_000
     for category, subcategories in SUBCATEGORIES.items():
@@ -52,10 +52,11 @@ def write_official_tree(folder: Path, *, per_subcategory: int = 12) -> Path:
                 product += number % COLOURS_PER_PRODUCT == 0
                 brand = BRANDS[product % len(BRANDS)]
                 path = root / category / subcategory / brand / f"{product}.{100 + number}.jpg"
-                write_photo(path, number=product * 10 + number)
-            again = root / category / subcategory / "Another Brand" / path.name
+                write_photo(path, number=product * 100 + number)
+            first = min((root / category / subcategory).rglob("*.jpg"), key=lambda path: path.name)
+            again = root / category / subcategory / "Another Brand" / first.name
             again.parent.mkdir()
-            again.write_bytes(path.read_bytes())
+            again.write_bytes(first.read_bytes())
     return root
 
 

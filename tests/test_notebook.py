@@ -126,3 +126,13 @@ def test_committed_notebooks_keep_the_rules(path: Path) -> None:
 
 def test_there_are_notebooks() -> None:
     assert [path.name[:2] for path in NOTEBOOKS][:4] == ["01", "02", "04", "05"]
+
+
+def test_start_up_lines_go_and_warnings_stay() -> None:
+    noise = "I0000 00:00:1795426931.448682   16259 port.cc:153] oneDNN custom operations are on.\n"
+    noise += "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n"
+    stream = nbformat.v4.new_output("stream", name="stderr", text=noise + "UserWarning: look here\n")
+    assert notebook.without_log_lines(stream).text == "UserWarning: look here\n"
+    assert notebook.without_log_lines(nbformat.v4.new_output("stream", name="stderr", text=noise)) is None
+    kept = nbformat.v4.new_output("stream", name="stdout", text=noise)
+    assert notebook.without_log_lines(kept).text == noise

@@ -178,7 +178,12 @@ def list_photos(paths: Paths, settings: CatalogSettings) -> sources.Listing:
 
         shutil.rmtree(paths.drawn, ignore_errors=True)  # photos of another seed would mix with these
         progress = Progress("drawing photos", total=settings.photos, unit="photo")
-        draw_catalogue(paths.drawn, photos=settings.photos, seed=settings.seed, progress=progress)
+        draw_catalogue(
+            paths.drawn,
+            photos=settings.photos,
+            seed=settings.seed,
+            progress=lambda done, _: progress.update(done),
+        )
         return sources.list_manifest(paths.drawn)
     official = settings.source == "official"
     folder = sources.existing_data(paths.data, profile=paths.profile, archives=official)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -64,32 +65,30 @@ def embedding_name(model: str, seed: int) -> str:
     return model if seed == 0 else f"{model}-seed-{seed}"
 
 
-def load_discriminator(settings, *, weights: Path, seed: int):
-    """Return a discriminator with the weights of a checkpoint."""
-    from solesearch.infogan import build_discriminator
-    from solesearch.training import load_variables
+class Embedder:
+    """A discriminator whose weights can be exchanged, compiled once: photos in, features out."""
 
-    discriminator = build_discriminator(settings, seed=seed)
-    load_variables(weights, discriminator.variables)
-    return discriminator
+    def __init__(self, settings, *, seed: int):
+        """Build the network of `settings` (GanSettings) with the weights that `seed` draws."""
+        import tensorflow as tf
 
+        from solesearch.infogan import build_discriminator
 
-def feature_function(discriminator):
-    """Return a compiled function: signed images [b, h, w, 3] -> features [b, d], batch norm at inference."""
-    import tensorflow as tf
+        self.discriminator = build_discriminator(settings, seed=seed)
+        signature = [tf.TensorSpec((None, *settings.image_size, 3), tf.float32)]
+        self._features = tf.function(
+            lambda images: self.discriminator(images, training=False).features, input_signature=signature
+        )
 
-    @tf.function(reduce_retracing=True)
-    def features(images: tf.Tensor) -> tf.Tensor:
-        return discriminator(images, training=False).features
+    def load(self, weights: Path) -> Self:
+        """Take the weights of a checkpoint and return itself; raises InputError when they do not fit."""
+        from solesearch.training import load_variables
 
-    return features
+        load_variables(weights, self.discriminator.variables)
+        return self
 
-
-def embed_pixels(discriminator, pixels: np.ndarray) -> np.ndarray:
-    """Return the discriminator's features, float32 [n, d], of uint8 pixels [n, h, w, 3]."""
-    features = feature_function(discriminator)
-    blocks = [
-        np.asarray(features(to_signed(pixels[start : start + BATCH])))
-        for start in range(0, len(pixels), BATCH)
-    ]
-    return np.concatenate(blocks).astype(np.float32)
+    def embed(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the features, float32 [n, d], of uint8 pixels [n, h, w, 3]; batch norm as at inference."""
+        starts = range(0, len(pixels), BATCH)
+        blocks = [self._features(to_signed(pixels[start : start + BATCH])).numpy() for start in starts]
+        return np.concatenate(blocks)

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import argparse
 import functools
+import io
 import itertools
 import math
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import ParamSpec
+from typing import IO, ParamSpec
 
 import numpy as np
 import pandas as pd
 import seaborn
-from matplotlib import style
+from matplotlib import pyplot, style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -67,6 +68,23 @@ def model_name(model: str) -> str:
     return MODEL_NAMES.get(model, model)
 
 
+class Chart(Figure):
+    """A figure that notebooks show as the picture `save` writes; matplotlib's own needs pyplot for that."""
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        write_picture(self, picture, kind="png")
+        return picture.getvalue()
+
+
+def write_picture(figure: Figure, target: Path | IO[bytes], *, kind: str) -> None:
+    """Write `figure` as png (150 dpi) or pdf, without date and version: equal figures give equal bytes."""
+    nothing = {"png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer")}[kind]
+    with style.context(STYLE, after_reset=True):
+        dpi = 150 if kind == "png" else 300  # of the photos and thin lines in the PDF; the rest is vectors
+        figure.savefig(target, format=kind, dpi=dpi, metadata=dict.fromkeys(nothing))
+
+
 def styled(draw: Callable[Options, Figure]) -> Callable[Options, Figure]:
     """Run `draw` under the project's style alone, whatever the caller's matplotlib settings are.
 
@@ -78,8 +96,9 @@ def styled(draw: Callable[Options, Figure]) -> Callable[Options, Figure]:
     def drawn(*args: Options.args, **options: Options.kwargs) -> Figure:
         with style.context(STYLE, after_reset=True):
             figure = draw(*args, **options)
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")
+            if layout := figure.get_layout_engine():
+                layout.execute(figure)
+                figure.set_layout_engine("none")
             return figure
 
     return drawn
@@ -178,7 +197,7 @@ def loss_curves(training: pd.DataFrame, *, profile: str) -> Figure:
     checked(training, name="training", columns="", numbers=f"seed step {' '.join(LOSSES)}")
     first, last = int(training["step"].min()), int(training["step"].max())
     window = max(5, (last - first + 1) // 50) | 1  # odd, so that it is centred
-    figure = Figure(figsize=(WIDTH, 4.3), layout="constrained")
+    figure = Chart(figsize=(WIDTH, 4.3), layout="constrained")
     panels = figure.subplots(2, 2, sharex=True)
     for axes, loss in zip(panels.flat, LOSSES, strict=True):
         _loss_panel(axes, training, loss=loss, window=window)
@@ -227,25 +246,31 @@ def checkpoint_curve(
 ) -> Figure:
     """Draw precision@k on the validation photos against the iteration, a line a seed, the chosen step ringed.
 
-    `references` ({model: precision@k on the same validation photos}) become dashed lines. `gallery` None is
-    the stricter one in the table. Raises InputError naming the table.
+    `references` ({model: precision@k on the same photos}) become dashed lines; None takes the other models
+    in the table. One far below the curves is named in the caption instead. `gallery` None is the stricter
+    one in the table. Raises InputError naming the table.
     """
     checked(checkpoints, name="checkpoints", columns="gallery metric chosen", numbers="seed step k value n")
+    if "model" not in checkpoints:
+        checkpoints = checkpoints.assign(model=PROPOSED)
     gallery = gallery or stricter_gallery(checkpoints)
-    rows = select_precision(checkpoints, name="checkpoints", k=k, gallery=gallery).sort_values("step")
-    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    judged = select_precision(checkpoints, name="checkpoints", k=k, gallery=gallery)
+    rows = select(judged, name="checkpoints", model=PROPOSED).sort_values("step")
+    if references is None:
+        references = judged[judged["model"] != PROPOSED].groupby("model")["value"].mean().to_dict()
+    figure = Chart(figsize=(WIDTH, 3.4), layout="constrained")
     axes = figure.subplots()
     for number, (seed, line) in enumerate(rows.groupby("seed")):
         axes.plot(line["step"], line["value"], "o-", color=f"C{number}", label=f"seed {int(seed)}")
     _ring_chosen(axes, rows, chosen=checkpoints[checkpoints["chosen"].astype(str).str.lower() == "true"])
-    _reference_lines(axes, references or {})
+    below = _reference_lines(axes, references, lowest=rows["value"].min())
     axes.set(xlabel="Iteration", ylabel=f"Precision@{k} on validation photos")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=11, steps=[1, 2, 2.5, 5, 10]))
     zero = "0\nuntrained" if (rows["step"] == 0).any() else "0"
     axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}" if step else zero))
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=6)
     axes.set_title(GALLERIES.get(gallery, gallery))
-    parts = [named_seeds(rows["seed"]), counted(rows["n"], "validation queries")]
+    parts = [named_seeds(rows["seed"]), counted(rows["n"], "validation queries"), below]
     add_caption(figure, profile=profile, parts=parts)
     return figure
 
@@ -258,17 +283,22 @@ def _ring_chosen(axes: Axes, rows: pd.DataFrame, *, chosen: pd.DataFrame) -> Non
         axes.scatter(ringed["step"], ringed["value"], s=110, label="chosen", **looks)
 
 
-def _reference_lines(axes: Axes, references: Mapping[str, float]) -> None:
-    for value in references.values():
+def _reference_lines(axes: Axes, references: Mapping[str, float], *, lowest: float) -> str:
+    """Draw the references in reach of the curves, labelled at the right; return the words for the others."""
+    ordered = sorted(references.items(), key=lambda item: item[1])
+    reach = lowest - max(0.05, max([lowest, *references.values()]) - lowest)
+    far = [f"{model_name(model)} {value:.3f}" for model, value in reversed(ordered) if value < reach]
+    near = [(model, value) for model, value in ordered if value >= reach]
+    for _, value in near:
         axes.axhline(value, color=QUIET, zorder=1, **DASHED)
     low, high = axes.get_ylim()
-    ordered = sorted(references.items(), key=lambda item: item[1])
-    places = spread([(value - low) / (high - low) for _, value in ordered], gap=0.055)
+    places = spread([(value - low) / (high - low) for _, value in near], gap=0.055)
     looks = {"textcoords": "axes fraction", "va": "center", "fontsize": 7, "color": QUIET}
     looks["arrowprops"] = {"arrowstyle": "-", "color": QUIET, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 0}
-    for (model, value), place in zip(ordered, places, strict=True):
+    for (model, value), place in zip(near, places, strict=True):
         words, end = f"{model_name(model)} {value:.3f}", axes.get_yaxis_transform()
         axes.annotate(words, xy=(1, value), xycoords=end, xytext=(1.03, place), **looks)
+    return f"below the axis: {', '.join(far)}" if far else ""
 
 
 def spread(places: Sequence[float], *, gap: float) -> np.ndarray:
@@ -296,7 +326,7 @@ def precision_bars(retrieval: pd.DataFrame, *, profile: str, k: int = 5) -> Figu
         raise InputError(f"table retrieval: no gallery named {' or '.join(GALLERIES)}")
     order = means[galleries[-1]].drop(PRIOR, errors="ignore").sort_values(kind="stable").index.tolist()
     order = [model for model in means.index.unique("model") if model not in {PRIOR, *order}] + order
-    figure = Figure(figsize=(WIDTH, 1.15 + 0.21 * len(order)), layout="constrained")
+    figure = Chart(figsize=(WIDTH, 1.15 + 0.21 * len(order)), layout="constrained")
     panels = figure.subplots(1, len(galleries), sharey=True, squeeze=False)[0]
     for axes, gallery in zip(panels, galleries, strict=True):
         _precision_panel(axes, rows[rows["gallery"] == gallery], order=order)
@@ -343,7 +373,7 @@ def time_bars(latency: pd.DataFrame, *, profile: str) -> Figure:
     machines = rows["machine"].astype(str).unique()
     series = rows["runtime"] if len(machines) == 1 else rows["runtime"] + ", " + rows["machine"].astype(str)
     height = 1.15 + 0.17 * len(rows) + 0.08 * rows["model"].nunique()
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure = Chart(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots()
     colours = dict(zip(sorted(series.unique()), itertools.cycle(RUNTIME_COLOURS), strict=False))
     models, centres, place = [], [], 0.0
@@ -358,7 +388,7 @@ def time_bars(latency: pd.DataFrame, *, profile: str) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     handles = [axes.barh(0, np.nan, color=colour, label=name) for name, colour in colours.items()]
     figure.legend(handles=handles, loc="outside upper left", ncols=min(4, len(handles)))
-    parts = ["bar: median, whisker: 95th percentile", f"measured on {'; '.join(sorted(machines))}"]
+    parts = ["bar: median, whisker: 95th percentile", f"measured on {' | '.join(sorted(machines))}"]
     add_caption(figure, profile=profile, parts=parts)
     return figure
 
@@ -389,7 +419,7 @@ def class_precision(
     values = rows.pivot_table(index="model", columns="class", values="value", aggfunc="mean")
     values = values.loc[values.mean(axis=1).sort_values(ascending=False, kind="stable").index]
     queries = rows.groupby("class")["n"].max()
-    figure = Figure(figsize=(WIDTH, 1.5 + 0.22 * len(values)), layout="constrained")
+    figure = Chart(figsize=(WIDTH, 1.5 + 0.22 * len(values)), layout="constrained")
     axes = figure.subplots()
     seaborn.heatmap(
         values,
@@ -426,7 +456,7 @@ def photos_per_class(catalogue: pd.DataFrame, *, profile: str) -> Figure:
     counts = counts.pivot_table(index="label", columns="split", values="photos", aggfunc="sum", fill_value=0)
     counts = counts.reindex(columns=SPLITS, fill_value=0)
     total = counts.sum(axis=1)
-    figure = Figure(figsize=(WIDTH, 1.2 + 0.26 * len(counts)), layout="constrained")
+    figure = Chart(figsize=(WIDTH, 1.2 + 0.26 * len(counts)), layout="constrained")
     axes = figure.subplots()
     left = np.zeros(len(counts))
     looks = zip(SPLITS, (BLUE, ORANGE, GREEN), ("white", "black", "white"), strict=True)
@@ -458,19 +488,14 @@ CHARTS: dict[str, tuple[Callable[..., Figure], str]] = {
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write <stem>.png (150 dpi) and <stem>.pdf, each whole or not at all, and close the figure.
+    """Write <stem>.png (150 dpi) and <stem>.pdf, each whole or not at all; close the figure.
 
-    Neither carries a date or a version, so the same figure gives the same bytes on every run.
+    Returns the two files. Neither carries a date or a version: the same figure gives the same bytes.
     """
-    from matplotlib import pyplot
-
-    written = []
-    undated = {"CreationDate": None, "Creator": None, "Producer": None}
-    for suffix, dpi, metadata in (("png", 150, {"Software": None}), ("pdf", 300, undated)):
-        path = stem.with_name(f"{stem.name}.{suffix}")
-        with style.context(STYLE, after_reset=True), files.replacing(path) as temporary:
-            figure.savefig(temporary, dpi=dpi, metadata=metadata)
-        written.append(path)
+    written = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "pdf")]
+    for path in written:
+        with files.replacing(path) as temporary:
+            write_picture(figure, temporary, kind=path.suffix[1:])
     pyplot.close(figure)
     return written
 
@@ -487,18 +512,34 @@ def read_result(paths: Paths, name: str) -> pd.DataFrame:
         raise InputError(f"{path}: damaged ({error}); restore it or run {PIPELINE} again") from error
 
 
+def draw_chart(name: str, *, profile: str) -> Figure:
+    """Draw chart `name` of a profile from its results table, save it to figures/<profile>/ and return it.
+
+    Notebook and `redraw` both come through here, so a redrawn chart has the same bytes. Raises InputError
+    for an unknown name, or a missing or faulty table.
+    """
+    if name not in CHARTS:
+        raise InputError(f"chart {name!r} is unknown; there are {', '.join(CHARTS)}")
+    draw, table = CHARTS[name]
+    paths = Paths.of(profile)
+    figure = draw(read_result(paths, table), profile=profile)
+    save(figure, paths.figures / name)
+    return figure
+
+
 def redraw(profile: str, *, report: Callable[[str], None] = print) -> list[Path]:
     """Draw every chart of a profile from results/<profile>/*.csv alone and return the files.
 
     `report` gets one line a file; a chart whose table is missing or faulty costs one line, the rest is drawn.
     """
     paths, written = Paths.of(profile), []
-    for name, (draw, table) in CHARTS.items():
+    for name in CHARTS:
         try:
-            new = save(draw(read_result(paths, table), profile=profile), paths.figures / name)
+            draw_chart(name, profile=profile)
         except InputError as error:
             report(f"{name} skipped: {error}")
             continue
+        new = [paths.figures / f"{name}.{suffix}" for suffix in ("png", "pdf")]
         for path in new:
             report(str(path.relative_to(paths.root)))
         written += new

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from solesearch.errors import InputError
-from solesearch.figures import BLUE, GREEN, PROPOSED, VERMILION, WIDTH, add_caption, model_name, styled
+from solesearch.figures import BLUE, GREEN, PROPOSED, VERMILION, WIDTH, Chart, add_caption, model_name, styled
 
 NAME, GAP, EDGE, FOOT = 1.05, 0.12, 0.08, 0.28  # inches: model names, between photos, at the edges, caption
 # The grid that training keeps (training.SAMPLE_ROWS, SAMPLE_COLUMNS; not imported, since a picture needs no
@@ -50,7 +50,7 @@ class Sheet:
 
     def __init__(self, height: float):
         """Make an empty figure of the page's width, `height` inches high."""
-        self.figure, self.height = Figure(figsize=(WIDTH, height)), height
+        self.figure, self.height = Chart(figsize=(WIDTH, height)), height
 
     def show(self, pixels: np.ndarray, *, left: float, top: float, width: float, height: float) -> Axes:
         """Place a picture, its proportions kept, at the foot of the given box; return its axes."""
@@ -89,11 +89,14 @@ def neighbour_gallery(rows: Sequence[GalleryRow], *, profile: str, title: str = 
     """Draw one row a query or model: name, query, then the nearest photos with their Euclidean distances.
 
     A green frame and a check mark mean the query's class, an orange frame and a cross another one (P Fig 5,
-    C Fig 8.7). Raises InputError without rows or neighbours, and for a photo that is not uint8 RGB.
+    C Fig 8.7). Raises InputError without rows or neighbours, with more than fit, for a photo not uint8 RGB.
     """
     _check_rows(rows)
     most = max(len(row.neighbours) for row in rows)
-    width = (WIDTH - NAME - 2 * EDGE - GAP * (most + 2)) / (most + 1)
+    margin = EDGE + NAME * any(row.name for row in rows)
+    width = (WIDTH - margin - EDGE - GAP * (most + 2)) / (most + 1)
+    if width < 0.25:
+        raise InputError(f"gallery: {most} neighbours do not fit side by side; ask for fewer")
     photos = [photo for row in rows for photo in (row.query_pixels, *(n.pixels for n in row.neighbours))]
     # A single very tall photo must not stretch all rows: beyond 3:2 it is shown smaller instead.
     height = width * min(1.5, max(photo.shape[0] / photo.shape[1] for photo in photos))
@@ -103,9 +106,10 @@ def neighbour_gallery(rows: Sequence[GalleryRow], *, profile: str, title: str = 
         sheet.write(title, left=EDGE, top=0.08, va="top", fontsize=9)
     for number, row in enumerate(rows):
         top = head + number * (height + BELOW)
-        _draw_row(sheet, row, top=top, width=width, height=height)
+        _draw_row(sheet, row, left=margin, top=top, width=width, height=height)
     marks = "✓ green: the query's class, ✗ orange: another class"
-    counts = f"n = {len(rows)} row{'s' * (len(rows) > 1)}, top {most}"
+    queries = len({row.query_pixels.tobytes() for row in rows})
+    counts = f"n = {queries} {'query' if queries == 1 else 'queries'}, top {most}"
     add_caption(sheet.figure, profile=profile, parts=[counts, "number: Euclidean distance", marks])
     return sheet.figure
 
@@ -121,13 +125,11 @@ def _check_rows(rows: Sequence[GalleryRow]) -> None:
             _check_photo(neighbour.pixels, what=f"gallery row {row.name}, {neighbour.id}")
 
 
-def _draw_row(sheet: Sheet, row: GalleryRow, *, top: float, width: float, height: float) -> None:
+def _draw_row(sheet: Sheet, row: GalleryRow, *, left: float, top: float, width: float, height: float) -> None:
     looks = {"color": BLUE, "fontweight": "bold"} if row.name == PROPOSED else {}
     name = textwrap.fill(model_name(row.name), width=17)
-    sheet.write(
-        name, left=EDGE + NAME - 0.06, top=top + height / 2, ha="right", va="center", fontsize=7, **looks
-    )
-    left, characters = EDGE + NAME + GAP / 2, int((width + GAP) * 18)
+    sheet.write(name, left=left - 0.06, top=top + height / 2, ha="right", va="center", fontsize=7, **looks)
+    left, characters = left + GAP / 2, int((width + GAP) * 18)
     axes = sheet.show(row.query_pixels, left=left, top=top, width=width, height=height)
     _frame(axes, colour="black", below=f"query\n{_cut(row.query_label, characters)}")
     for number, neighbour in enumerate(row.neighbours, start=1):
@@ -135,11 +137,8 @@ def _draw_row(sheet: Sheet, row: GalleryRow, *, top: float, width: float, height
         axes = sheet.show(neighbour.pixels, left=place, top=top, width=width, height=height)
         same = neighbour.label == row.query_label
         colour = GREEN if same else VERMILION
-        _frame(
-            axes,
-            colour=colour,
-            below=f"{three_digits(neighbour.distance)}\n{_cut(neighbour.label, characters)}",
-        )
+        below = f"{three_digits(neighbour.distance)}\n{_cut(neighbour.label, characters)}"
+        _frame(axes, colour=colour, below=below)
         _badge(axes, "✓" if same else "✗", colour=colour)
 
 

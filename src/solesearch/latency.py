@@ -23,7 +23,6 @@ from solesearch.controls import CONTROLS, control_features
 from solesearch.environment import machine_label
 from solesearch.errors import InputError
 from solesearch.paths import Paths
-from solesearch.photo import to_signed
 from solesearch.settings import fill, load_section
 from solesearch.training import ENVIRONMENT, checkpoint_file, load_settings
 
@@ -91,17 +90,16 @@ def measure(subject: Subject, pixels: np.ndarray, *, settings: LatencySettings, 
 
 def discriminator_subject(profile: str, *, image_size: tuple[int, int], step: int) -> Subject:
     """Return the proposed model as it is used for search: the discriminator up to its features."""
-    from solesearch.embedding import feature_function, load_discriminator
+    from solesearch.embedding import Embedder
 
     settings, seeds, _ = load_settings(profile, image_size=image_size)
     weights = checkpoint_file(Paths.of(profile).gan_seed(seeds[0]), step)
-    discriminator = load_discriminator(settings, weights=weights, seed=seeds[0])
-    features = feature_function(discriminator)
-    layers = [*discriminator.convolutions, *discriminator.norms]
+    embedder = Embedder(settings, seed=seeds[0]).load(weights)
+    layers = [*embedder.discriminator.convolutions, *embedder.discriminator.norms]
     return Subject(
         "infogan",
         "TensorFlow (tf.function)",
-        lambda pixels: features(to_signed(pixels)).numpy(),
+        embedder.embed,
         sum(layer.count_params() for layer in layers),
         weights.stat().st_size / 1e6,
     )

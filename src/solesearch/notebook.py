@@ -10,12 +10,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import nbformat
 
@@ -25,6 +28,9 @@ from solesearch.paths import Paths, repository_root
 from solesearch.progress import VARIABLE, describe
 from solesearch.training import ENVIRONMENT
 
+START_UP_LINE = re.compile(
+    r"[IWEF]\d{4} \d\d:\d\d|WARNING: All log messages before absl|To enable the following instructions"
+)
 QUIET_INTERVAL_S = 20.0  # between progress lines where the output is no terminal
 KERNEL_ENVIRONMENT = {
     **ENVIRONMENT,
@@ -57,7 +63,19 @@ def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02d}"
         cell.metadata = nbformat.from_dict({"tags": cell.metadata.get("tags", [])})
+        cell.outputs = [clean for output in cell.get("outputs", []) if (clean := without_log_lines(output))]
+        if cell.cell_type != "code":
+            del cell["outputs"]
     return notebook
+
+
+def without_log_lines(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
+    """Return an output without TensorFlow's start-up lines (they carry times); None when nothing is left."""
+    if output.get("name") != "stderr":
+        return output
+    kept = [line for line in output.text.splitlines(keepends=True) if not START_UP_LINE.match(line)]
+    output.text = "".join(kept)
+    return output if output.text.strip() else None
 
 
 def strip_all() -> list[Path]:
@@ -117,7 +135,7 @@ def run(name: str, *, profile: str, overrides: dict[str, Any] | None = None) -> 
     paths.notebooks.mkdir(parents=True, exist_ok=True)
     os.environ.update(KERNEL_ENVIRONMENT, SOLESEARCH_ROOT=str(root))
     try:
-        with Watch(f"{profile}/{name}") as watch:
+        with quiet_start_up() as terminal, Watch(f"{profile}/{name}", terminal) as watch:
             papermill.execute_notebook(
                 str(source), str(failed), parameters, cwd=str(root), progress_bar=False, kernel_name="python3"
             )
@@ -127,6 +145,28 @@ def run(name: str, *, profile: str, overrides: dict[str, Any] | None = None) -> 
     failed.unlink()
     record(paths, name, watch)
     return target
+
+
+@contextmanager
+def quiet_start_up() -> Iterator[IO[str]]:
+    """Keep what kernels and libraries print to standard error off the user's terminal.
+
+    They write to file descriptor 2 itself, so replacing `sys.stderr` would not do. Gives a stream to the
+    terminal; what was held back is shown after all when the block fails, since it may say why.
+    """
+    sys.stderr.flush()
+    terminal = os.fdopen(os.dup(2), "w", buffering=1)
+    with tempfile.TemporaryFile("w+") as held_back:
+        os.dup2(held_back.fileno(), 2)
+        try:
+            yield terminal
+        except RuntimeError:  # the kernel died or did not start
+            held_back.seek(0)
+            terminal.write(held_back.read())
+            raise
+        finally:
+            os.dup2(terminal.fileno(), 2)
+            terminal.close()
 
 
 def explained(error, failed: Path) -> Exception:
@@ -152,9 +192,9 @@ def record(paths: Paths, name: str, watch: Watch) -> None:
 class Watch:
     """While a notebook runs: shows its progress, measures its time and the memory of all its processes."""
 
-    def __init__(self, title: str):
-        """Name the work as it is shown to the user."""
-        self.title, self.seconds, self.peak_mb = title, 0.0, 0.0
+    def __init__(self, title: str, terminal: IO[str]):
+        """Name the work as it is shown to the user, and the stream to show it on."""
+        self.title, self.terminal, self.seconds, self.peak_mb = title, terminal, 0.0, 0.0
         self._stop = threading.Event()
         self._latest: dict[str, dict] = {}
         self._shown = 0.0
@@ -194,18 +234,16 @@ class Watch:
 
     def _show(self) -> None:
         now = time.monotonic()
-        interval = 1.0 if sys.stderr.isatty() else QUIET_INTERVAL_S
+        interval = 1.0 if self.terminal.isatty() else QUIET_INTERVAL_S
         running = [report for report in self._latest.values() if report["done"] < report["total"]]
         if running and now - self._shown >= interval:
             self._shown = now
             self._print(f"{self.title}: " + " | ".join(describe(report) for report in running))
 
-    @staticmethod
-    def _print(text: str, *, last: bool = False) -> None:
-        if sys.stderr.isatty():
-            print(f"\r\x1b[K{text}", end="\n" if last else "", file=sys.stderr, flush=True)
-        else:
-            print(text, file=sys.stderr, flush=True)
+    def _print(self, text: str, *, last: bool = False) -> None:
+        in_place = self.terminal.isatty()
+        start, end = ("\r\x1b[K", "\n" if last else "") if in_place else ("", "\n")
+        print(f"{start}{text}", end=end, file=self.terminal, flush=True)
 
 
 def tree_memory_mb() -> float:

@@ -23,7 +23,8 @@ IMAGE_SIZES = {
 FITS = ("stretch", "pad")
 
 # What photographs are stored as. Pillow can open far more (PostScript runs a program): it is not asked to.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+# Phones' JPEGs with several pictures (MPO) come in as JPEG.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 # Pillow warns above this number of pixels and refuses twice as many; no limit of ours may lie higher.
 MOST_PIXELS = 89_478_485

@@ -28,7 +28,7 @@ def link_photographs(profile: str, folder: Path) -> Path:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; name the one that holds a folder for each class")
     if not any(child.is_dir() for child in folder.iterdir()):
-        raise InputError(f"{folder}: holds no folders; the photos of each class belong into a folder of its own")
+        raise InputError(f"{folder}: holds no folders; the photos of each class belong into one of their own")
     if folder == slot.resolve():
         return slot
     if slot.is_dir() and not slot.is_symlink():
@@ -55,7 +55,7 @@ def activate(profile: str) -> bool:
     text = path.read_text(encoding="utf-8")
     match = PROFILES_LIST.search(text)
     if match is None:
-        raise InputError(f"{path}: write the list `profiles` one name a line, or add {profile} to it yourself")
+        raise InputError(f"{path}: write the list `profiles` one name a line, or add {profile} yourself")
     files.write_text(path, f"{text[: match.end()]}  - {profile}\n{text[match.end() :]}")
     return True
 
@@ -72,8 +72,8 @@ def check_slots() -> None:
         slot = Paths.of(profile).data
         if not slot.exists():
             raise InputError(
-                f"{slot}: no photographs there; `make zappos DATA=/path/to/folder` links them, data/README.md "
-                f"says what is wanted. Or take {profile} off the list `profiles` in params.yaml"
+                f"{slot}: no photographs there; `make zappos DATA=/path/to/folder` links them, and "
+                f"data/README.md says what is wanted. Or take {profile} off the list `profiles` in params.yaml"
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,9 @@ from solesearch import files
 from solesearch.catalog import class_counts, read_photos
 from solesearch.controls import CONTROLS, control_features, random_vectors
 from solesearch.embedding import (
+    Embedder,
     Embedding,
-    embed_pixels,
     embedding_name,
-    load_discriminator,
     load_embedding,
     save_embedding,
 )
@@ -77,11 +77,14 @@ class Study:
         rows = np.flatnonzero(self.photos["split"] == name)
         return self.photos.iloc[rows].reset_index(drop=True), self.pixels[rows]
 
-    def discriminator(self, *, seed: int, step: int):
-        """Return the discriminator of a seed as it was after `step` updates; 0 is untrained."""
-        return load_discriminator(
-            self.gan, weights=checkpoint_file(self.paths.gan_seed(seed), step), seed=seed
-        )
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The network that embeds; `discriminator` puts a checkpoint's weights into it."""
+        return Embedder(self.gan, seed=self.seeds[0])
+
+    def discriminator(self, *, seed: int, step: int) -> Embedder:
+        """Return the embedder of a seed as it was after `step` updates; 0 is untrained."""
+        return self.embedder.load(checkpoint_file(self.paths.gan_seed(seed), step))
 
     def judge(self, vectors: np.ndarray, photos: pd.DataFrame, *, gallery: str) -> pd.DataFrame:
         """Return one row a query with its precisions and average precision (see retrieval.evaluate)."""
@@ -106,7 +109,7 @@ def sweep_checkpoints(study: Study) -> pd.DataFrame:
     for number, (model, seed, step) in enumerate(tasks, start=1):
         learned = model == "infogan"
         network = study.discriminator(seed=seed, step=step) if learned else None
-        vectors = embed_pixels(network, pixels) if learned else control_features(model, pixels)
+        vectors = network.embed(pixels) if network else control_features(model, pixels)
         for gallery in GALLERIES:
             queries = study.judge(vectors, photos, gallery=gallery)
             table = summarise(queries, model=model, seed=seed, gallery=gallery, ks=study.evaluation.ks)
@@ -150,7 +153,7 @@ def embed_catalogue(study: Study, checkpoints: pd.DataFrame) -> pd.DataFrame:
         for model, step in zip(LEARNED, (steps[seed], 0), strict=True):
             everything = model == "infogan" and seed == study.seeds[0]
             photos, pixels = (study.photos, study.pixels) if everything else (test, test_pixels)
-            vectors = embed_pixels(study.discriminator(seed=seed, step=step), pixels)
+            vectors = study.discriminator(seed=seed, step=step).embed(pixels)
             embedding = Embedding(photos["id"].tolist(), vectors)
             save_embedding(study.paths.embeddings, embedding_name(model, seed), embedding)
             rows.append((model, seed, step, *vectors.shape, vectors.nbytes / 1e6))

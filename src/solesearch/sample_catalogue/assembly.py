@@ -48,7 +48,9 @@ def _tongue(design: Design) -> list[Mesh]:
     if design.shaft > 0:
         return []
     steps = np.linspace(0, 1, 9)
-    centre = np.stack([x - 0.05 + (0.06 + 0.5 * out) * steps, y - 0.045 + (0.05 + out) * steps**1.1, 0 * steps], axis=1)
+    centre = np.stack(
+        [x - 0.05 + (0.06 + 0.5 * out) * steps, y - 0.045 + (0.05 + out) * steps**1.1, 0 * steps], axis=1
+    )
     across = np.stack([0 * steps, 0 * steps, -0.045 - 0.012 * steps], axis=1)
     return [band("tongue", centre, across, 0.02), *_bow_loops(x - 0.03, y + 0.005)]
 
@@ -60,7 +62,11 @@ def _bow_loops(x: float, y: float) -> list[Mesh]:
         swing = np.sin(np.pi * t)
         z = side * 0.085 * swing
         drop = -0.05 * swing * (1.2 - t) - 0.02 * t
-        loops.append(tube("lace", np.stack([x - 0.05 * np.sin(2 * np.pi * t) * 0.6, y + drop + 0.02, z], axis=1), 0.0065))
+        loops.append(
+            tube(
+                "lace", np.stack([x - 0.05 * np.sin(2 * np.pi * t) * 0.6, y + drop + 0.02, z], axis=1), 0.0065
+            )
+        )
     return loops
 
 
@@ -80,7 +86,9 @@ def _cross(design: Design, near: float, far: float, width: float, *, loose: floa
 def _ring(x: float, y: float, radius: float, width: float, tilt: float = 0.0) -> Mesh:
     """Return a strap around the ankle."""
     turn = np.linspace(-np.pi, np.pi, 49)
-    centre = np.stack([x - radius * np.cos(turn), y + tilt * np.cos(turn), 0.72 * radius * np.sin(turn)], axis=1)
+    centre = np.stack(
+        [x - radius * np.cos(turn), y + tilt * np.cos(turn), 0.72 * radius * np.sin(turn)], axis=1
+    )
     return band("strap", centre, np.stack([0 * turn, -width + 0 * turn, 0 * turn], axis=1), 0.006)
 
 
@@ -128,7 +136,11 @@ def _mary_jane(design: Design) -> list[Mesh]:
     centre[:, 1] += (0.075 + 0.02 * design.strap_place) * np.sin(turn) ** 0.8
     centre[:, 2] *= 1.06
     centre[:, 1] -= 0.012
-    across = design.strap_width * 0.8 * np.stack([np.cos(0.4 + 0 * turn), np.sin(0.4 + 0 * turn), 0 * turn], axis=1)
+    across = (
+        design.strap_width
+        * 0.8
+        * np.stack([np.cos(0.4 + 0 * turn), np.sin(0.4 + 0 * turn), 0 * turn], axis=1)
+    )
     strap = band("strap", centre, across, 0.006)
     return [strap, _on_strap(strap, 0.1, 0.02)]
 
@@ -141,14 +153,24 @@ def _thong(design: Design) -> list[Mesh]:
     post = np.array([0.17, base + 0.05, -0.02])
     meshes = []
     for side in (1, -1):
-        last = np.array([end, float(bottom(np.array([end]), design)[0]), side * float(half_width(np.array([end]), design)[0])])
+        last = np.array(
+            [
+                end,
+                float(bottom(np.array([end]), design)[0]),
+                side * float(half_width(np.array([end]), design)[0]),
+            ]
+        )
         middle = np.array([0.30, base + 0.17, side * 0.10])
         centre = (1 - t) ** 2 * post + 2 * t * (1 - t) * middle + t**2 * last
         width = design.strap_width * (0.45 + 0.55 * np.sin(np.pi * t[:, 0]))
         tilt = np.stack([width * 0.75, width * 0.55, -side * width * 0.5], axis=1)
-        meshes.append(band("strap", centre, tilt * (1 if side > 0 else 1), 0.01))
+        meshes.append(band("strap", centre, tilt, 0.01))
     stem = np.linspace(0, 1, 5)
-    meshes.append(tube("strap", np.stack([0.17 - 0.01 * (1 - stem), base + 0.05 * stem, -0.02 + 0 * stem], axis=1), 0.012))
+    meshes.append(
+        tube(
+            "strap", np.stack([0.17 - 0.01 * (1 - stem), base + 0.05 * stem, -0.02 + 0 * stem], axis=1), 0.012
+        )
+    )
     return meshes
 
 
@@ -176,7 +198,12 @@ def _t_bar(design: Design) -> Mesh:
     t = np.linspace(0, 1, 17)
     x = 0.2 + 0.44 * t
     y = bottom(x, design) + np.interp(x, INSTEP_PLACES, INSTEP_HEIGHTS) + 0.008
-    return band("strap", np.stack([x, y, 0 * t - 0.01], axis=1), np.array([0, 0, -design.strap_width * 0.6]) + 0 * t[:, None], 0.006)
+    return band(
+        "strap",
+        np.stack([x, y, 0 * t - 0.01], axis=1),
+        np.array([0, 0, -design.strap_width * 0.6]) + 0 * t[:, None],
+        0.006,
+    )
 
 
 def _t_strap(design: Design) -> list[Mesh]:
@@ -199,7 +226,13 @@ def _sport_straps(design: Design) -> list[Mesh]:
     width = 0.03 + 0.5 * design.strap_width
     front = _cross(design, 0.24, 0.22, width)
     back = _cross(design, 0.52, 0.50, width)
-    return [front, back, _sling(design, 0.54, 0.2, width * 0.8), _on_strap(front, 0.25, 0.02), _on_strap(back, 0.25, 0.02)]
+    return [
+        front,
+        back,
+        _sling(design, 0.54, 0.2, width * 0.8),
+        _on_strap(front, 0.25, 0.02),
+        _on_strap(back, 0.25, 0.02),
+    ]
 
 
 def _strappy(design: Design) -> list[Mesh]:
@@ -217,7 +250,11 @@ def _slingback(design: Design) -> list[Mesh]:
 
 
 def _toe_and_ankle(design: Design) -> list[Mesh]:
-    return [_cross(design, 0.23, 0.21, 0.03 + design.strap_width), *_ankle_strap(design), _sling(design, 0.72, 0.26, 0.02)]
+    return [
+        _cross(design, 0.23, 0.21, 0.03 + design.strap_width),
+        *_ankle_strap(design),
+        _sling(design, 0.72, 0.26, 0.02),
+    ]
 
 
 STRAPS = {
@@ -244,7 +281,9 @@ def _ornament(design: Design) -> list[Mesh]:
         lobes = [blob("ornament", (x, y, side * 0.034), (0.022, 0.014, 0.034)) for side in (1, -1)]
         return [*lobes, blob("ornament", (x, y + 0.006, 0), (0.012, 0.012, 0.010))]
     if design.ornament == "tassel":
-        lobes = [blob("ornament", (x - 0.045, y - 0.012, side * 0.022), (0.032, 0.010, 0.016)) for side in (1, -1)]
+        lobes = [
+            blob("ornament", (x - 0.045, y - 0.012, side * 0.022), (0.032, 0.010, 0.016)) for side in (1, -1)
+        ]
         return [*lobes, blob("ornament", (x, y, 0), (0.016, 0.010, 0.02))]
     if design.ornament == "pompom":
         return [blob("pompom", (x - 0.01, y + 0.02, 0), (0.05, 0.045, 0.05))]
@@ -256,8 +295,12 @@ def _bag(design: Design) -> list[Mesh]:
     rows = np.concatenate([np.linspace(0, 1, 31), [1.02, 1.04, 1.05]])
     up = np.clip(rows, 0, 1)[:, None]
     corner = np.clip(1 - up / design.bag_corner, 0, 1)
-    half = design.bag_half * (1 + design.bag_taper * (up - 0.3)) - design.bag_corner * 0.6 * (1 - np.sqrt(1 - corner**2))
-    depth = design.bag_depth * (1 - design.bag_close * up**1.6) * (1 - 0.25 * corner**2) + 0.03 * np.sin(np.pi * up)
+    half = design.bag_half * (1 + design.bag_taper * (up - 0.3)) - design.bag_corner * 0.6 * (
+        1 - np.sqrt(1 - corner**2)
+    )
+    depth = design.bag_depth * (1 - design.bag_close * up**1.6) * (1 - 0.25 * corner**2) + 0.03 * np.sin(
+        np.pi * up
+    )
     inward = np.clip((rows[:, None] - 1) / 0.05, 0, 1)
     depth = depth * (1 - 0.9 * inward)
     cosine, sine = np.cos(ANGLES), np.sin(ANGLES)
@@ -280,7 +323,10 @@ def _arc(design: Design, z: float, height: float, span: float, radius: float, pa
 def _two_handles(design: Design) -> list[Mesh]:
     gap = design.bag_depth * (1 - design.bag_close) + 0.012
     span = design.handle_span * design.bag_half
-    return [_arc(design, side * gap, design.handle_height * (1 if side > 0 else 1.04), span, 0.016) for side in (-1, 1)]
+    return [
+        _arc(design, side * gap, design.handle_height * (1 if side > 0 else 1.04), span, 0.016)
+        for side in (-1, 1)
+    ]
 
 
 def _one_handle(design: Design) -> list[Mesh]:
@@ -323,5 +369,8 @@ def _clasp(design: Design) -> list[Mesh]:
         y = design.bag_height * (design.flap + 0.16 * design.flap * design.flap_curve + 0.03)
         return [blob("metal", (0.0, y, front), (0.035, 0.03, 0.02))]
     if design.bag_detail == "straps":
-        return [_buckle(place * design.bag_half, design.bag_height * 0.55, front + 0.02, 0.03) for place in (-0.5, 0.5)]
+        return [
+            _buckle(place * design.bag_half, design.bag_height * 0.55, front + 0.02, 0.03)
+            for place in (-0.5, 0.5)
+        ]
     return []

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-Range = tuple[float, float]
+Traits = Mapping[str, tuple[float, float] | tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ class Design:
     palette: str
 
 
-# What a style does not say.
-RANGES: dict[str, Range] = {
+# What a style does not say: a range of numbers, or words to choose from.
+DEFAULTS: Traits = {
     "width": (0.93, 1.08),
     "toe_length": (0.28, 0.36),
     "toe_roundness": (1.9, 2.3),
@@ -148,8 +148,6 @@ RANGES: dict[str, Range] = {
     "handle_span": (0.4, 0.6),
     "flap": (0.35, 0.6),
     "flap_curve": (-1.0, 1.0),
-}
-CHOICES: dict[str, tuple[str, ...]] = {
     "heel": ("wedge",),
     "cut": ("none",),
     "material": ("leather",),
@@ -175,26 +173,24 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Style:
-    """A family of products within a class: ranges and choices that differ from the defaults.
+    """A family of products within a class, given by what differs from the defaults.
 
-    Choices may repeat a word to make it likelier. `weight` is the style's share of its class.
+    `weight` is the style's share of its class; a word that is repeated among choices is the likelier.
     """
 
     weight: float
-    ranges: Mapping[str, Range] = field(default_factory=dict)
-    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    traits: Traits
 
 
 def draw_design(styles: tuple[Style, ...], generator: np.random.Generator) -> Design:
     """Return a product's traits, drawn from one of a class's styles."""
     weights = np.array([style.weight for style in styles])
     style = styles[generator.choice(len(styles), p=weights / weights.sum())]
-    ranges, choices = {**RANGES, **style.ranges}, {**CHOICES, **style.choices}
-    values: dict[str, float | str] = {}
-    for trait in fields(Design):
-        if trait.name in ranges:
-            values[trait.name] = float(generator.uniform(*ranges[trait.name]))
-        else:
-            options = choices[trait.name]
-            values[trait.name] = options[int(generator.integers(len(options)))]
-    return Design(**values)
+    options = {**DEFAULTS, **style.traits}
+    return Design(**{trait.name: _draw(options[trait.name], generator) for trait in fields(Design)})
+
+
+def _draw(options: tuple, generator: np.random.Generator) -> float | str:
+    if isinstance(options[0], str):
+        return options[int(generator.integers(len(options)))]
+    return float(generator.uniform(*options))

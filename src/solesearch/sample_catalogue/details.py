@@ -14,12 +14,14 @@ from solesearch.sample_catalogue.shapes import bottom
 SEAM = 0.012  # width of a seam
 
 
-def overlay(skin: Skin, field: np.ndarray, colour: np.ndarray, *, step: float = 0.8, stitch: bool = True) -> None:
+def overlay(
+    skin: Skin, field: np.ndarray, colour: np.ndarray, *, step: float = 0.8, stitch: bool = True
+) -> None:
     """Lay a sewn-on piece where `field` (distance in shoe lengths) is positive."""
     inside = soft_step(field, 0.004)
     blend(skin, inside, colour)
     skin.relief += step * inside
-    skin.colour *= (1 - 0.35 * line(field, SEAM * 0.7))
+    skin.colour *= 1 - 0.35 * line(field, SEAM * 0.7)
     if stitch:
         stitches(skin, field - 0.018)
 
@@ -35,7 +37,7 @@ def stitches(skin: Skin, field: np.ndarray) -> None:
 def seam(skin: Skin, field: np.ndarray, depth: float = 0.6) -> None:
     """Draw a stitched groove along the zero line of `field`."""
     groove = line(field, SEAM)
-    skin.colour *= (1 - 0.45 * groove)
+    skin.colour *= 1 - 0.45 * groove
     skin.relief -= depth * groove
 
 
@@ -57,7 +59,7 @@ def _wing_tip(skin: Skin, look: Look, height: np.ndarray) -> None:
     edge = look.design.cap + 0.25 * np.abs(skin.z) / 0.15 - 0.08 - skin.x + 0.3 * (0.1 - height)
     overlay(skin, edge, look.colours["cap"])
     dots = line(edge - 0.02, 0.008) * (np.sin((skin.x + skin.z) * 300) > 0)
-    skin.colour *= (1 - 0.7 * dots)
+    skin.colour *= 1 - 0.7 * dots
 
 
 def _moccasin(skin: Skin, look: Look, _height: np.ndarray) -> None:
@@ -105,7 +107,7 @@ def _laces(skin: Skin, look: Look, _height: np.ndarray) -> None:
     lace = np.clip(1.5 - bar / 0.16, 0, 1) * inside
     blend(skin, lace, look.colours["lace"])
     skin.relief += 2.2 * np.clip(1 - (bar / 0.28) ** 2, 0, 1) * inside
-    skin.colour *= (1 - 0.5 * inside * line(bar - 0.33, 0.12))
+    skin.colour *= 1 - 0.5 * inside * line(bar - 0.33, 0.12)
     eyelet = line(field + 0.026, 0.012) * np.clip(1.4 - bar / 0.14, 0, 1) * here
     blend(skin, 0.9 * eyelet, look.colours["hardware"])
 
@@ -170,7 +172,13 @@ def _stripes(skin: Skin, look: Look, height: np.ndarray) -> None:
     place = (skin.x - 0.55 + 0.55 * (height - 0.1)) / 0.062
     band = np.minimum(0.27 - np.abs(place % 1 - 0.5), np.minimum(1.5 - np.abs(place), 0.5) * 2) * 0.062
     lower = np.minimum(height - 0.02, 0.30 - height)
-    overlay(skin, np.where(skin.z > 0, np.minimum(band, lower), -1), look.colours["second"], step=0.4, stitch=False)
+    overlay(
+        skin,
+        np.where(skin.z > 0, np.minimum(band, lower), -1),
+        look.colours["second"],
+        step=0.4,
+        stitch=False,
+    )
 
 
 def _swoosh(skin: Skin, look: Look, height: np.ndarray) -> None:
@@ -185,7 +193,13 @@ def _curve_lines(skin: Skin, look: Look, height: np.ndarray) -> None:
     wave = height - 0.06 - 0.5 * (skin.x - 0.5) ** 2 - 0.16 * (skin.x - 0.4)
     field = 0.012 - np.abs((wave + 0.018) % 0.036 - 0.018)
     reach = np.minimum(np.minimum(skin.x - 0.36, 0.86 - skin.x), 0.055 - np.abs(wave))
-    overlay(skin, np.where(skin.z > 0, np.minimum(field, reach), -1), look.colours["second"], step=0.4, stitch=False)
+    overlay(
+        skin,
+        np.where(skin.z > 0, np.minimum(field, reach), -1),
+        look.colours["second"],
+        step=0.4,
+        stitch=False,
+    )
 
 
 def _panel(skin: Skin, look: Look, height: np.ndarray) -> None:
@@ -252,7 +266,12 @@ def _pull_tab(skin: Skin, look: Look, _height: np.ndarray) -> None:
 
 def _duck(skin: Skin, look: Look, height: np.ndarray) -> None:
     """Shell the lower part in rubber."""
-    edge = 0.115 - 0.05 * np.sin((skin.x - 0.1) * 6) * (skin.x < 0.75) - height + np.clip(0.3 - skin.x, 0, 1) * 0.5
+    edge = (
+        0.115
+        - 0.05 * np.sin((skin.x - 0.1) * 6) * (skin.x < 0.75)
+        - height
+        + np.clip(0.3 - skin.x, 0, 1) * 0.5
+    )
     overlay(skin, edge, look.colours["cap"], step=1.5)
     skin.gloss += 0.4 * soft_step(edge, 0.01)
 
@@ -292,3 +311,40 @@ DETAILS: dict[str, Callable[[Skin, Look, np.ndarray], None]] = {
 }
 
 
+def _flap(skin: Skin, look: Look, up: np.ndarray, side: np.ndarray) -> None:
+    """Close a bag with a flap whose edge bends down or up."""
+    edge = up - look.design.flap - 0.16 * (1 - side**2) * look.design.flap_curve
+    overlay(skin, np.where(skin.z > -0.02, 0.3 * edge, -1), look.colours["flap"], step=2.2)
+    skin.colour *= 1 - 0.3 * np.clip(1 + edge / 0.06, 0, 1) * (edge < 0)
+
+
+def _base(skin: Skin, look: Look, up: np.ndarray, _side: np.ndarray) -> None:
+    overlay(skin, (look.design.flap * 0.5 - up) * 0.3, look.colours["second"])
+
+
+def _pocket(skin: Skin, look: Look, up: np.ndarray, side: np.ndarray) -> None:
+    field = np.minimum(0.62 - np.abs(side), np.minimum(up - 0.14, 0.58 - up)) * 0.3
+    overlay(skin, np.where(skin.z > 0, field, -1), look.colours["main"] * 0.9, step=1.6)
+    teeth = line(np.where(skin.z > 0, (up - 0.56) * 0.3, 1), 0.014) * (np.abs(side) < 0.6)
+    blend(skin, teeth, look.colours["hardware"])
+    skin.relief += teeth
+
+
+def _two_belts(skin: Skin, look: Look, _up: np.ndarray, side: np.ndarray) -> None:
+    field = (0.05 - np.abs(np.abs(side) - 0.5)) * 0.3
+    overlay(skin, np.where(skin.z > 0, field, -1), look.colours["strap"], step=1.6)
+
+
+def _gather(skin: Skin, _look: Look, up: np.ndarray, side: np.ndarray) -> None:
+    fan = np.sin(side * 22 + 5 * (1 - up)) * np.clip(up - 0.45, 0, 1)
+    skin.relief += 3.0 * fan
+    skin.colour *= 1 + 0.15 * fan
+
+
+BAG_DETAILS: dict[str, Callable[[Skin, Look, np.ndarray, np.ndarray], None]] = {
+    "flap": _flap,
+    "base": _base,
+    "pocket": _pocket,
+    "straps": _two_belts,
+    "gather": _gather,
+}

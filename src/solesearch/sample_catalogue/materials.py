@@ -103,7 +103,7 @@ class Grain:
         self.soft = np.ascontiguousarray(np.asarray(soft)[32:-32, 32:-32]) * np.float32(1.3)
 
     def sample(self, tile: np.ndarray, across: np.ndarray, up: np.ndarray, frequency: float) -> np.ndarray:
-        """Return the tile's values at places given in object units; `frequency` is pixels of the tile a unit."""
+        """Return the tile's values at places in object units; `frequency` is pixels of the tile a unit."""
         side = np.int32(tile.shape[0])  # a power of two
         row, column = (up * frequency).astype(np.int32), (across * frequency).astype(np.int32)
         return tile.ravel().take((row & (side - 1)) * side + (column & (side - 1)))
@@ -156,40 +156,41 @@ def line(value: np.ndarray, width: float) -> np.ndarray:
 
 def _weave(skin: Skin, across: np.ndarray, up: np.ndarray, _grain: Grain, _accent: np.ndarray) -> None:
     skin.relief += 0.12 * np.sin(across * 330) * np.sin(up * 330)
-    skin.colour *= (1 + 0.06 * np.sin(across * 330) * np.sin(up * 330))
+    skin.colour *= 1 + 0.06 * np.sin(across * 330) * np.sin(up * 330)
 
 
 def _mesh(skin: Skin, across: np.ndarray, up: np.ndarray, _grain: Grain, _accent: np.ndarray) -> None:
     holes = np.clip(np.sin(across * 260) * np.sin(up * 260) * 2, 0, 1)
-    skin.colour *= (1 - 0.4 * holes)
+    skin.colour *= 1 - 0.4 * holes
     skin.relief -= 0.2 * holes
 
 
 def _quilt(skin: Skin, across: np.ndarray, up: np.ndarray, _grain: Grain, _accent: np.ndarray) -> None:
     pad = np.abs(np.sin((across + up) * 28) * np.sin((across - up) * 28)) ** 0.4
     skin.relief += 1.6 * pad
-    skin.colour *= (0.72 + 0.28 * pad)
+    skin.colour *= 0.72 + 0.28 * pad
 
 
 def _snake(skin: Skin, across: np.ndarray, up: np.ndarray, grain: Grain, accent: np.ndarray) -> None:
     scales = np.abs(np.sin((across + up) * 80) * np.sin((across - up) * 80)) ** 0.5
     patches = soft_step(grain.sample(grain.soft, across, up, 200) - 0.2, 0.4)
     blend(skin, 0.75 * patches, accent * 0.5)
-    skin.colour *= (0.55 + 0.45 * scales)
+    skin.colour *= 0.55 + 0.45 * scales
 
 
 def _croc(skin: Skin, across: np.ndarray, up: np.ndarray, _grain: Grain, _accent: np.ndarray) -> None:
     row = np.floor(up * 22)
     cells = np.abs(np.sin(up * 22 * np.pi) * np.sin((across * 16 + 0.5 * (row % 2)) * np.pi)) ** 0.3
     skin.relief += 1.2 * cells
-    skin.colour *= (0.6 + 0.4 * cells)
+    skin.colour *= 0.6 + 0.4 * cells
 
 
 def _leopard(skin: Skin, across: np.ndarray, up: np.ndarray, grain: Grain, _accent: np.ndarray) -> None:
-    skin.colour[:] = _column((0.50, 0.30, 0.12))
+    ground = np.clip(skin.colour[:, 0] * 1.2 + 0.06, 0, 0.85)
+    skin.colour[:] = _column(ground)
     value = grain.sample(grain.soft, across, up, 480)
-    blend(skin, soft_step(value - 0.9, 0.2), (0.26, 0.12, 0.04))
-    blend(skin, line(value - 0.55, 0.35), (0.02, 0.014, 0.01))
+    blend(skin, soft_step(value - 0.9, 0.2), ground * 0.45)
+    blend(skin, line(value - 0.55, 0.35), ground * 0.04 + 0.008)
 
 
 def _plaid(skin: Skin, across: np.ndarray, up: np.ndarray, _grain: Grain, accent: np.ndarray) -> None:
@@ -210,13 +211,13 @@ def _stripes(skin: Skin, _across: np.ndarray, up: np.ndarray, _grain: Grain, acc
 
 
 def _layers(skin: Skin, _across: np.ndarray, _up: np.ndarray, _grain: Grain, _accent: np.ndarray) -> None:
-    skin.colour *= (0.9 + 0.1 * np.sin(skin.y * 260))
+    skin.colour *= 0.9 + 0.1 * np.sin(skin.y * 260)
 
 
 def _rope(skin: Skin, across: np.ndarray, _up: np.ndarray, _grain: Grain, _accent: np.ndarray) -> None:
     twist = np.sin(across * 170 + skin.y * 90) * 0.5 + np.abs(np.sin(skin.y * 75)) * 0.7
     skin.relief += 0.5 * twist
-    skin.colour *= (0.75 + 0.25 * twist)
+    skin.colour *= 0.75 + 0.25 * twist
 
 
 PATTERNS = {

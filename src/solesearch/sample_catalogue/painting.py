@@ -40,7 +40,7 @@ def _line_inside(skin: Skin, colour: np.ndarray) -> None:
 
 def _age(skin: Skin, look: Look, height: np.ndarray) -> None:
     """Darken towards the sole and crease the vamp, as worn-in leather is."""
-    skin.colour *= (1 - 0.30 * np.clip(1 - height / 0.05, 0, 1))
+    skin.colour *= 1 - 0.30 * np.clip(1 - height / 0.05, 0, 1)
     if look.design.crease > 0:
         folds = look.grain.sample(look.grain.soft, 1.6 * (skin.x - 0.4 * height) + 7, 0.35 * skin.z + 7, 300)
         zone = np.exp(-(((skin.x - 0.33) / 0.08) ** 2)) + 1.5 * np.exp(-(((skin.v - 1.1) / 0.25) ** 2))
@@ -85,7 +85,7 @@ def _paint_sole(skin: Skin, look: Look) -> None:
     if design.sole_stripe > 0:
         blend(skin, line(skin.v - 0.62, design.sole_stripe), colours["second"])
     skin.relief += 0.8 * line(skin.v - 0.86, 0.12)
-    skin.colour *= (1 - 0.30 * line(skin.v - 0.9, 0.08))
+    skin.colour *= 1 - 0.30 * line(skin.v - 0.9, 0.08)
     if design.welt > 0.012 and design.sole_material in ("leather", "rubber"):
         blend(skin, 0.4 * (skin.v > 0.8) * (np.sin(skin.u * 120) > 0), (0.6, 0.6, 0.6))
 
@@ -94,7 +94,7 @@ def _paint_footbed(skin: Skin, look: Look) -> None:
     design, colours = look.design, look.colours
     cover(skin, colours["footbed"], design.footbed_material, look.grain)
     if design.cut in ("straps", "mule", "peep mule"):
-        skin.colour *= (1 - 0.25 * np.exp(-(((skin.x - 0.84) / 0.12) ** 2)))
+        skin.colour *= 1 - 0.25 * np.exp(-(((skin.x - 0.84) / 0.12) ** 2))
         label = np.minimum(0.05 - np.abs(skin.x - 0.86), 0.03 - np.abs(skin.z))
         blend(skin, 0.5 * soft_step(label, 0.006), colours["second"])
         seam(skin, (skin.v - 0.14) * 0.15, depth=0.4)
@@ -108,8 +108,10 @@ def _paint_heel(skin: Skin, look: Look) -> None:
 
 def _paint_strap(skin: Skin, look: Look) -> None:
     cover(skin, look.colours["strap"], look.design.strap_material, look.grain, look.colours["second"])
-    skin.colour *= (1 - 0.3 * line(np.abs(skin.v) - 1, 0.16))
-    blend(skin, 0.25 * line(np.abs(skin.v) - 0.74, 0.10) * (np.sin(skin.u * 90) > -0.3), skin.colour * 2 + 0.05)
+    skin.colour *= 1 - 0.3 * line(np.abs(skin.v) - 1, 0.16)
+    blend(
+        skin, 0.25 * line(np.abs(skin.v) - 0.74, 0.10) * (np.sin(skin.u * 90) > -0.3), skin.colour * 2 + 0.05
+    )
     _line_inside(skin, look.colours["lining"] * 0.7)
 
 
@@ -120,7 +122,7 @@ def _paint_tongue(skin: Skin, look: Look) -> None:
     _line_inside(skin, look.colours["lining"] * 0.7)
 
 
-def _plain_painter(colour: str, material: str):
+def _plain_painter(colour: str, material: str) -> Callable[[Skin, Look], None]:
     def paint(skin: Skin, look: Look) -> None:
         cover(skin, look.colours[colour], material, look.grain)
 
@@ -135,36 +137,15 @@ def _paint_bag(skin: Skin, look: Look) -> None:
     design, colours = look.design, look.colours
     cover(skin, colours["main"], design.material, look.grain, colours["second"], softness=0.4)
     up, side = skin.y / design.bag_height, skin.x / design.bag_half
-    if design.bag_detail == "flap":
-        edge = up - design.flap - 0.16 * (1 - side**2) * design.flap_curve
-        overlay(skin, np.where(skin.z > -0.02, -0.3 * (-edge), -1), colours["flap"], step=2.2)
-        skin.colour *= (1 - 0.3 * np.clip(1 + edge / 0.06, 0, 1) * (edge < 0))
-    if design.bag_detail == "base":
-        overlay(skin, (design.flap * 0.5 - up) * 0.3, colours["second"])
-    if design.bag_detail == "pocket":
-        field = np.minimum(0.62 - np.abs(side), np.minimum(up - 0.14, 0.58 - up)) * 0.3
-        overlay(skin, np.where(skin.z > 0, field, -1), colours["main"] * 0.9, step=1.6)
-        _zip_line(skin, np.where(skin.z > 0, (up - 0.56) * 0.3, 1), colours)
-    if design.bag_detail == "straps":
-        field = np.minimum(0.05 - np.abs(np.abs(side) - 0.5), 0.5) * 0.3
-        overlay(skin, np.where(skin.z > 0, field, -1), colours["strap"], step=1.6)
-    if design.bag_detail == "gather":
-        fan = np.sin(side * 22 + 5 * (1 - up)) * np.clip(up - 0.45, 0, 1)
-        skin.relief += 3.0 * fan
-        skin.colour *= (1 + 0.15 * fan)
+    if design.bag_detail in BAG_DETAILS:
+        BAG_DETAILS[design.bag_detail](skin, look, up, side)
     seam(skin, np.where(up < 0.97, (np.abs(side) - 0.93) * 0.3, 1))
     overlay(skin, (up - 0.93) * 0.3, colours["collar"], step=1.0)
-    skin.colour *= (0.85 + 0.15 * np.clip(up * 3, 0, 1))
+    skin.colour *= 0.85 + 0.15 * np.clip(up * 3, 0, 1)
     _line_inside(skin, colours["lining"] * 0.45)
 
 
-def _zip_line(skin: Skin, field: np.ndarray, colours: dict[str, np.ndarray]) -> None:
-    teeth = line(field, 0.014)
-    blend(skin, teeth, colours["hardware"])
-    skin.relief += teeth
-
-
-PAINTERS = {
+PAINTERS: dict[str, Callable[[Skin, Look], None]] = {
     "upper": _paint_upper,
     "sole": _paint_sole,
     "footbed": _paint_footbed,

@@ -49,7 +49,9 @@ class Camera:
         up = np.cos(self.pitch) * np.array([0, 1, 0]) - np.sin(self.pitch) * level
         toward = np.cos(self.pitch) * level + np.sin(self.pitch) * np.array([0, 1, 0])
         turned = np.cos(self.roll) * right + np.sin(self.roll) * up
-        return np.stack([turned, np.cos(self.roll) * up - np.sin(self.roll) * right, toward]).astype(np.float32)
+        return np.stack([turned, np.cos(self.roll) * up - np.sin(self.roll) * right, toward]).astype(
+            np.float32
+        )
 
 
 @dataclass
@@ -120,7 +122,9 @@ def _framing(meshes: Sequence[Mesh], axes: np.ndarray, camera: Camera) -> Projec
     seen = np.concatenate([mesh.kept_points() for mesh in meshes]) @ axes.T
     low, high = seen.min(axis=0), seen.max(axis=0)
     extent = high - low
-    scale = min(camera.fill_width * WIDTH / extent[0], camera.fill_height * HEIGHT / extent[1]) * SUPERSAMPLING
+    scale = (
+        min(camera.fill_width * WIDTH / extent[0], camera.fill_height * HEIGHT / extent[1]) * SUPERSAMPLING
+    )
     middle = (WIDTH / 2 + camera.shift) * SUPERSAMPLING
     offset = (middle - scale * (low[0] + high[0]) / 2, camera.ground * CANVAS_HEIGHT + scale * low[1], 0.0)
     turned = axes * np.array([[scale], [-scale], [scale]], np.float32)
@@ -274,6 +278,8 @@ def _ground_shadow(lowest: Mesh, project: Projection, strength: float) -> np.nda
     corners = project(outline)[:2].T / SUPERSAMPLING + np.array([0.8, 1.2], np.float32)
     mask = Image.new("L", (WIDTH, HEIGHT), 0)
     ImageDraw.Draw(mask).polygon([tuple(point) for point in corners.tolist()], fill=255)
-    soft = mask.filter(ImageFilter.GaussianBlur(2.2)).resize((CANVAS_WIDTH, CANVAS_HEIGHT), Image.Resampling.BILINEAR)
+    soft = mask.filter(ImageFilter.GaussianBlur(1.8)).resize(
+        (CANVAS_WIDTH, CANVAS_HEIGHT), Image.Resampling.BILINEAR
+    )
     grey = 1 - np.asarray(soft, np.float32).ravel() * np.float32(strength / 255)
     return np.repeat(grey[None], 3, axis=0)
