@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 
+TEXTS = {".py", ".md", ".yaml", ".yml", ".ipynb", ".toml", ".csv", ".json", ".lock", ".dvc"}
+
+
 def tracked(repository: Path) -> list[Path]:
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
@@ -29,7 +32,8 @@ def test_every_make_command_is_a_target(repository: Path) -> None:
 
 
 def test_help_lists_every_target(repository: Path) -> None:
-    shown = subprocess.run(["make", "help"], cwd=repository, capture_output=True, text=True, check=True).stdout
+    command = ["make", "help"]
+    shown = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True).stdout
     targets = re.findall(r"(?m)^([a-z]+):", (repository / "Makefile").read_text())
     assert targets and all(f"make {target}" in shown for target in targets)
 
@@ -57,5 +61,5 @@ def test_nothing_committed_is_a_photograph_or_a_weight_file(repository: Path) ->
 def test_no_absolute_path_of_a_machine(repository: Path) -> None:
     home = re.compile(r"(?<![\w.])/(?:home|root|Users|work)/\w")
     for path in tracked(repository):
-        if path.suffix in {".py", ".md", ".yaml", ".yml", ".ipynb", ".toml", ".csv", ".json", ".lock", ".dvc"}:
+        if path.suffix in TEXTS:
             assert not home.search(path.read_text(encoding="utf-8")), path

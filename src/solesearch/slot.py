@@ -73,7 +73,7 @@ def check_slots() -> None:
         if not slot.exists():
             raise InputError(
                 f"{slot}: no photographs there; `make zappos DATA=/path/to/folder` links them, and "
-                f"data/README.md says what is wanted. Or take {profile} off the list `profiles` in params.yaml"
+                f"data/README.md says what is wanted. Or take {profile} off the list in params.yaml"
             )
 
 

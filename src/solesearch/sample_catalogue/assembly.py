@@ -72,7 +72,7 @@ def _bow_loops(x: float, y: float) -> list[Mesh]:
 
 def _cross(design: Design, near: float, far: float, width: float, *, loose: float = 1.0) -> Mesh:
     """Return a strap over the foot from x `near` on the near side to `far` on the far side."""
-    turn = np.linspace(0, np.pi, 33)
+    turn = np.linspace(0, np.pi, 25)
     x = near + (far - near) * turn / np.pi
     arch = np.sin(turn)
     foot = np.interp(x, INSTEP_PLACES, INSTEP_HEIGHTS) * loose
@@ -85,7 +85,7 @@ def _cross(design: Design, near: float, far: float, width: float, *, loose: floa
 
 def _ring(x: float, y: float, radius: float, width: float, tilt: float = 0.0) -> Mesh:
     """Return a strap around the ankle."""
-    turn = np.linspace(-np.pi, np.pi, 49)
+    turn = np.linspace(-np.pi, np.pi, 33)
     centre = np.stack(
         [x - radius * np.cos(turn), y + tilt * np.cos(turn), 0.72 * radius * np.sin(turn)], axis=1
     )
@@ -94,7 +94,7 @@ def _ring(x: float, y: float, radius: float, width: float, tilt: float = 0.0) ->
 
 def _sling(design: Design, start: float, height: float, width: float) -> Mesh:
     """Return a strap from both sides of the foot around the heel."""
-    turn = np.linspace(0, np.pi, 41)
+    turn = np.linspace(0, np.pi, 29)
     back = np.sin(turn)
     x = start + (0.985 - start) * back**0.8
     base = bottom(np.clip(x, 0, 1), design)
@@ -128,9 +128,9 @@ def _ankle_strap(design: Design) -> list[Mesh]:
 def _mary_jane(design: Design) -> list[Mesh]:
     ring = topline(design)
     middle = len(ANGLES) // 2
-    step = 15 + int(10 * design.strap_place)
+    step = 11 + int(8 * design.strap_place)
     near, far = ring[middle + step], ring[middle - step]
-    turn = np.linspace(0, np.pi, 33)
+    turn = np.linspace(0, np.pi, 25)
     share = (turn / np.pi)[:, None]
     centre = near * (1 - share) + far * share
     centre[:, 1] += (0.075 + 0.02 * design.strap_place) * np.sin(turn) ** 0.8
@@ -313,7 +313,7 @@ def _bag(design: Design) -> list[Mesh]:
 
 
 def _arc(design: Design, z: float, height: float, span: float, radius: float, part: str = "handle") -> Mesh:
-    turn = np.linspace(0, np.pi, 41)
+    turn = np.linspace(0, np.pi, 29)
     x = -span * np.sign(np.cos(turn)) * np.abs(np.cos(turn)) ** 0.75
     sag = design.bag_sag * (1 - (x / design.bag_half) ** 2)
     base = design.bag_height * 0.93 - sag * (np.sin(turn) < 0.3)
@@ -342,7 +342,7 @@ def _chain(design: Design) -> list[Mesh]:
 
 
 def _wide_strap(design: Design) -> list[Mesh]:
-    turn = np.linspace(0, np.pi, 41)
+    turn = np.linspace(0, np.pi, 29)
     x = -design.bag_half * 0.95 * np.cos(turn)
     y = design.bag_height * 0.92 + design.handle_height * np.sin(turn) ** 0.9
     across = 0.032 * np.stack([-np.cos(turn), np.sin(turn), 0.5 + 0 * turn], axis=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass, fields
@@ -179,12 +180,13 @@ def _write_photos(
     for label in CLASSES:
         (folder / label).mkdir(parents=True)
     write = partial(_write_photo, folder, seed)
+    jobs = list(zip(plan, _colourways(plan), strict=True))
     if workers == 1:
-        _count(map(write, plan), len(plan), progress)
+        _count(map(write, jobs), len(jobs), progress)
         return
     # spawned, not forked: the caller may hold threads of a network library
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        _count(pool.map(write, plan, chunksize=CHUNK), len(plan), progress)
+        _count(pool.map(write, jobs, chunksize=CHUNK), len(jobs), progress)
 
 
 def _count(written: Iterator[None], total: int, progress: Callable[[int, int], None] | None) -> None:
@@ -193,10 +195,17 @@ def _count(written: Iterator[None], total: int, progress: Callable[[int, int], N
             progress(done, total)
 
 
-def _write_photo(folder: Path, seed: int, photo: DrawnPhoto) -> None:
-    product = int(photo.product)
-    colourway = _product(photo.label, product, seed).colours.index(photo.colour)
-    image = draw_photo(label=photo.label, product=product, colourway=colourway, seed=seed)
+def _colourways(plan: list[DrawnPhoto]) -> Iterator[int]:
+    """Yield each photo's place among the colourways of its product."""
+    seen: Counter[str] = Counter()
+    for photo in plan:
+        yield seen[photo.product]
+        seen[photo.product] += 1
+
+
+def _write_photo(folder: Path, seed: int, job: tuple[DrawnPhoto, int]) -> None:
+    photo, colourway = job
+    image = draw_photo(label=photo.label, product=int(photo.product), colourway=colourway, seed=seed)
     image.save(folder / photo.file, quality=JPEG_QUALITY)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from solesearch.sample_catalogue.render import Skin
 
@@ -90,17 +89,26 @@ MATERIALS = {
 }
 
 
+def _spread(size: int, patches: int) -> np.ndarray:
+    """Return the matrix [size, patches] that smears a row of patches into a smooth, endless row of pixels."""
+    gap = np.arange(size)[:, None] / size * patches - np.arange(patches)
+    gap = (gap + patches / 2) % patches - patches / 2
+    weight = np.exp(-((gap / 0.7) ** 2))
+    return weight / np.sqrt((weight**2).sum(axis=1, keepdims=True))
+
+
+SPREAD = _spread(256, 16)
+
+
 class Grain:
     """Noise of one product, sampled by place, so that it stays fixed to the surface."""
 
-    FINE, SOFT = 128, 256
+    FINE = 128
 
     def __init__(self, generator: np.random.Generator) -> None:
-        """Draw a fine noise tile and a soft one whose cells are 16 wide, both with deviation about 1."""
+        """Draw a fine noise tile and a soft one whose patches are 16 wide, both with deviation about 1."""
         self.fine = generator.standard_normal((self.FINE, self.FINE)).astype(np.float32)
-        coarse = np.pad(generator.standard_normal((16, 16)).astype(np.float32), 2, mode="wrap")
-        soft = Image.fromarray(coarse).resize((320, 320), Image.Resampling.BICUBIC)
-        self.soft = np.ascontiguousarray(np.asarray(soft)[32:-32, 32:-32]) * np.float32(1.3)
+        self.soft = (SPREAD @ generator.standard_normal((16, 16)) @ SPREAD.T).astype(np.float32)
 
     def sample(self, tile: np.ndarray, across: np.ndarray, up: np.ndarray, frequency: float) -> np.ndarray:
         """Return the tile's values at places in object units; `frequency` is pixels of the tile a unit."""

@@ -108,13 +108,20 @@ def render(meshes: Sequence[Mesh], paint: Paint, camera: Camera) -> Image.Image:
             skins.append(skin)
             normals.append(normal)
             places.append(visible.take(own))
-    light = _light(skins, np.concatenate(normals, axis=1), np.concatenate(places), keys)
+    places = np.concatenate(places)
+    light = _light(skins, np.concatenate(normals, axis=1), places, keys) * np.float32(camera.exposure)
     picture = _ground_shadow(meshes[0], project, camera.shadow)
-    for channel, value in zip(picture, np.sqrt(np.clip(light * camera.exposure, 0, 1)), strict=True):
-        channel[np.concatenate(places)] = value
-    pixels = (picture * 255 + 0.5).astype(np.uint8).reshape(3, CANVAS_HEIGHT, CANVAS_WIDTH)
-    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    return image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+    return _develop(picture, light, places)
+
+
+def _develop(picture: np.ndarray, light: np.ndarray, places: np.ndarray) -> Image.Image:
+    """Return the reduced photo: `light` at `places` over the enlarged grey `picture`, uint8 [pixels]."""
+    channels = []
+    for value in np.sqrt(np.clip(light, 0, 1)):
+        channel = picture.copy()
+        channel[places] = value * 255 + 0.5
+        channels.append(Image.fromarray(channel.reshape(CANVAS_HEIGHT, CANVAS_WIDTH)))
+    return Image.merge("RGB", channels).resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
 
 
 def _framing(meshes: Sequence[Mesh], axes: np.ndarray, camera: Camera) -> Projection:
@@ -128,8 +135,8 @@ def _framing(meshes: Sequence[Mesh], axes: np.ndarray, camera: Camera) -> Projec
     middle = (WIDTH / 2 + camera.shift) * SUPERSAMPLING
     offset = (middle - scale * (low[0] + high[0]) / 2, camera.ground * CANVAS_HEIGHT + scale * low[1], 0.0)
     turned = axes * np.array([[scale], [-scale], [scale]], np.float32)
-    moved = np.array(offset, np.float32)
-    return lambda points: np.moveaxis(points @ turned.T + moved, -1, 0)
+    moved = np.array(offset, np.float32)[:, None]
+    return lambda points: (turned @ points.reshape(-1, 3).T + moved).reshape(3, *points.shape[:-1])
 
 
 def _splat(meshes: Sequence[Mesh], project: Projection) -> tuple[np.ndarray, list[Samples]]:
@@ -263,23 +270,25 @@ def _openness(places: np.ndarray, keys: np.ndarray) -> np.ndarray:
     own = (depth - low) * np.float32(254 / span)
     grey = np.full(CANVAS_WIDTH * CANVAS_HEIGHT, 255, np.uint8)
     grey[places] = own
-    image = Image.fromarray(grey.reshape(CANVAS_HEIGHT, CANVAS_WIDTH))
+    image = Image.fromarray(grey.reshape(CANVAS_HEIGHT, CANVAS_WIDTH)).reduce(SUPERSAMPLING)
     shade = np.zeros(len(places), np.float32)
-    for radius, strength in ((SUPERSAMPLING, 0.15), (3 * SUPERSAMPLING, 0.075)):
-        blurred = np.asarray(image.filter(ImageFilter.BoxBlur(radius))).ravel().take(places)
-        behind = (own - blurred) * np.float32(span / 254 / DEPTH_STEPS / SUPERSAMPLING)
+    for radius, strength in ((1, 0.15), (3, 0.075)):
+        around = image.filter(ImageFilter.BoxBlur(radius)).resize(
+            (CANVAS_WIDTH, CANVAS_HEIGHT), Image.Resampling.BILINEAR
+        )
+        behind = own - np.asarray(around).ravel().take(places)
+        behind *= np.float32(span / 254 / DEPTH_STEPS / SUPERSAMPLING)
         shade += np.clip(strength * (behind - 0.3), 0, 0.38)
     return 1 - np.clip(shade, 0, 0.6)
 
 
 def _ground_shadow(lowest: Mesh, project: Projection, strength: float) -> np.ndarray:
-    """Return the white ground with a soft shadow, float32 [3, enlarged pixels] in 0..1."""
+    """Return the white ground with a soft shadow, uint8 [enlarged pixels]."""
     outline = lowest.points[0] * np.array([1, 0, 1], np.float32)
     corners = project(outline)[:2].T / SUPERSAMPLING + np.array([0.8, 1.2], np.float32)
-    mask = Image.new("L", (WIDTH, HEIGHT), 0)
-    ImageDraw.Draw(mask).polygon([tuple(point) for point in corners.tolist()], fill=255)
-    soft = mask.filter(ImageFilter.GaussianBlur(1.8)).resize(
-        (CANVAS_WIDTH, CANVAS_HEIGHT), Image.Resampling.BILINEAR
+    mask = Image.new("L", (WIDTH, HEIGHT), 255)
+    ImageDraw.Draw(mask).polygon(
+        [tuple(point) for point in corners.tolist()], fill=round(255 * (1 - strength))
     )
-    grey = 1 - np.asarray(soft, np.float32).ravel() * np.float32(strength / 255)
-    return np.repeat(grey[None], 3, axis=0)
+    soft = mask.filter(ImageFilter.GaussianBlur(1.8))
+    return np.asarray(soft.resize((CANVAS_WIDTH, CANVAS_HEIGHT), Image.Resampling.BILINEAR)).ravel()

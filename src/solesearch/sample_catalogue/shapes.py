@@ -8,8 +8,8 @@ import numpy as np
 
 from solesearch.sample_catalogue.design import Design
 
-ANGLES = np.linspace(-np.pi, np.pi, 97)  # around a shoe: 0 is the toe, +-pi the heel, positive is near
-UPPER_ROWS = 25
+ANGLES = np.linspace(-np.pi, np.pi, 73)  # around a shoe: 0 is the toe, +-pi the heel, positive is near
+UPPER_ROWS = 19
 RIM_ROWS = 5
 
 
