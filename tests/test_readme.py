@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-
 TEXTS = {".py", ".md", ".yaml", ".yml", ".ipynb", ".toml", ".csv", ".json", ".lock", ".dvc"}
 
 
