@@ -170,7 +170,7 @@ def test_the_papers_profile_runs_on_the_official_tree(repository: Path, tmp_path
     root = copy_of(repository, tmp_path / "solesearch", profiles="  - paper\n")
     write_official_tree(root / "data" / "paper")
     params = yaml.safe_load((root / "params.yaml").read_text())
-    params["paper"]["catalog"]["test_photos"] = 60
+    params["paper"]["catalog"].update(test_photos=60, training_share=0.7, validation_share=0.3)
     params["paper"]["gan"].update(seeds=[1], batch_size=8, steps=2, checkpoint_every=1, resume_every=1)
     params["paper"]["latency"].update(warm_up=1, runs=3)
     (root / "params.yaml").write_text(yaml.safe_dump(params))

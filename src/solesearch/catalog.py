@@ -182,6 +182,7 @@ def list_photos(paths: Paths, settings: CatalogSettings) -> sources.Listing:
             paths.drawn,
             photos=settings.photos,
             seed=settings.seed,
+            workers=os.cpu_count() or 1,
             progress=lambda done, _: progress.update(done),
         )
         return sources.list_manifest(paths.drawn)
