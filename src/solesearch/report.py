@@ -530,6 +530,7 @@ def _profile_summary(profile: str) -> str:
         f"  results   {_listed(paths.results, paths.root, '*.csv')}",
         f"  figures   {_listed(paths.figures, paths.root, '*.png')}",
         f"  pictures  {_listed(paths.galleries, paths.root, '*.png')}",
+        f"  notebooks {_listed(paths.notebooks, paths.root, '*.ipynb')}",
         f"  minutes   {spent}, peak memory {peak}",
         "",
         *(f"  {line}" for line in plain_table(table)),
