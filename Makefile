@@ -16,7 +16,7 @@ help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/' | expand -t 18
 
 repro: $(READY) ## photos to figures for the profiles in params.yaml; goes on where a killed run stopped
-	@$(BIN)/python -m solesearch.slot
+	@$(BIN)/python -m solesearch.preflight
 	@$(BIN)/dvc repro
 	@$(BIN)/python -m solesearch.report --summary
 
@@ -35,6 +35,7 @@ readme: $(READY) ## write the README's generated blocks again from the results
 zappos: $(READY) ## make zappos DATA=folder: real photographs in class folders, linked and run
 	@test -n "$(DATA)" || { echo "say where the photographs are: make zappos DATA=/path/to/folder (see data/README.md)"; exit 2; }
 	@$(BIN)/python -m solesearch.slot zappos "$(DATA)"
+	@$(BIN)/python -m solesearch.preflight
 	@$(BIN)/dvc repro
 	@$(BIN)/python -m solesearch.report --summary
 

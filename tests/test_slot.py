@@ -6,7 +6,7 @@ import pytest
 
 from solesearch.errors import InputError
 from solesearch.settings import load_parameters
-from solesearch.slot import activate, check_slots, link_photographs
+from solesearch.slot import activate, link_photographs
 
 
 @pytest.fixture
@@ -59,13 +59,3 @@ def test_unusual_lists_are_left_to_the_user(workspace: Path) -> None:
     assert (workspace / "params.yaml").read_text() == text
     with pytest.raises(InputError, match="no section for profile 'mine'"):
         activate("mine")
-
-
-def test_missing_photographs_are_named_before_anything_runs(workspace: Path, photographs: Path) -> None:
-    (workspace / "data" / "sample").mkdir(parents=True)
-    check_slots()
-    activate("zappos")
-    with pytest.raises(InputError, match=r"data/zappos: no photographs there; `make zappos DATA="):
-        check_slots()
-    link_photographs("zappos", photographs)
-    check_slots()

@@ -6,13 +6,12 @@ Images are float32 in [-1, 1], shape [batch, height, width, 3]; heights come fir
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
-from solesearch.errors import InputError
+from solesearch.settings import GanSettings
 
 # (filters, stride) of the discriminator's 3x3 convolutions, P Table I.
 DISCRIMINATOR_CONVOLUTIONS = ((16, 2), (32, 1), (64, 2), (128, 1), (256, 2), (16, 1))
@@ -20,52 +19,6 @@ DISCRIMINATOR_CONVOLUTIONS = ((16, 2), (32, 1), (64, 2), (128, 1), (256, 2), (16
 GENERATOR_FILTERS = (128, 64, 32, 16, 16, 3)
 GENERATOR_START_DEPTH = 256  # P Table I: dense 4 x 6 x 256
 DOUBLINGS = 4  # from 4x6 to 64x96
-
-
-@dataclass(frozen=True)
-class GanSettings:
-    """What decides the networks and the training; `params.yaml` holds the values and their sources."""
-
-    image_size: tuple[int, int]  # height, width in pixels, as the catalogue was decoded
-    noise: int
-    continuous_codes: int
-    categorical_codes: int
-    upsampling: str
-    generator_keep_probability: float
-    discriminator_dropout: float
-    leak: float
-    information_weight: float
-    discriminator_learning_rate: float
-    generator_learning_rate: float
-    beta_1: float
-    batch_size: int
-    steps: int
-    checkpoint_every: int
-    resume_every: int
-
-    def __post_init__(self) -> None:
-        """Raise InputError for a value that no network can be built from."""
-        checks = {
-            "images must be at least 16 pixels high and wide": min(self.image_size) >= 16,
-            "upsampling must be resize or stride": self.upsampling in ("resize", "stride"),
-            "noise must be at least 1": self.noise >= 1,
-            "at least one code is needed (continuous_codes or categorical_codes)": self.code_size >= 1,
-            "generator_keep_probability must lie in (0, 1]": 0 < self.generator_keep_probability <= 1,
-            "discriminator_dropout must lie in [0, 1)": 0 <= self.discriminator_dropout < 1,
-            "batch_size must be at least 2 (batch normalisation)": self.batch_size >= 2,
-            "checkpoint_every must divide steps": self.checkpoint_every > 0
-            and self.steps % self.checkpoint_every == 0
-            and self.steps > 0,
-            "resume_every must be at least 1": self.resume_every >= 1,
-        }
-        for rule, holds in checks.items():
-            if not holds:
-                raise InputError(f"params.yaml, gan: {rule}; got {self}")
-
-    @property
-    def code_size(self) -> int:
-        """Length of the latent code; a categorical code counts its classes."""
-        return self.continuous_codes + self.categorical_codes
 
 
 class DiscriminatorOutput(NamedTuple):

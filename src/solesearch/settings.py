@@ -1,8 +1,12 @@
-"""params.yaml: one home for every value; a notebook reads the sections of its own stage and no other."""
+"""params.yaml: one home for every value; a notebook reads the sections of its own stage and no other.
+
+Nothing here imports TensorFlow, so that every value can be checked before anything is computed.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -54,3 +58,49 @@ def fill(kind: type, values: dict[str, Any], *, where: str):
             f"unknown {', '.join(unknown) or 'none'}"
         )
     return kind(**values)
+
+
+@dataclass(frozen=True)
+class GanSettings:
+    """What decides the networks and the training; `params.yaml` holds the values and their sources."""
+
+    image_size: tuple[int, int]  # height, width in pixels, as the catalogue was decoded
+    noise: int
+    continuous_codes: int
+    categorical_codes: int
+    upsampling: str
+    generator_keep_probability: float
+    discriminator_dropout: float
+    leak: float
+    information_weight: float
+    discriminator_learning_rate: float
+    generator_learning_rate: float
+    beta_1: float
+    batch_size: int
+    steps: int
+    checkpoint_every: int
+    resume_every: int
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a value that no network can be built from."""
+        checks = {
+            "images must be at least 16 pixels high and wide": min(self.image_size) >= 16,
+            "upsampling must be resize or stride": self.upsampling in ("resize", "stride"),
+            "noise must be at least 1": self.noise >= 1,
+            "at least one code is needed (continuous_codes or categorical_codes)": self.code_size >= 1,
+            "generator_keep_probability must lie in (0, 1]": 0 < self.generator_keep_probability <= 1,
+            "discriminator_dropout must lie in [0, 1)": 0 <= self.discriminator_dropout < 1,
+            "batch_size must be at least 2 (batch normalisation)": self.batch_size >= 2,
+            "checkpoint_every must divide steps": self.checkpoint_every > 0
+            and self.steps % self.checkpoint_every == 0
+            and self.steps > 0,
+            "resume_every must be at least 1": self.resume_every >= 1,
+        }
+        for rule, holds in checks.items():
+            if not holds:
+                raise InputError(f"params.yaml, gan: {rule}; got {self}")
+
+    @property
+    def code_size(self) -> int:
+        """Length of the latent code; a categorical code counts its classes."""
+        return self.continuous_codes + self.categorical_codes

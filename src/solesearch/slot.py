@@ -60,36 +60,17 @@ def activate(profile: str) -> bool:
     return True
 
 
-def check_slots() -> None:
-    """Raise InputError for an active profile whose photographs are not there.
-
-    DVC would stop, too, but with its own words for it and before any other profile has run.
-    """
-    parameters = load_parameters()
-    for profile in parameters["profiles"]:
-        if not isinstance(parameters.get(profile), dict):
-            raise InputError(f"params.yaml: profiles names {profile!r}, which has no section below")
-        slot = Paths.of(profile).data
-        if not slot.exists():
-            raise InputError(
-                f"{slot}: no photographs there; `make zappos DATA=/path/to/folder` links them, and "
-                f"data/README.md says what is wanted. Or take {profile} off the list in params.yaml"
-            )
-
-
 def main() -> int:
-    """Check the slots of the active profiles; with PROFILE and FOLDER, link and activate that one first."""
+    """`python -m solesearch.slot PROFILE FOLDER`: link the photographs and activate the profile."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("profile", nargs="?")
-    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("profile")
+    parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()
     try:
-        if arguments.profile and arguments.folder:
-            slot = link_photographs(arguments.profile, arguments.folder)
-            print(f"{slot} -> {slot.resolve()}")
-            if activate(arguments.profile):
-                print(f"params.yaml: added {arguments.profile} to profiles")
-        check_slots()
+        slot = link_photographs(arguments.profile, arguments.folder)
+        print(f"{slot} -> {slot.resolve()}")
+        if activate(arguments.profile):
+            print(f"params.yaml: added {arguments.profile} to profiles")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -26,7 +26,7 @@ from solesearch.errors import InputError
 from solesearch.paths import Paths
 from solesearch.photo import to_pixels, to_signed
 from solesearch.progress import Progress
-from solesearch.settings import load_section
+from solesearch.settings import GanSettings, fill, load_section
 
 LOSSES = ("d_real", "d_fake", "generator", "mutual_information")
 SAMPLE_ROWS, SAMPLE_COLUMNS = 4, 8
@@ -211,9 +211,6 @@ def wanted_config(settings, pixels: np.ndarray, *, seed: int, threads: int) -> d
 
 def load_settings(profile: str, *, image_size: tuple[int, int], overrides: dict[str, Any] | None = None):
     """Return (GanSettings, seeds, threads) of a profile's `gan` section."""
-    from solesearch.infogan import GanSettings
-    from solesearch.settings import fill
-
     values = load_section(profile, "gan", overrides)
     seeds, threads = values.pop("seeds"), values.pop("threads")
     if not seeds or len(set(seeds)) != len(seeds):

@@ -1,0 +1,77 @@
+"""Before anything is computed: are the active profiles' values possible, and are their photographs there?
+
+A wrong learning rate in the last stage's section should not be found out after an hour of training.
+`make repro` calls `python -m solesearch.preflight` first; it takes about two seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from solesearch.catalog import CatalogSettings
+from solesearch.errors import InputError
+from solesearch.latency import LatencySettings
+from solesearch.paths import Paths
+from solesearch.photo import IMAGE_SIZES
+from solesearch.settings import fill, load_parameters, load_section
+from solesearch.study import EvaluationSettings
+from solesearch.training import load_settings
+
+GALLERY_KEYS = {"queries", "k", "seed"}
+
+
+def active_profiles() -> list[str]:
+    """Return the list `profiles` of params.yaml; raises InputError when a name has no section."""
+    parameters = load_parameters()
+    profiles = parameters.get("profiles")
+    if not isinstance(profiles, list) or not profiles:
+        raise InputError("params.yaml: `profiles` must list at least one profile, one name a line")
+    for profile in profiles:
+        if not isinstance(parameters.get(profile), dict):
+            raise InputError(f"params.yaml: profiles names {profile!r}, which has no section below")
+    return profiles
+
+
+def check_values(profile: str) -> None:
+    """Build every settings object of a profile; raises InputError for the first impossible value."""
+    catalog = fill(CatalogSettings, load_section(profile, "catalog"), where=f"{profile}.catalog")
+    load_settings(profile, image_size=IMAGE_SIZES[catalog.preset])
+    fill(EvaluationSettings, load_section(profile, "evaluation"), where=f"{profile}.evaluation")
+    fill(LatencySettings, load_section(profile, "latency"), where=f"{profile}.latency")
+    check_gallery(profile, load_section(profile, "gallery"))
+
+
+def check_gallery(profile: str, values: dict[str, Any]) -> None:
+    """Raise InputError when the section `gallery` misses a key, has another, or a value below 1."""
+    if values.keys() != GALLERY_KEYS or min(values["queries"], values["k"]) < 1 or values["seed"] < 0:
+        raise InputError(f"params.yaml, {profile}.gallery: needs queries, k (from 1) and seed; got {values}")
+
+
+def check_photographs(profile: str) -> None:
+    """Raise InputError when data/<profile> is missing.
+
+    DVC would stop, too, but with its own words for it and before any other profile has run.
+    """
+    slot = Paths.of(profile).data
+    if not slot.exists():
+        raise InputError(
+            f"{slot}: no photographs there; `make zappos DATA=/path/to/folder` links them, and "
+            f"data/README.md says what is wanted. Or take {profile} off the list in params.yaml"
+        )
+
+
+def main() -> int:
+    """Check all active profiles; one line on the first thing that is wrong."""
+    try:
+        for profile in active_profiles():
+            check_values(profile)
+            check_photographs(profile)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

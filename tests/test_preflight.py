@@ -1,0 +1,71 @@
+"""Impossible values and missing photographs are named before anything is computed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from solesearch import preflight
+from solesearch.errors import InputError
+
+
+def change(workspace: Path, profile: str, section: str, **values) -> None:
+    path = workspace / "params.yaml"
+    parameters = yaml.safe_load(path.read_text())
+    parameters[profile][section].update(values)
+    path.write_text(yaml.safe_dump(parameters))
+
+
+@pytest.mark.parametrize("profile", ["smoke", "sample", "zappos", "paper"])
+def test_committed_values_are_possible(workspace: Path, profile: str) -> None:
+    preflight.check_values(profile)
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "words"),
+    [
+        ("catalog", {"source": "internet"}, "source"),
+        ("catalog", {"preset": "huge"}, "preset"),
+        ("catalog", {"photo": 3}, "unknown photo"),
+        ("gan", {"upsampling": "magic"}, "resize or stride"),
+        ("gan", {"seeds": []}, "name each seed once"),
+        ("evaluation", {"choose_k": 3}, "choose_k 3 is not among"),
+        ("latency", {"runs": 0}, "at least 1"),
+        ("gallery", {"k": 0}, "queries, k"),
+        ("gallery", {"colour": 1}, "queries, k"),
+    ],
+)
+def test_impossible_values_are_named(workspace: Path, section: str, values: dict, words: str) -> None:
+    change(workspace, "sample", section, **values)
+    with pytest.raises(InputError, match=words):
+        preflight.check_values("sample")
+
+
+def test_profiles_without_section_or_photographs(workspace: Path) -> None:
+    path = workspace / "params.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("  - sample\n", "  - samples\n", 1))
+    with pytest.raises(InputError, match="'samples', which has no section"):
+        preflight.active_profiles()
+    path.write_text(text.replace("profiles:\n  - sample\n", "profiles: []\n", 1))
+    with pytest.raises(InputError, match="at least one profile"):
+        preflight.active_profiles()
+    with pytest.raises(InputError, match=r"data/zappos: no photographs there; `make zappos DATA="):
+        preflight.check_photographs("zappos")
+
+
+def test_command_line_says_one_line(workspace: Path) -> None:
+    command = [sys.executable, "-m", "solesearch.preflight"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: ") and ended.stderr.count("\n") == 1
+    (workspace / "data" / "sample").mkdir(parents=True)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_no_tensorflow_is_needed() -> None:
+    code = "import sys, solesearch.preflight; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
