@@ -150,15 +150,15 @@ def _product(label: str, product: int, seed: int) -> _Product:
 def _camera(design: Design, shared: np.random.Generator, own: np.random.Generator) -> Camera:
     """Return the view: a product's photos are taken alike, but not from quite the same place."""
     bag = design.handles != "none"
-    tall = shared.uniform(0.84, 0.90)
+    tall = shared.uniform(0.80, 0.90)
     return Camera(
-        yaw=(shared.uniform(0.15, 0.5) if bag else shared.uniform(0.30, 0.68)) + own.normal(0, 0.02),
-        pitch=shared.uniform(0.12, 0.25) if bag else shared.uniform(0.22, 0.44),
+        yaw=(shared.uniform(0.10, 0.6) if bag else shared.uniform(0.29, 0.68)) + own.normal(0, 0.02),
+        pitch=shared.uniform(0.12, 0.25) if bag else shared.uniform(0.21, 0.46),
         roll=shared.normal(0, 0.03) + own.normal(0, 0.01),
-        fill_width=shared.uniform(0.82, 0.94),
+        fill_width=shared.uniform(0.81, 0.94),
         fill_height=tall,
         ground=shared.uniform(tall + 0.02, 0.94),
-        shift=own.normal(0, 1.2),
+        shift=own.normal(0, 1.6),
         exposure=shared.uniform(0.92, 1.1),
         shadow=shared.uniform(0.0, 0.35),
     )

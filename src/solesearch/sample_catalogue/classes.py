@@ -12,7 +12,7 @@ DRESSY = (
 )
 SOFT = ("felt", "suede", "suede", "canvas", "plaid", "nubuck", "floral", "leopard")
 HIGH: Traits = {
-    "lift": (0.16, 0.36), "sole": (0.012, 0.03), "waist": (0.5, 0.8),
+    "lift": (0.12, 0.36), "sole": (0.012, 0.03), "waist": (0.5, 0.8),
     "spring": (0.01, 0.025), "welt": (0.002, 0.007), "toe_length": (0.32, 0.46),
     "toe_roundness": (1.4, 2.2), "toe_box": (0.06, 0.085), "throat": (0.24, 0.33),
     "throat_height": (0.075, 0.105), "side_height": (0.06, 0.09), "back_height": (0.15, 0.2),
@@ -41,7 +41,7 @@ HEELS = (
         **HIGH, "straps": ("mary jane", "ankle"),
     }),
     Style(1, {
-        **HIGH, "lift": (0.12, 0.26), "cut": ("slingback", "peep slingback"),
+        **HIGH, "lift": (0.08, 0.24), "cut": ("slingback", "peep slingback"),
         "straps": ("slingback",),
     }),
     Style(1.6, {
@@ -114,8 +114,8 @@ SPORTS = (
         **TRAINER, "lift": (0.03, 0.07), "tread": (0.12, 0.3),
         "material": ("mesh", "nubuck", "leather"),
     }),
-    Style(1.4, {
-        **TRAINER, "sole": (0.035, 0.055), "lift": (0.0, 0.015), "shaft": (0.1, 0.2),
+    Style(2, {
+        **TRAINER, "sole": (0.035, 0.055), "lift": (0.0, 0.015), "shaft": (0.1, 0.24),
         "shaft_half": (0.19, 0.22), "spring": (0.01, 0.02), "fastening": ("laces",),
         "material": ("canvas", "canvas", "leather", "suede"),
     }),
@@ -131,7 +131,7 @@ ANKLE: Traits = {
     "welt": (0.008, 0.022), "toe_length": (0.24, 0.36), "toe_roundness": (1.8, 2.5),
     "toe_box": (0.1, 0.135), "throat": (0.46, 0.53), "throat_height": (0.28, 0.33),
     "side_height": (0.26, 0.3), "back_height": (0.27, 0.32), "opening": (0.09, 0.105),
-    "shaft": (0.16, 0.46), "shaft_half": (0.2, 0.235), "lace_start": (0.28, 0.34),
+    "shaft": (0.12, 0.5), "shaft_half": (0.2, 0.235), "lace_start": (0.28, 0.34),
     "lace_pitch": (0.05, 0.07), "crease": (0.0, 1.2), "vamp": (0.45, 0.65), "panel": (0.45, 0.6),
     "material": ("leather", "leather", "distressed", "suede", "nubuck", "pebbled", "calf"),
     "heel": ("stacked", "wedge"), "sole_colour": ("dark", "dark", "brown", "gum", "cream"),
@@ -155,7 +155,7 @@ BOOTS = (
         "heel_material": ("wood", "wrapped"), "material": LEATHERS,
     }),
     Style(0.8, {
-        **ANKLE, "shaft": (0.25, 0.4), "sole": (0.04, 0.06), "rim": (0.02, 0.03),
+        **ANKLE, "shaft": (0.25, 0.5), "sole": (0.04, 0.06), "rim": (0.02, 0.03),
         "heel": ("wedge",), "material": ("suede", "felt", "nubuck"), "collar": ("fleece", "binding"),
         "side_detail": ("side seam",), "palette": ("soft",),
     }),
@@ -164,12 +164,12 @@ BOOTS = (
         "collar": ("fleece", "plain"),
     }),
     Style(0.8, {
-        **ANKLE, "shaft": (0.3, 0.45), "toe_roundness": (1.5, 1.9),
+        **ANKLE, "shaft": (0.3, 0.55), "toe_roundness": (1.5, 1.9),
         "fastening": ("harness", "none"), "side_detail": ("western", "none"), "heel": ("cuban", "stacked"),
     }),
 )
 TALL: Traits = {
-    **ANKLE, "shaft": (0.6, 1.1), "shaft_half": (0.175, 0.225),
+    **ANKLE, "shaft": (0.52, 1.05), "shaft_half": (0.175, 0.225),
     "shaft_slope": (-0.03, 0.05), "shaft_dip": (0.0, 0.06), "calf": (0.0, 0.05), "sole": (0.02, 0.04),
 }
 HIGH_BOOTS = (
@@ -185,16 +185,16 @@ HIGH_BOOTS = (
         "heel_material": ("wood", "wrapped"),
     }),
     Style(0.9, {
-        **TALL, "sole": (0.04, 0.06), "rim": (0.02, 0.035), "shaft": (0.5, 0.75),
+        **TALL, "sole": (0.04, 0.06), "rim": (0.02, 0.035), "shaft": (0.44, 0.7),
         "heel": ("wedge",), "material": ("suede", "felt"), "collar": ("fleece", "cuff"),
         "side_detail": ("side seam",), "palette": ("soft",),
     }),
     Style(0.9, {
-        **TALL, "shaft": (0.5, 0.75), "tread": (0.0, 0.25),
+        **TALL, "shaft": (0.44, 0.7), "tread": (0.0, 0.25),
         "fastening": ("laces",), "toe_detail": ("none", "cap"), "collar": ("plain", "cuff"),
     }),
     Style(0.8, {
-        **TALL, "toe_roundness": (1.4, 1.8), "shaft": (0.5, 0.7),
+        **TALL, "toe_roundness": (1.4, 1.8), "shaft": (0.44, 0.66),
         "shaft_dip": (0.04, 0.1), "heel": ("cuban",), "side_detail": ("western",),
         "scheme": ("contrast", "pop", "tonal"),
     }),
@@ -222,7 +222,7 @@ LOAFERS = (
         **SLIP_ON, "ornament": ("tassel",), "toe_detail": ("moccasin",),
     }),
     Style(1, {
-        **SLIP_ON, "sole": (0.025, 0.04), "lift": (0.005, 0.02), "fastening": ("boat",),
+        **SLIP_ON, "sole": (0.025, 0.04), "lift": (0.0, 0.02), "fastening": ("boat",),
         "toe_detail": ("moccasin",), "sole_colour": ("white", "cream", "brown", "gum"), "heel": ("wedge",),
     }),
     Style(1, {
@@ -305,24 +305,24 @@ BAG: Traits = {
 }
 HANDBAGS = (
     Style(1.4, {
-        **BAG, "bag_height": (0.6, 0.85), "bag_taper": (-0.1, 0.2),
+        **BAG, "bag_height": (0.5, 0.95), "bag_taper": (-0.1, 0.2),
         "bag_close": (0.5, 0.8), "handles": ("two",), "bag_detail": ("none", "base", "pocket", "straps"),
     }),
     Style(1.2, {
-        **BAG, "bag_height": (0.55, 0.75), "bag_taper": (-0.35, -0.1),
+        **BAG, "bag_height": (0.45, 0.8), "bag_taper": (-0.35, -0.1),
         "handles": ("two", "one"), "bag_detail": ("flap", "straps", "pocket", "gather"),
     }),
     Style(1.2, {
-        **BAG, "bag_height": (0.5, 0.75), "bag_sag": (0.08, 0.2),
+        **BAG, "bag_height": (0.4, 0.75), "bag_sag": (0.08, 0.2),
         "bag_corner": (0.2, 0.45), "bag_taper": (-0.25, 0.1), "handles": ("shoulder", "wide"),
         "bag_detail": ("none", "gather", "pocket"),
     }),
     Style(1.2, {
-        **BAG, "bag_height": (0.5, 0.75), "bag_depth": (0.08, 0.14),
+        **BAG, "bag_height": (0.4, 0.8), "bag_depth": (0.08, 0.14),
         "handle_height": (0.3, 0.6), "handles": ("shoulder", "chain", "wide"), "bag_detail": ("flap",),
     }),
     Style(0.8, {
-        **BAG, "bag_height": (0.42, 0.58), "bag_depth": (0.06, 0.1),
+        **BAG, "bag_height": (0.36, 0.58), "bag_depth": (0.06, 0.1),
         "handles": ("clutch",), "bag_detail": ("flap", "gather", "none"), "material": DRESSY,
     }),
 )

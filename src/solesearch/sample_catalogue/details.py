@@ -227,7 +227,7 @@ def _logo(skin: Skin, look: Look, height: np.ndarray) -> None:
 def _harness(skin: Skin, look: Look, _height: np.ndarray) -> None:
     """Buckle a strap around the ankle of a boot."""
     base = _insole(look, 0.75)
-    for place, slope in ((0.17, 0.0), (0.13, -0.55)):
+    for place, slope in ((0.17, 0.0), (0.14, -0.35)):
         field = 0.026 - np.abs(skin.y - base - place - slope * (skin.x - 0.72))
         overlay(skin, np.where(skin.x > 0.44, field, -1), look.colours["strap"], step=1.8)
     ring = line(np.hypot(skin.x - 0.72, skin.y - base - 0.17) - 0.035, 0.016) * (skin.z > 0)

@@ -77,15 +77,15 @@ def _paint_sole(skin: Skin, look: Look) -> None:
         return
     if design.midsole > 0:
         blend(skin, soft_step(design.midsole - skin.v, 0.03), colours["outsole"])
-        skin.relief += 0.6 * soft_step(design.midsole - skin.v, 0.05)
+        skin.relief += 0.3 * soft_step(design.midsole - skin.v, 0.05)
     if design.sole_material == "foam":
         wave = skin.v - 0.5 - 0.22 * np.sin(skin.x * 11 + 4 * design.waist)
         skin.colour *= 1 - 0.22 * line(wave, 0.09)
-        skin.relief -= 0.8 * line(wave, 0.12)
+        skin.relief -= 0.35 * line(wave, 0.12)
     if design.sole_stripe > 0:
         blend(skin, line(skin.v - 0.62, design.sole_stripe), colours["second"])
-    skin.relief += 0.8 * line(skin.v - 0.86, 0.12)
-    skin.colour *= 1 - 0.30 * line(skin.v - 0.9, 0.08)
+    skin.relief += 0.3 * line(skin.v - 0.86, 0.12)
+    skin.colour *= 1 - 0.20 * line(skin.v - 0.9, 0.10)
     if design.welt > 0.012 and design.sole_material in ("leather", "rubber"):
         blend(skin, 0.4 * (skin.v > 0.8) * (np.sin(skin.u * 120) > 0), (0.6, 0.6, 0.6))
 
