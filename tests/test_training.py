@@ -167,3 +167,18 @@ assert all(np.isfinite(np.mean(v)) for v in history.values()), history
 
 def test_environment_has_no_gpu_for_tests() -> None:
     assert not tf.config.list_physical_devices("GPU")
+
+
+def test_seconds_add_up_over_interruptions(workspace: Path) -> None:
+    paths = Paths.of("smoke")
+    assert training.seconds_spent(paths) == 0
+    clock = training.Clock(paths.gan_seed(1), first=0)
+    clock.started -= 100
+    clock.save()
+    resumed = training.Clock(paths.gan_seed(1), first=5)
+    resumed.started -= 20
+    resumed.save()
+    training.Clock(paths.gan_seed(2), first=0).save()
+    assert training.seconds_spent(paths) == pytest.approx(120, abs=5)
+    training.Clock(paths.gan_seed(1), first=0).save()  # other settings: a new training, a new clock
+    assert training.seconds_spent(paths) < 5

@@ -26,7 +26,9 @@ from solesearch import files
 from solesearch.errors import InputError
 from solesearch.paths import Paths, repository_root
 from solesearch.progress import VARIABLE, describe
-from solesearch.training import ENVIRONMENT
+from solesearch.training import ENVIRONMENT, seconds_spent
+
+TRAINING = "02_train_infogan"
 
 START_UP_LINE = re.compile(
     r"[IWEF]\d{4} \d\d:\d\d|WARNING: All log messages before absl|To enable the following instructions"
@@ -179,13 +181,17 @@ def explained(error, failed: Path) -> Exception:
 
 
 def record(paths: Paths, name: str, watch: Watch) -> None:
-    """Add this stage's seconds and peak memory to results/<profile>/run.json, beside the machine's facts."""
+    """Add this stage's seconds and peak memory to results/<profile>/run.json, beside the machine's facts.
+
+    A training that was interrupted counts with all the seconds it took, not with those of its last part.
+    """
     from solesearch.environment import machine
 
     target = paths.results / "run.json"
     known = json.loads(target.read_text()) if target.is_file() else {}
     stages = known.get("stages", {})
-    stages[name] = {"seconds": round(watch.seconds, 1), "peak_memory_mb": round(watch.peak_mb)}
+    seconds = max(watch.seconds, seconds_spent(paths) if name == TRAINING else 0.0)
+    stages[name] = {"seconds": round(seconds, 1), "peak_memory_mb": round(watch.peak_mb)}
     files.write_json(target, {**machine(), "stages": stages})
 
 

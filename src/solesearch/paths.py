@@ -90,6 +90,11 @@ class Paths:
         return self.gan / f"seed-{seed}"
 
     @property
+    def training_seconds(self) -> Path:
+        """Seconds that each seed's training took so far; outside the stage's output, since they differ."""
+        return self.run / "training-seconds"
+
+    @property
     def set_aside(self) -> Path:
         """Where training folders go whose settings changed; never deleted by the project."""
         return self.run / "set-aside"

@@ -122,6 +122,25 @@ class SeedFolder:
         save_variables(checkpoint_file(self.path, step), gan.discriminator.variables)
 
 
+class Clock:
+    """Adds up the seconds that a seed's training takes, over all its interruptions, in a file of its own."""
+
+    def __init__(self, folder: Path, *, first: int):
+        """Keep the seconds beside the training folders, one file a seed; from step 0 they start anew."""
+        self.file = folder.parent.with_name("training-seconds") / f"{folder.name}.json"
+        self.before = json.loads(self.file.read_text()) if first and self.file.is_file() else 0.0
+        self.started = time.monotonic()
+
+    def save(self) -> None:
+        """Write the seconds so far."""
+        files.write_json(self.file, round(self.before + time.monotonic() - self.started, 1))
+
+
+def seconds_spent(paths: Paths) -> float:
+    """Return the seconds of the longest seed's training, interruptions left out; 0 where none is known."""
+    return max((json.loads(file.read_text()) for file in paths.training_seconds.glob("*.json")), default=0.0)
+
+
 def training_callback(gan, folder: SeedFolder, *, seed: int, first: int):
     """Return the Keras callback that logs each step, watches for NaN, reports and saves."""
     import keras
@@ -129,6 +148,7 @@ def training_callback(gan, folder: SeedFolder, *, seed: int, first: int):
     settings, log, parent = gan.settings, folder.log.open("a", newline=""), os.getppid()
     writer = csv.writer(log, lineterminator="\n")
     progress = Progress(f"InfoGAN seed {seed}", total=settings.steps, unit="step", done=first)
+    clock = Clock(folder.path, first=first)
 
     class Recorder(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
@@ -143,6 +163,7 @@ def training_callback(gan, folder: SeedFolder, *, seed: int, first: int):
                 folder.keep(gan, step, seed)
             if step % settings.resume_every == 0 or step == settings.steps:
                 save_variables(folder.state, gan.state_variables())
+                clock.save()
             progress.update(step)
 
         def on_train_end(self, logs: dict[str, float] | None = None) -> None:
