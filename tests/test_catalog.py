@@ -187,7 +187,7 @@ def test_several_csv_files_and_none(shoes: Path) -> None:
 
 def test_missing_data_names_the_way_to_get_it(workspace: Path) -> None:
     for _ in range(2):  # not there, then empty but for what a desktop leaves
-        with pytest.raises(InputError, match=r"data/zappos: no photos .*make zappos DATA=.*data\.dvc"):
+        with pytest.raises(InputError, match=r"data/zappos: no photographs .*make zappos DATA=.*data/README"):
             prepare("zappos")
         (workspace / "data/zappos").mkdir(parents=True, exist_ok=True)
         (workspace / "data/zappos/.DS_Store").touch()

@@ -15,6 +15,7 @@ from solesearch.latency import LatencySettings
 from solesearch.paths import Paths
 from solesearch.photo import IMAGE_SIZES
 from solesearch.settings import fill, load_parameters, load_section
+from solesearch.sources import no_photographs
 from solesearch.study import EvaluationSettings
 from solesearch.training import load_settings
 
@@ -55,10 +56,7 @@ def check_photographs(profile: str) -> None:
     """
     slot = Paths.of(profile).data
     if not slot.exists():
-        raise InputError(
-            f"{slot}: no photographs there; `make zappos DATA=/path/to/folder` links them, and "
-            f"data/README.md says what is wanted. Or take {profile} off the list in params.yaml"
-        )
+        raise no_photographs(slot, profile=profile)
 
 
 def main() -> int:

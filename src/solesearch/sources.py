@@ -57,9 +57,17 @@ def existing_data(folder: Path, *, profile: str, archives: bool) -> Path:
         folder.is_dir() and any(not _is_junk(p.name) for p in folder.iterdir())
     ):
         return folder
-    raise InputError(
-        f"{folder}: no photos there; put them there or run `make {profile} DATA=<folder of the photos>` "
-        "(data.dvc says where they come from)"
+    raise no_photographs(folder, profile=profile)
+
+
+def no_photographs(folder: Path, *, profile: str) -> InputError:
+    """Return the error for an empty or missing slot, with the way to fill it."""
+    link = (
+        "`make zappos DATA=/path/to/folder` links them" if profile == "zappos" else "put or link them there"
+    )
+    return InputError(
+        f"{folder}: no photographs there; {link}, data/README.md says what is wanted. "
+        f"Or take {profile} off the list `profiles` in params.yaml"
     )
 
 
