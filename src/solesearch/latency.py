@@ -21,7 +21,7 @@ import pandas as pd
 from solesearch import files
 from solesearch.controls import CONTROLS, control_features
 from solesearch.environment import machine_label
-from solesearch.errors import InputError
+from solesearch.errors import InputError, exit_status
 from solesearch.paths import Paths
 from solesearch.settings import fill, load_section
 from solesearch.training import ENVIRONMENT, checkpoint_file, load_settings
@@ -157,12 +157,9 @@ def main() -> int:
     parser.add_argument("--step", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    try:
-        files.write_table(arguments.out, measure_all(arguments.profile, step=arguments.step))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(
+        lambda: files.write_table(arguments.out, measure_all(arguments.profile, step=arguments.step))
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from solesearch.catalog import CatalogSettings
-from solesearch.errors import InputError
+from solesearch.errors import InputError, exit_status
 from solesearch.latency import LatencySettings
 from solesearch.paths import Paths
 from solesearch.photo import IMAGE_SIZES
@@ -59,16 +59,16 @@ def check_photographs(profile: str) -> None:
         raise no_photographs(slot, profile=profile)
 
 
+def check_all() -> None:
+    """Check the values, then the photographs, of every active profile."""
+    for profile in active_profiles():
+        check_values(profile)
+        check_photographs(profile)
+
+
 def main() -> int:
     """Check all active profiles; one line on the first thing that is wrong."""
-    try:
-        for profile in active_profiles():
-            check_values(profile)
-            check_photographs(profile)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(check_all)
 
 
 if __name__ == "__main__":

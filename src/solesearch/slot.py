@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from solesearch import files
-from solesearch.errors import InputError
+from solesearch.errors import InputError, exit_status
 from solesearch.paths import Paths
 from solesearch.settings import load_parameters
 
@@ -60,21 +60,21 @@ def activate(profile: str) -> bool:
     return True
 
 
+def fill_slot(profile: str, folder: Path) -> None:
+    """Link the photographs, activate the profile, and say what was done."""
+    slot = link_photographs(profile, folder)
+    print(f"{slot} -> {slot.resolve()}")
+    if activate(profile):
+        print(f"params.yaml: added {profile} to profiles")
+
+
 def main() -> int:
     """`python -m solesearch.slot PROFILE FOLDER`: link the photographs and activate the profile."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("profile")
     parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()
-    try:
-        slot = link_photographs(arguments.profile, arguments.folder)
-        print(f"{slot} -> {slot.resolve()}")
-        if activate(arguments.profile):
-            print(f"params.yaml: added {arguments.profile} to profiles")
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(lambda: fill_slot(arguments.profile, arguments.folder))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from PIL import Image
 
 from solesearch import files
 from solesearch.catalog import read_photos
-from solesearch.errors import InputError
+from solesearch.errors import InputError, exit_status
 from solesearch.paths import Paths
 from solesearch.photo import to_pixels, to_signed
 from solesearch.progress import Progress
@@ -327,12 +327,9 @@ def main() -> int:
     parser.add_argument("seed", type=int)
     parser.add_argument("--overrides", type=json.loads, default={}, help='JSON, {"gan.steps": 20}')
     arguments = parser.parse_args()
-    try:
-        train_seed(arguments.profile, seed=arguments.seed, overrides=arguments.overrides)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(
+        lambda: train_seed(arguments.profile, seed=arguments.seed, overrides=arguments.overrides)
+    )
 
 
 if __name__ == "__main__":
