@@ -98,6 +98,13 @@ def test_progress_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert describe(records[1]) == "InfoGAN seed 1: step 10 of 10"
 
 
+def test_no_time_left_is_told_from_the_first_of_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOLESEARCH_PROGRESS", str(tmp_path / "progress"))
+    Progress("drawing", total=1000, unit="photo").update(1)
+    [record] = (tmp_path / "progress").read_text().splitlines()
+    assert json.loads(record)["left_s"] is None
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_committed_notebooks_keep_the_rules(path: Path) -> None:
     """No outputs, no helpers, at most ten lines a cell, and the frame that every notebook shares."""

@@ -46,7 +46,9 @@ class Progress:
 
     def _left(self, done: int, now: float) -> float | None:
         advanced = done - self.start_done
-        return (now - self.started) / advanced * (self.total - done) if advanced > 0 else None
+        if advanced * 100 < self.total:  # the first one also pays for the start, so it says little
+            return None
+        return (now - self.started) / advanced * (self.total - done)
 
 
 def describe(record: dict) -> str:
