@@ -17,7 +17,7 @@ from solesearch.report import Measure, compare
 ROOT = Path(__file__).parents[1]
 SEED_ONE_AND_TWO = (1, 2)
 RETRIEVAL = ["model", "seed", "gallery", "metric", "k", "class", "value", "n"]
-CHECKPOINTS = ["seed", "step", "gallery", "metric", "k", "value", "n", "chosen"]
+CHECKPOINTS = ["model", "seed", "step", "gallery", "metric", "k", "value", "n", "chosen"]
 LATENCY = [
     *("model", "runtime", "batch", "median_ms", "p95_ms"),
     *("images_per_s", "parameters", "file_mb", "machine"),
@@ -141,10 +141,23 @@ def test_latency_table_sets_the_paper_beside(repository):
 
 def checkpoints(chosen: dict[int, int]) -> pd.DataFrame:
     rows = [
-        (seed, step, gallery, "precision", 5, 0.5 + step / 1000 + off, 90, step == chosen.get(seed))
+        (
+            "infogan",
+            seed,
+            step,
+            gallery,
+            "precision",
+            5,
+            0.5 + step / 1000 + off,
+            90,
+            chosen.get(seed) == step,
+        )
         for seed in SEED_ONE_AND_TWO
         for step in (0, 50, 100)
         for gallery, off in (("naive", 0.0), ("product_excluded", -0.1))
+    ]
+    rows += [
+        ("hog", 0, 0, gallery, "precision", 5, 0.9, 90, False) for gallery in ("naive", "product_excluded")
     ]
     return pd.DataFrame(rows, columns=CHECKPOINTS)
 

@@ -262,12 +262,13 @@ def checkpoints_table(profiles: Sequence[str]) -> str:
     rows = []
     for profile in profiles:
         table = read_result(
-            profile, "checkpoints", text="gallery metric chosen", numbers="seed step k value n"
+            profile, "checkpoints", text="model gallery metric chosen", numbers="seed step k value n"
         )
         if table is None:
             rows.append([title(profile), *[NOT_RUN] * (len(header) - 1)])
             continue
-        rows += [_checkpoint_cells(profile, seed, found) for seed, found in table.groupby("seed")]
+        swept = table[table["model"] == "infogan"]  # the controls stand there, too, without a choice
+        rows += [_checkpoint_cells(profile, seed, found) for seed, found in swept.groupby("seed")]
     note = (
         f"Precision@{K} on the validation photos, by which the step was chosen; test photos played no part."
     )
