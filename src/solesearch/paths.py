@@ -110,6 +110,11 @@ class Paths:
         return self.run / "index"
 
     @property
+    def readings(self) -> Path:
+        """Stage 09: short trainings of other readings of the papers, and the pairs of the leakage audit."""
+        return self.run / "readings"
+
+    @property
     def notebooks(self) -> Path:
         """Executed copies of the notebooks."""
         return self.run / "notebooks"
