@@ -118,7 +118,7 @@ print(json.dumps({"scores": {name: found[name]["scores"] for name in given["runs
 
 
 def test_measure_and_paired_test_agree_with_ranx() -> None:
-    """An independent library ranks, measures and tests the same distances (uncompiled: that takes a minute)."""
+    """An independent library ranks, measures and tests the same distances (compiling it takes a minute)."""
     from solesearch.retrieval import evaluate
 
     draw = np.random.default_rng(7)

@@ -40,6 +40,8 @@ ORACLE = ["seed", "step", "gallery", "k", "validation", "test", "n_validation", 
 def near_duplicates(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Audit a profile; return (counts with the columns AUDIT, pairs with the columns PAIRS, worst first).
 
+    The pairs, which name photos, are kept in runs/<profile>/claims/pairs.csv; the counts are for results.
+
     Pairs by perceptual hash are those of stage prepare. By embedding (the proposed model, first seed), each
     test photo has its nearest photo among test photos of another product, training and validation photos;
     it counts where it is nearer than half of the pairs that show one product twice.
@@ -55,8 +57,9 @@ def near_duplicates(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
             found = pairs[pairs["between"] == between]
             rows.append((kind, between, limit, len(found), _test_photos(study, found), test))
     pairs = pd.concat([by_hash, by_embedding], ignore_index=True)
-    order = pairs.sort_values(["kind", "distance", "first", "second"], ignore_index=True)
-    return pd.DataFrame(rows, columns=AUDIT), order[PAIRS]
+    order = pairs.sort_values(["kind", "distance", "first", "second"], ignore_index=True)[PAIRS]
+    files.write_table(study.paths.claims / "pairs.csv", order)
+    return pd.DataFrame(rows, columns=AUDIT), order
 
 
 def _hash_limit(pairs: pd.DataFrame) -> float:
@@ -136,7 +139,7 @@ def nearest_neighbours(
 
 
 def same_product_distance(study: Study) -> float:
-    """Return the median distance of a test photo to the nearest one of its own product; NaN if none has one."""
+    """Return the median distance of a test photo to the nearest one of its own product; NaN without any."""
     test, _ = study.split("test")
     vectors, own = _proposed(study, test), _own_products(study, test)
     _, distance = nearest_neighbours(
@@ -241,7 +244,7 @@ def oracle_curve(study: Study) -> pd.DataFrame:
 
 
 def beside_validation(test: pd.DataFrame, checkpoints: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of `oracle_curve` from test rows (seed, step, gallery, k, value, n) and checkpoints.csv."""
+    """Return `oracle_curve`'s table from test rows (seed, step, gallery, k, value, n) and checkpoints.csv."""
     keys = ["seed", "step", "gallery", "k"]
     mine = checkpoints[(checkpoints["model"] == "infogan") & (checkpoints["metric"] == "precision")]
     left = mine[[*keys, "value", "n", "chosen"]].rename(columns={"value": "validation", "n": "n_validation"})
@@ -307,7 +310,7 @@ def _pair(pixels: np.ndarray, labels: np.ndarray, first: int, second: int, found
 
 @styled
 def pair_picture(pairs: Sequence[Pair], *, profile: str, across: int = 3) -> Figure:
-    """Draw pairs of photos side by side, `across` pairs a row, what they are below; InputError without any."""
+    """Draw pairs of photos side by side, `across` a row, what they are below them; InputError without any."""
     if not pairs:
         raise InputError("near-duplicates: no pair to draw")
     width = (WIDTH - 2 * EDGE - (across - 1) * 3 * GAP) / across / 2

@@ -110,9 +110,9 @@ class Paths:
         return self.run / "index"
 
     @property
-    def readings(self) -> Path:
-        """Stage 09: short trainings of other readings of the papers, and the pairs of the leakage audit."""
-        return self.run / "readings"
+    def claims(self) -> Path:
+        """Stage 09: the pairs of the leakage audit, and short trainings of other readings of the papers."""
+        return self.run / "claims"
 
     @property
     def notebooks(self) -> Path:

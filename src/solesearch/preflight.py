@@ -10,10 +10,12 @@ import sys
 from typing import Any
 
 from solesearch.catalog import CatalogSettings
+from solesearch.claims import load_claim_settings, read_ledger
 from solesearch.errors import InputError, exit_status
 from solesearch.latency import LatencySettings
 from solesearch.paths import Paths
 from solesearch.photo import IMAGE_SIZES
+from solesearch.readings import COSTLY
 from solesearch.settings import fill, load_parameters, load_section
 from solesearch.sources import no_photographs
 from solesearch.study import EvaluationSettings
@@ -41,12 +43,23 @@ def check_values(profile: str) -> None:
     fill(EvaluationSettings, load_section(profile, "evaluation"), where=f"{profile}.evaluation")
     fill(LatencySettings, load_section(profile, "latency"), where=f"{profile}.latency")
     check_gallery(profile, load_section(profile, "gallery"))
+    check_claims(profile)
 
 
 def check_gallery(profile: str, values: dict[str, Any]) -> None:
     """Raise InputError when the section `gallery` misses a key, has another, or a value below 1."""
     if values.keys() != GALLERY_KEYS or min(values["queries"], values["k"]) < 1 or values["seed"] < 0:
         raise InputError(f"params.yaml, {profile}.gallery: needs queries, k (from 1) and seed; got {values}")
+
+
+def check_claims(profile: str) -> None:
+    """Raise InputError for a bad entry of the ledger, or an impossible value of the section `claims`."""
+    read_ledger()
+    unknown = sorted(set(load_claim_settings(profile).costly_readings) - COSTLY.keys())
+    if unknown:
+        raise InputError(
+            f"params.yaml, {profile}.claims: reading {unknown[0]!r} is none of {', '.join(COSTLY)}"
+        )
 
 
 def check_photographs(profile: str) -> None:
