@@ -1,6 +1,6 @@
 # `make help` lists what there is. Everything runs in .venv, from requirements.lock, without a network after it.
 .DEFAULT_GOAL := help
-.PHONY: help repro test lab figures readme zappos lint lock clean
+.PHONY: help repro test lab figures readme verify zappos lint lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,9 +31,13 @@ lab: $(READY) ## JupyterLab on the notebooks
 
 figures: $(READY) ## redraw the charts from the committed results; needs no photos and no training
 	@$(BIN)/python -m solesearch.figures
+	@$(BIN)/python -m solesearch.claim_figures
 
 readme: $(READY) ## write the README's generated blocks again from the results
 	@$(BIN)/python -m solesearch.report
+
+verify: $(READY) ## compare a profile with its committed results (PROFILE=sample); FULL=1 runs it again
+	@$(BIN)/python -m solesearch.verify $(or $(PROFILE),sample) $(if $(FULL),--full)
 
 zappos: $(READY) ## make zappos DATA=folder: real photographs in class folders, linked and run
 	@test -n "$(DATA)" || { echo "say where the photographs are: make zappos DATA=/path/to/folder (see data/README.md)"; exit 2; }

@@ -189,17 +189,26 @@ class Finding:
 
 def judge_within(measured: Measured, *, low: float, high: float) -> Finding:
     """Hold a number against the tolerated span low..high (the rule of this module)."""
+    limits = f"{number(low)} to {number(high)}"
     if low <= measured.low and measured.high <= high:
         exact = measured.low == measured.high
         words = "the value lies" if exact else "the whole interval lies"
-        return Finding(REPRODUCED, f"{words} within the tolerance, {low:.4g} to {high:.4g}", measured)
+        words = "equal" if low == high else f"{words} within the tolerance, {limits}"
+        return Finding(REPRODUCED, words, measured)
     if low <= measured.value <= high:
         words = "the value lies within the tolerance, its interval reaches beyond"
-        return Finding(PARTLY, f"{words} {low:.4g} to {high:.4g}", measured)
+        return Finding(PARTLY, f"{words} {limits}", measured)
     if measured.high < low or measured.low > high:
-        return Finding(NOT_REPRODUCED, f"outside {low:.4g} to {high:.4g} with its whole interval", measured)
+        words = f"not {number(low)}" if low == high else f"outside {limits} with its whole interval"
+        return Finding(NOT_REPRODUCED, words, measured)
     words = "but its interval reaches them, so chance is not ruled out"
-    return Finding(NOT_REPRODUCED, f"the value lies outside {low:.4g} to {high:.4g}, {words}", measured)
+    return Finding(NOT_REPRODUCED, f"the value lies outside {limits}, {words}", measured)
+
+
+def number(value: float) -> str:
+    """Return a number as text: whole ones in full, others with four digits."""
+    whole = abs(value) < 1e9 and value == round(value)
+    return str(round(value)) if whole else f"{value:.4g}"
 
 
 def span(claim: Claim) -> tuple[float, float]:
@@ -423,7 +432,7 @@ def _on_fewer_photos(claim: Claim, found: Finding | None, evidence: Evidence) ->
 def verdicts(profile: str, *, ledger: Sequence[Claim] | None = None) -> pd.DataFrame:
     """Return a profile's verdicts (columns COLUMNS), a row a claim, from its committed tables alone.
 
-    Numbers are text with four digits, "" where there is none. Raises InputError for a bad ledger or table.
+    Numbers are text (see `number`), "" where there is none. Raises InputError for a bad ledger or table.
     """
     evidence, rows = Evidence.of(profile), []
     for claim in ledger if ledger is not None else read_ledger():
@@ -431,7 +440,7 @@ def verdicts(profile: str, *, ledger: Sequence[Claim] | None = None) -> pd.DataF
         numbers = ["", "", ""]
         if found.measured:
             ends = (found.measured.value, found.measured.low, found.measured.high)
-            numbers = [f"{number:.4g}" for number in ends]
+            numbers = [number(end) for end in ends]
         rows.append((claim.id, claim.paper, expected_words(claim), *numbers, found.verdict, found.reason))
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -447,7 +456,7 @@ def expected_words(claim: Claim) -> str:
         return str(expected)
     [(kind, amount)] = claim.tolerance.items()
     sign = {"absolute": f"± {amount:g}", "relative": f"± {amount:.0%}", "factor": f"within {amount:g}x"}[kind]
-    return f"{expected:g}" if amount == 0 else f"{expected:.4g} {sign}"
+    return number(expected) if amount == 0 else f"{number(expected)} {sign}"
 
 
 def scorecard(table: pd.DataFrame) -> pd.DataFrame:

@@ -42,6 +42,8 @@ def feature_lengths(settings: GanSettings) -> list[tuple[str, int, str]]:
         rows.append((f"features {preset}", length, f"values of the last convolution at {size[0]}x{size[1]}"))
     layers = [*network.convolutions, *network.norms]
     weights = sum(layer.count_params() for layer in layers)
+    codes = int(network.code_head.kernel.shape[1])
+    rows.append(("code head", codes, "outputs of the code head, as params.yaml sets it"))
     return [*rows, ("embedding parameters", weights, "weights of the discriminator up to its features")]
 
 
@@ -61,7 +63,6 @@ def generator_sizes(settings: GanSettings) -> list[tuple[str, int, str]]:
         rows.append(
             (f"latent {check}", int(read.input_shape[1]), f"noise and {codes} codes into the generator")
         )
-    rows.append(("codes P", paper.continuous_codes, "outputs of the code head"))
     hidden = printed = keras.Input((4, 6, GENERATOR_START_DEPTH))
     for filters in GENERATOR_FILTERS:
         hidden = keras.layers.Conv2DTranspose(filters, 3, strides=1, padding="same")(hidden)
