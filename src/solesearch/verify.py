@@ -164,6 +164,11 @@ def _rounded(table: pd.DataFrame) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(table.to_csv(index=False, float_format="%.6g")))
 
 
+def as_text(column: pd.Series) -> pd.Series:
+    """Return a column as text, "" for gaps."""
+    return column.astype(object).where(column.notna(), "").astype(str)
+
+
 def table_fault(found: pd.DataFrame, committed: pd.DataFrame) -> str:
     """Return where two tables differ, beyond the rounding of six digits; "" where they do not."""
     if list(found.columns) != list(committed.columns):
@@ -175,7 +180,7 @@ def table_fault(found: pd.DataFrame, committed: pd.DataFrame) -> str:
         if all(map(pd.api.types.is_numeric_dtype, (first, second))) and first.dtype != bool:
             same = np.isclose(first, second, rtol=ROUNDED, atol=1e-9, equal_nan=True)
         else:
-            same = (first.fillna("").astype(str) == second.fillna("").astype(str)).to_numpy()
+            same = (as_text(first) == as_text(second)).to_numpy()
         if not same.all():
             row = int(np.flatnonzero(~same)[0])
             return f"line {row + 2}: {column} is {second.iloc[row]}, computed again {first.iloc[row]}"
@@ -365,7 +370,7 @@ def column_fault(committed: pd.Series, again: pd.Series, *, kind: str, tolerance
     """Return how far a column lies beyond its tolerance, or nothing."""
     if kind == "skip":
         return ""
-    alike = committed.fillna("").astype(str) == again.fillna("").astype(str)
+    alike = as_text(committed) == as_text(again)
     if kind == "share":
         return f"{alike.mean():.2f} are equal, {tolerance:g} asked for" if alike.mean() < tolerance else ""
     if kind == "equal":
