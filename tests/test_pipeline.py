@@ -19,8 +19,11 @@ from official_tree import write_official_tree
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 BIN = Path(sys.executable).parent
-STAGES = ["01_prepare_data", "02_train_infogan", "04_embed", "05_index", "06_evaluate", "07_galleries"]
+STAGES = [
+    "01_prepare_data", "02_train_infogan", "04_embed", "05_index", "06_evaluate", "07_galleries", "09_claims",
+]  # fmt: skip
 MEASURED = {"latency.csv", "run.json", "time_bars.png", "time_bars.pdf", "06_evaluate.ipynb"}
+MEASURED |= {"claims.csv", "claims.md", "claims.html", "09_claims.ipynb"}  # hold ratios of times
 
 
 def environment(root: Path) -> dict[str, str]:
@@ -83,8 +86,8 @@ def test_executed_notebooks_hold_pictures_and_no_errors(clone: Path) -> None:
         assert not [output for output in outputs if output.output_type == "error"]
         noise = [output.text for output in outputs if output.get("name") == "stderr"]
         assert not noise, f"{stage}: {noise}"
-    pictures = [o for o in outputs if "image/png" in o.get("data", {})]
-    assert len(pictures) == 4  # the galleries
+        pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+        assert len(pictures) == {"07_galleries": 4, "09_claims": 5}.get(stage, len(pictures)), stage
 
 
 def test_results_have_the_promised_columns(clone: Path) -> None:
@@ -108,11 +111,12 @@ def test_results_have_the_promised_columns(clone: Path) -> None:
 def test_figures_are_there_and_redraw_to_the_same_bytes(clone: Path) -> None:
     figures = clone / "figures" / "smoke"
     before = {path.name: path.read_bytes() for path in figures.glob("*.p*")}
-    assert len(before) == 12
-    assert len(list((figures / "galleries").glob("*.png"))) == 4
+    assert len(before) == 20
+    assert len(list((figures / "galleries").glob("*.png"))) == 5
     for path in figures.glob("*.p*"):
         path.unlink()
-    run(clone, sys.executable, "-m", "solesearch.figures", "smoke")
+    for module in ("figures", "claim_figures"):
+        run(clone, sys.executable, "-m", f"solesearch.{module}", "smoke")
     assert {path.name: path.read_bytes() for path in figures.glob("*.p*")} == before
 
 
