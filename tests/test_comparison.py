@@ -26,8 +26,10 @@ def opened(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
     """48 random photos of two classes, weights of our own for the first network, none for the second."""
     monkeypatch.setenv("KERAS_HOME", str(workspace / "keras"))
     parameters = yaml.safe_load((workspace / "params.yaml").read_text())
-    parameters["smoke"]["networks"].update(photos=20, untrained_photos=20)
-    parameters["smoke"]["retraining"].update(steps=1, batch=4)
+    parameters["smoke"]["networks"].update(
+        names=NAMES, whole_catalogue=NAMES[:1], photos=20, untrained_photos=20
+    )
+    parameters["smoke"]["retraining"].update(networks=NAMES[:1], steps=1, batch=4)
     (workspace / "params.yaml").write_text(yaml.safe_dump(parameters))
     paths, rows = Paths.of("smoke"), []
     for number in range(PHOTOS):
