@@ -454,7 +454,7 @@ def test_summary_loads_nothing_heavy(repository):
 
 @pytest.mark.slow  # importing the charts' libraries takes seconds
 def test_charts_and_tables_use_the_same_names():
-    from solesearch.figures import MODEL_NAMES
+    from solesearch.model_names import MODEL_NAMES
 
     in_charts = {name: MODEL_NAMES[name] for name in report.MODELS}
     assert in_charts == report.MODELS
