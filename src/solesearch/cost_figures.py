@@ -22,6 +22,7 @@ from solesearch.drawing import (
     GREEN,
     NEUTRAL,
     ORANGE,
+    PIPELINE,
     VERMILION,
     WIDTH,
     Chart,
@@ -33,11 +34,11 @@ from solesearch.drawing import (
     styled,
 )
 from solesearch.errors import InputError
+from solesearch.measures import ONNX, TENSORFLOW, time_ratios
 from solesearch.model_names import PROPOSED, is_plain_network, network_row
 from solesearch.networks import published_networks
-from solesearch.published import CHAPTER_TIME_S, published_ratio, published_row
+from solesearch.published import published_row
 
-TENSORFLOW, ONNX = "TensorFlow (tf.function)", "ONNX Runtime"
 RUNTIME_COLOURS = {"NumPy / scikit-image": NEUTRAL, TENSORFLOW: ORANGE, ONNX: GREEN, "Pillow": "C5"}
 OTHER_COLOURS = ("C3", "C4", "C6", "C8", "C9")  # without blue, which means the proposed model
 EMBEDDING, CLASSIFIER, CHECKPOINT = "embedding", "with classifier", "training checkpoint"
@@ -145,29 +146,6 @@ def _three_digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def time_ratios(latency: pd.DataFrame) -> pd.DataFrame:
-    """Return each network's time over the proposed model's in the same runtime, batch 1, a row a model.
-
-    Indexed by model, smallest first: measured (TensorFlow), onnx, paper (P's 0.004 s for the proposed
-    model), chapter (C's "around 0.04"); NaN where there is none. Raises InputError without the proposed model
-    or without a network.
-    """
-    rows = timed(latency, batch=1)
-    keep = rows["model"].map(lambda model: model == PROPOSED or is_plain_network(model))
-    medians = rows[keep].pivot_table(index="model", columns="runtime", values="median_ms")
-    if PROPOSED not in medians.index or TENSORFLOW not in medians or len(medians) == 1:
-        raise InputError(
-            f"table latency: no ImageNet network beside {PROPOSED} in {TENSORFLOW} yet; dvc repro writes them"
-        )
-    ratios = (medians / medians.loc[PROPOSED]).reindex(columns=[TENSORFLOW, ONNX])
-    ratios.columns = ["measured", "onnx"]
-    proposed = {"paper": float(published_row(PROPOSED)["time_s"]), "chapter": CHAPTER_TIME_S}
-    for column, seconds in proposed.items():
-        found = [published_ratio(model, proposed_s=seconds) for model in ratios.index]
-        ratios[column] = np.array(found, dtype=float)  # None becomes NaN
-    return ratios.sort_values("measured", kind="stable")
-
-
 @styled
 def time_comparison(latency: pd.DataFrame, *, profile: str) -> Figure:
     """Draw each network's time as a multiple of the proposed model's beside the papers' (C Fig 8.5, right).
@@ -175,7 +153,12 @@ def time_comparison(latency: pd.DataFrame, *, profile: str) -> Figure:
     Measured at batch 1, logarithmic axis; each runtime against the proposed model in that runtime. Raises
     InputError naming the table.
     """
-    ratios = time_ratios(latency)
+    rows = timed(latency, batch=1)
+    ratios = time_ratios(rows)
+    if ratios.empty:
+        raise InputError(
+            f"table latency: no ImageNet network beside {PROPOSED} in {TENSORFLOW}; {PIPELINE} times them"
+        )
     marks = {
         "paper": ("P (proposed: 0.004 s)", {**IN_PAPER, "markersize": 5.5}),
         "chapter": ('C (proposed: "around 0.04 s")', {**IN_PAPER, "markeredgecolor": FAINT, "marker": "s"}),
@@ -189,7 +172,7 @@ def time_comparison(latency: pd.DataFrame, *, profile: str) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     heads = {"measured": "measured", "paper": "P"}
     _number_columns(axes, ratios, heads=heads, form=lambda value: f"{value:.3g}×")
-    machines = " | ".join(sorted(set(select(latency, name="latency", batch=1)["machine"].astype(str))))
+    machines = " | ".join(sorted(set(rows["machine"].astype(str))))
     parts = ["batch 1, medians, each runtime against the proposed model in it", f"measured on {machines}"]
     add_caption(figure, profile=profile, parts=parts)
     return figure
