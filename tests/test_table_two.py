@@ -183,7 +183,7 @@ def test_the_best_network_with_real_weights_is_set_against_the_proposed_model(wo
     assert network_sentence(workspace) == (
         "Of the ImageNet networks that have real weights here (MobileNet-0.25, MobileNetV2), MobileNetV2 is "
         "the best with 0.931, 0.081 above the trained discriminator, which does not reach it; P prints 0.73 "
-        "and 0.84."
+        "for it and 0.84 for its own."
     )
 
 

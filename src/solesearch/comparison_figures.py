@@ -59,6 +59,7 @@ from solesearch.published import published_by_scaling, published_row
 PRINTED = {"marker": "D", "markersize": 4.5, "color": "white", "markeredgecolor": "black"}
 PRINTED_WORDS = "printed in P Table II"
 SUBSET_WORDS = "a smaller n: part of the test photos, so fewer that can be found"
+INTERVALS = "95\N{NO-BREAK SPACE}% intervals"
 GROUP_GAP = 0.6  # rows between the groups of a chart
 ROW, STEP = 0.34, 0.18  # inches a network with several marks; rows from one mark to the next
 HEAD_MARKS = {
@@ -255,7 +256,7 @@ def retraining(
     axes.title.set_position((0, 1))
     _variant_legend(figure, rows, by="head", marks=HEAD_MARKS)
     parts = [counted(rows["n"], "queries"), _subset(rows["n"]), "the head is removed again before embedding"]
-    add_caption(figure, profile=profile, parts=[*parts, "95 % intervals" if bounds else ""])
+    add_caption(figure, profile=profile, parts=[*parts, INTERVALS if bounds else ""])
     return figure
 
 
@@ -294,9 +295,8 @@ def _variant_panel(
         add_column(axes, cells, head=variant.replace("_", "\n"), at=0.42 * number)
     counts = rows.groupby("network")["n"].agg(["min", "max"]).astype(int)
     cells = {layout.places[row.Index]: _range(row.min, row.max) for row in counts.itertuples()}
-    add_column(
-        axes, cells, head="n", at=0.42 * len(used) + (0.75 if any("–" in c for c in cells.values()) else 0.42)
-    )
+    longest = max(map(len, cells.values()))
+    add_column(axes, cells, head="n", at=0.42 * len(used) + 0.12 + 0.07 * longest)  # inches a digit
     layout.apply(axes, untrained=set(rows.loc[rows["untrained"], "network"]))
 
 
@@ -332,12 +332,7 @@ def preprocessing(
     mean. Below, where the table has such variants: networks with ImageNet weights under several scalings.
     Raises InputError naming the table.
     """
-    rows = variant_rows(retrieval, networks, gallery=gallery, k=k)
-    rows = rows[(rows["head"] == "none") & ~rows["untrained"]]
-    # The variant that names its scaling goes before the plain row: its n is that of the other variants.
-    rows = rows.sort_values("model", key=lambda names: ~names.str.contains("@"), kind="stable")
-    rows = rows.drop_duplicates(["network", "scaling"])
-    rows = rows[rows.groupby("network")["scaling"].transform("nunique") > 1]
+    rows = _rescaled_rows(variant_rows(retrieval, networks, gallery=gallery, k=k))
     printed = published_by_scaling()
     above = Layout.of([group["model"].tolist() for _, group in printed.groupby("scaling")])
     below = _variant_layout(rows) if len(rows) else None
@@ -349,27 +344,25 @@ def preprocessing(
     parts = ["printed: P Table II, k not stated"]
     if below:
         bounds = interval_bounds(intervals, gallery=gallery, k=k)
-        _variant_panel(
-            panels[1],
-            rows.assign(ringed=rows["native"]),
-            by="scaling",
-            marks=SCALING_MARKS,
-            layout=below,
-            bounds=bounds,
-        )
-        panels[1].set_title(
-            f"Measured here, networks with ImageNet weights, {GALLERIES[gallery].lower()}", pad=14
-        )
+        shown = rows.assign(ringed=rows["native"])
+        _variant_panel(panels[1], shown, by="scaling", marks=SCALING_MARKS, layout=below, bounds=bounds)
+        where = GALLERIES.get(gallery, gallery).lower()
+        panels[1].set_title(f"Measured here, networks with ImageNet weights, {where}", pad=14)
         parts += [f"measured: {counted(rows['n'], 'queries')}", _subset(rows["n"])]
-        parts += [
-            "black edge: the scaling that the weights were made with",
-            "95 % intervals" if bounds else "",
-        ]
-    _variant_legend(
-        figure, pd.concat([rows, printed.assign(untrained=False)]), by="scaling", marks=SCALING_MARKS
-    )
+        parts += ["black edge: the scaling that the weights were made with", INTERVALS if bounds else ""]
+    every = pd.concat([rows, printed.assign(untrained=False)])
+    _variant_legend(figure, every, by="scaling", marks=SCALING_MARKS)
     add_caption(figure, profile=profile, parts=parts)
     return figure
+
+
+def _rescaled_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of networks with ImageNet weights, not retrained, that ran under several scalings."""
+    rows = rows[(rows["head"] == "none") & ~rows["untrained"]]
+    # The variant that names its scaling goes before the plain row: its n is that of the other variants.
+    rows = rows.sort_values("model", key=lambda names: ~names.str.contains("@"), kind="stable")
+    rows = rows.drop_duplicates(["network", "scaling"])
+    return rows[rows.groupby("network")["scaling"].transform("nunique") > 1]
 
 
 def _printed_panel(axes: Axes, printed: pd.DataFrame, *, layout: Layout) -> None:

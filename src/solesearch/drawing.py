@@ -209,7 +209,8 @@ def add_interval(axes: Axes, bounds: tuple[float, float] | None, *, place: float
     """Draw a whisker over an interval, if there is one."""
     if bounds:
         whisker = {"fmt": "none", "ecolor": "black", "elinewidth": 0.8, "capsize": 1.8, "capthick": 0.8}
-        axes.errorbar(sum(bounds) / 2, place, xerr=(bounds[1] - bounds[0]) / 2, zorder=4, **whisker)
+        # above the bars, below the lines and dots
+        axes.errorbar(sum(bounds) / 2, place, xerr=(bounds[1] - bounds[0]) / 2, zorder=1.9, **whisker)
 
 
 def spread(places: Sequence[float], *, gap: float) -> np.ndarray:

@@ -237,7 +237,7 @@ def _precision_panel(
         axes.barh(places[model], values.mean(), height=0.72, **bar_looks(model))
         add_interval(axes, bounds.get(model), place=places[model])
         if len(values) > 1:
-            dots = {"color": "black", "markersize": 3, "mew": 0.5, "mec": "white", "zorder": 5}
+            dots = {"color": "black", "markersize": 3, "mew": 0.5, "mec": "white"}
             axes.plot(values, [places[model]] * len(values), "o", **dots)
         end = max([values.max(), *bounds.get(model, ())])
         axes.text(end + 0.025, places[model], f"{values.mean():.3f}", va="center", fontsize=7)
@@ -275,10 +275,22 @@ def class_precision(
     untrained = untrained_networks(networks, values.index)
     ranked = values.mean(axis=1).sort_values(ascending=False, kind="stable").index
     values = values.loc[sorted(ranked, key=lambda model: model in untrained)]
-    queries = rows.groupby("class")["n"].agg(["min", "max"])
-    signs = ["=" if low == high else "≤" for low, high in queries.itertuples(index=False)]
     figure = Chart(figsize=(WIDTH, 1.5 + 0.22 * len(values)), layout="constrained")
     axes = figure.subplots()
+    _heat_map(axes, values, queries=rows.groupby("class")["n"].agg(["min", "max"]), label=f"Precision@{k}")
+    _fade_rows(axes, first=len(values) - len(untrained), last=len(values))
+    axes.set(xlabel="", ylabel="", title=GALLERIES.get(gallery, gallery))
+    axes.tick_params(axis="x", length=0, rotation=0 if values.shape[1] <= 9 else 90)
+    name_models(axes, list(values.index), places=np.arange(len(values)) + 0.5, untrained=untrained)
+    parts = [named_seeds(rows["seed"]), counted(rows.groupby(["model", "seed"])["n"].sum(), "queries")]
+    parts += [f"pale, names in italics: {NO_WEIGHTS_WORDS}"] if untrained else []
+    add_caption(figure, profile=profile, parts=parts)
+    return figure
+
+
+def _heat_map(axes: Axes, values: pd.DataFrame, *, queries: pd.DataFrame, label: str) -> None:
+    signs = ["=" if low == high else "≤" for low, high in queries.itertuples(index=False)]
+    classes = zip(values.columns, signs, queries["max"], strict=True)
     seaborn.heatmap(
         values,
         ax=axes,
@@ -289,20 +301,9 @@ def class_precision(
         fmt=".2f",
         annot_kws={"fontsize": 7},
         linewidths=1,
-        xticklabels=[
-            f"{label}\nn {sign} {queries['max'][label]:,.0f}"
-            for label, sign in zip(values.columns, signs, strict=True)
-        ],
-        cbar_kws={"label": f"Precision@{k}", "pad": 0.015, "aspect": 30},
+        xticklabels=[f"{name}\nn {sign} {most:,.0f}" for name, sign, most in classes],
+        cbar_kws={"label": label, "pad": 0.015, "aspect": 30},
     )
-    _fade_rows(axes, first=len(values) - len(untrained), last=len(values))
-    axes.set(xlabel="", ylabel="", title=GALLERIES.get(gallery, gallery))
-    axes.tick_params(axis="x", length=0, rotation=0 if len(queries) <= 9 else 90)
-    name_models(axes, list(values.index), places=np.arange(len(values)) + 0.5, untrained=untrained)
-    parts = [named_seeds(rows["seed"]), counted(rows.groupby(["model", "seed"])["n"].sum(), "queries")]
-    parts += [f"pale, names in italics: {NO_WEIGHTS_WORDS}"] if untrained else []
-    add_caption(figure, profile=profile, parts=parts)
-    return figure
 
 
 def _fade_rows(axes: Axes, *, first: int, last: int) -> None:

@@ -121,7 +121,11 @@ def network_finding(profile: str, rows: pd.DataFrame) -> str | None:
     best = max(alike, key=lambda name: alike[name].mean)
     verdict = NETWORK[compare(trained, alike[best])].format(gap=_gap(trained, alike[best]))
     paper, own = published_row(best), published_row(PROPOSED)
-    prints = "" if paper is None else f"; P prints {paper['precision']:.2f} and {own['precision']:.2f}"
+    prints = (
+        ""
+        if paper is None
+        else f"; P prints {paper['precision']:.2f} for it and {own['precision']:.2f} for its own"
+    )
     return (
         f"Of the ImageNet networks that have real weights here ({', '.join(sorted(alike))}), {best} is the "
         f"best with {alike[best]}, {verdict}{prints}."
