@@ -20,8 +20,8 @@ repro: $(READY) ## photos to figures for the profiles in params.yaml; goes on wh
 	@$(BIN)/dvc repro
 	@$(BIN)/python -m solesearch.report --summary
 
-test: $(READY) ## the tests: fast ones first, then the pipeline in a temporary clone
-	@$(BIN)/python -m pytest
+test: $(READY) ## the tests, a process a core; the pipeline runs in a temporary clone
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # In a container one is often root, which Jupyter refuses unless told.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)

@@ -16,6 +16,8 @@ import pytest
 import yaml
 from official_tree import write_official_tree
 
+from solesearch.figures import CHARTS
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 BIN = Path(sys.executable).parent
@@ -97,6 +99,9 @@ def test_results_have_the_promised_columns(clone: Path) -> None:
         "retrieval": "model seed gallery metric k class value n",
         "training": "seed step d_real d_fake generator mutual_information",
         "latency": "model runtime batch median_ms p95_ms images_per_s parameters file_mb machine",
+        "weights": "network source sha256 published_file",
+        "sizes": "model what parameters megabytes",
+        "retraining": "model step loss gradient_norm mean_probability",
     }
     for name, wanted in columns.items():
         assert " ".join(pd.read_csv(results / f"{name}.csv").columns) == wanted
@@ -104,6 +109,9 @@ def test_results_have_the_promised_columns(clone: Path) -> None:
     assert set(retrieval["gallery"]) == {"naive", "product_excluded"}
     assert {"all", "macro", "heels", "handbags"} <= set(retrieval["class"])
     assert retrieval["value"].between(0, 1).all()
+    assert {"MobileNet", "MobileNetV2", "MobileNetV2+one_unit"} < set(retrieval["model"])
+    networks = pd.read_csv(results / "networks.csv").set_index("model")
+    assert networks["weights"].unique().tolist() == ["untrained"]
     assert pd.read_csv(results / "training.csv")["step"].tolist() == list(range(1, 9))
     stages = json.loads((results / "run.json").read_text())["stages"]
     assert sorted(stages) == STAGES
@@ -112,7 +120,7 @@ def test_results_have_the_promised_columns(clone: Path) -> None:
 def test_figures_are_there_and_redraw_to_the_same_bytes(clone: Path) -> None:
     figures = clone / "figures" / "smoke"
     before = {path.name: path.read_bytes() for path in figures.glob("*.p*")}
-    assert len(before) == 12
+    assert len(before) == 2 * len(CHARTS)
     assert len(list((figures / "galleries").glob("*.png"))) == 4
     for path in figures.glob("*.p*"):
         path.unlink()
@@ -177,7 +185,9 @@ def test_the_papers_profile_runs_on_the_official_tree(repository: Path, tmp_path
     params = yaml.safe_load((root / "params.yaml").read_text())
     params["paper"]["catalog"].update(test_photos=60, training_share=0.7, validation_share=0.3)
     params["paper"]["gan"].update(seeds=[1], batch_size=8, steps=2, checkpoint_every=1, resume_every=1)
-    params["paper"]["latency"].update(warm_up=1, runs=3)
+    params["paper"]["networks"] = {**params["smoke"]["networks"], "names": ["MobileNetV2"]}
+    params["paper"]["retraining"] = params["smoke"]["retraining"]
+    params["paper"]["latency"] = params["smoke"]["latency"]
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     run(root, "dvc", "config", "--local", "core.no_scm", "true")
     run(root, "dvc", "repro")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from solesearch.drawing import WIDTH, Chart, add_caption, checked, counted, styled
 from solesearch.errors import InputError
@@ -11,8 +12,8 @@ from solesearch.model_names import HEADS, network_row
 
 PANELS = {
     "loss": "Loss (nats)",
-    "gradient_norm": "Gradient that reaches the network (norm)",
-    "mean_probability": "Probability of the right answer",
+    "gradient_norm": "Gradient norm below the head",
+    "mean_probability": "Probability, right answer",
 }
 LINES = ("-", "--", ":", "-.")
 
@@ -37,6 +38,7 @@ def retraining_curves(retraining: pd.DataFrame, *, profile: str) -> Figure:
             axes.plot(rows["step"], rows[measure], linestyle=style, color=colour, label=words)
         axes.set(xlabel="Step", ylim=(0, 1.03) if measure == "mean_probability" else None)
         axes.set_yscale("linear" if measure == "mean_probability" else "log")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         axes.set_title(title, fontsize=8)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=4)
