@@ -1,6 +1,6 @@
 # `make help` lists what there is. Everything runs in .venv, from requirements.lock, without a network after it.
 .DEFAULT_GOAL := help
-.PHONY: help repro test lab figures readme zappos lint lock clean
+.PHONY: help repro test lab figures readme zappos weights lint lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,6 +41,9 @@ zappos: $(READY) ## make zappos DATA=folder: real photographs in class folders, 
 	@$(BIN)/python -m solesearch.preflight
 	@$(BIN)/dvc repro
 	@$(BIN)/python -m solesearch.report --summary
+
+weights: $(READY) ## look for ImageNet weights again, or fetch them; then make repro uses them
+	@$(BIN)/python -m solesearch.weights
 
 lint: $(READY) ## ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

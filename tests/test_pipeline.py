@@ -19,8 +19,11 @@ from official_tree import write_official_tree
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 BIN = Path(sys.executable).parent
-STAGES = ["01_prepare_data", "02_train_infogan", "04_embed", "05_index", "06_evaluate", "07_galleries"]
-MEASURED = {"latency.csv", "run.json", "time_bars.png", "time_bars.pdf", "06_evaluate.ipynb"}
+STAGES = [
+    *("01_prepare_data", "02_train_infogan", "03_networks", "04_embed", "05_index", "06_evaluate"),
+    "07_galleries",
+]
+MEASURED = {"latency.csv", "run.json", "03_networks.ipynb"}  # and all charts of time
 
 
 def environment(root: Path) -> dict[str, str]:
@@ -69,7 +72,8 @@ def snapshot(root: Path) -> dict[str, bytes]:
     kept = {}
     for folder in ("results/smoke", "figures/smoke", "runs/smoke"):
         for path in sorted((root / folder).rglob("*")):
-            measured = path.name in MEASURED or path.parent.name == "training-seconds"
+            times = path.name.startswith("time_") or path.parent.name == "training-seconds"
+            measured = path.name in MEASURED or times
             if path.is_file() and not measured:
                 kept[str(path.relative_to(root))] = path.read_bytes()
     return kept

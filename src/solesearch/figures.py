@@ -71,6 +71,7 @@ from solesearch.model_names import (
     untrained_networks,
 )
 from solesearch.paths import Paths, repository_root
+from solesearch.retraining_figures import retraining_curves
 
 LOSSES = {
     "d_real": ("Discriminator, real photos", math.log(2), "ln 2: undecided"),
@@ -367,6 +368,7 @@ CHARTS: dict[str, Registered] = {
     "class_precision": Registered(class_precision, ("retrieval",), ("networks",)),
     "precision_comparison": Registered(precision_comparison, ("retrieval", "networks"), ("intervals",)),
     "retraining": Registered(retraining, ("retrieval", "networks"), ("intervals",)),
+    "retraining_curves": Registered(retraining_curves, ("retraining",)),
     "preprocessing": Registered(preprocessing, ("retrieval", "networks"), ("intervals",)),
     "time_bars": Registered(time_bars, ("latency",)),
     "throughput_bars": Registered(throughput_bars, ("latency",)),

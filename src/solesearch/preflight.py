@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from solesearch.catalog import CatalogSettings
+from solesearch.comparison import load_retraining_settings
 from solesearch.errors import InputError, exit_status
 from solesearch.latency import LatencySettings
 from solesearch.paths import Paths
@@ -18,6 +19,7 @@ from solesearch.settings import fill, load_parameters, load_section
 from solesearch.sources import no_photographs
 from solesearch.study import EvaluationSettings
 from solesearch.training import load_settings
+from solesearch.weights import check_placed, load_network_settings
 
 GALLERY_KEYS = {"queries", "k", "seed"}
 
@@ -41,6 +43,20 @@ def check_values(profile: str) -> None:
     fill(EvaluationSettings, load_section(profile, "evaluation"), where=f"{profile}.evaluation")
     fill(LatencySettings, load_section(profile, "latency"), where=f"{profile}.latency")
     check_gallery(profile, load_section(profile, "gallery"))
+    check_networks(profile)
+
+
+def check_networks(profile: str) -> None:
+    """Raise InputError for an impossible network setting, or a weight file that cannot be what it is named.
+
+    A retrained network must be one of those that take part, since it is compared with itself.
+    """
+    networks, retraining = load_network_settings(profile), load_retraining_settings(profile)
+    if foreign := sorted(set(retraining.networks) - set(networks.names)):
+        raise InputError(
+            f"params.yaml, {profile}.retraining.networks: {', '.join(foreign)} is not among networks.names"
+        )
+    check_placed(networks)
 
 
 def check_gallery(profile: str, values: dict[str, Any]) -> None:
