@@ -123,6 +123,9 @@ def test_interval_of_a_single_row_counts_and_other_seeds_do_not() -> None:
     table = pd.DataFrame(rows, columns=["model", "seed", "low", "high"]).assign(gallery="naive", k=5)
     assert drawing.interval_bounds(table, gallery="naive", k=5) == {"a": (0.1, 0.2), "b": (0.4, 0.5)}
     assert drawing.interval_bounds(table, gallery="naive", k=1) == {}
+    both = pd.concat([table.assign(metric="precision"), table.assign(metric="map", low=0.0)])
+    found = drawing.interval_bounds(both, gallery="naive", k=5)
+    assert found == {"a": (0.1, 0.2), "b": (0.4, 0.5)}
     assert drawing.interval_bounds(None, gallery="naive", k=5) == {}
     with pytest.raises(InputError, match="table intervals: low of row 2 is nan"):
         drawing.interval_bounds(table.assign(low=[0, np.nan, 0, 0, 0, 0]), gallery="naive", k=5)

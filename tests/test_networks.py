@@ -7,9 +7,10 @@ import h5py
 import numpy as np
 import pytest
 
-from solesearch import networks, report
+from solesearch import networks
 from solesearch.errors import InputError
 from solesearch.networks import NetworkEmbedder, NetworkSettings, Variant, find_network
+from solesearch.published import published
 
 NAMES = networks.published_networks().index.tolist()
 MODULES = {"resnet50": "resnet", "resnet101": "resnet", "resnet152": "resnet"}
@@ -45,8 +46,8 @@ def photos(count: int, size: int = 96) -> np.ndarray:
 
 
 def test_they_are_the_networks_of_the_papers_table() -> None:
-    published = report.published()["model"].tolist()
-    assert [name for name in published if name in NAMES] == NAMES
+    printed = published()["model"].tolist()
+    assert [name for name in printed if name in NAMES] == NAMES
     assert len(NAMES) == 12
 
 

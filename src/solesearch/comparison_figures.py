@@ -279,7 +279,13 @@ def _variant_panel(
     """Draw a mark a variant on its network's line, its values and n in columns at the right."""
     used = [variant for variant in marks if variant in set(rows[by])]
     axes.hlines(
-        list(layout.places.values()), 0, 1, transform=axes.get_yaxis_transform(), color="#e6e6e6", lw=0.6
+        list(layout.places.values()),
+        0,
+        1,
+        transform=axes.get_yaxis_transform(),
+        color="#e6e6e6",
+        lw=0.6,
+        zorder=0.5,
     )
     for row in rows.to_dict("records"):
         _, marker, colour = marks[row[by]]

@@ -200,6 +200,7 @@ def interval_bounds(
         return {}
     checked(intervals, name="intervals", columns="model seed gallery", numbers="k low high")
     rows = intervals[(intervals["gallery"] == gallery) & (intervals["k"] == k)]
+    rows = rows[rows["metric"] == "precision"] if "metric" in rows else rows
     alone = rows.groupby("model")["seed"].transform("size") == 1
     rows = rows[alone | (rows["seed"].astype(str) == "all")]
     return {row.model: (row.low, row.high) for row in rows.itertuples()}
