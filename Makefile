@@ -1,6 +1,6 @@
 # `make help` lists what there is. Everything runs in .venv, from requirements.lock, without a network after it.
 .DEFAULT_GOAL := help
-.PHONY: help repro test lab figures readme verify zappos lint lock clean
+.PHONY: help repro test lab figures readme verify zappos weights lint lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,8 +20,8 @@ repro: $(READY) ## photos to figures for the profiles in params.yaml; goes on wh
 	@$(BIN)/dvc repro
 	@$(BIN)/python -m solesearch.report --summary
 
-test: $(READY) ## the tests: fast ones first, then the pipeline in a temporary clone
-	@$(BIN)/python -m pytest
+test: $(READY) ## the tests, a process a core; the pipeline runs in a temporary clone
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # In a container one is often root, which Jupyter refuses unless told.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
@@ -45,6 +45,9 @@ zappos: $(READY) ## make zappos DATA=folder: real photographs in class folders, 
 	@$(BIN)/python -m solesearch.preflight
 	@$(BIN)/dvc repro
 	@$(BIN)/python -m solesearch.report --summary
+
+weights: $(READY) ## look for ImageNet weights again, or fetch them; then make repro uses them
+	@$(BIN)/python -m solesearch.weights
 
 lint: $(READY) ## ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from small_world import difference_rows, interval_rows
 
-from solesearch import claim_figures, figures, files
+from solesearch import claim_figures, files
 from solesearch.errors import InputError
 from solesearch.paths import Paths
 
@@ -56,11 +56,11 @@ def texts(figure) -> str:
 
 @pytest.mark.parametrize("name", claim_figures.CHARTS)
 def test_chart_gives_the_same_bytes_twice(workspace, name: str) -> None:
-    table = claim_figures.CHARTS[name][1]
+    [table] = claim_figures.CHARTS[name].tables
     paths = Paths.of("smoke")
     files.write_table(paths.result(table), TABLES[table])
     figure = claim_figures.draw_chart(name, profile="smoke")
-    again = claim_figures.CHARTS[name][0](figures.read_result(paths, table), profile="smoke")
+    again = claim_figures.drawn_again(claim_figures.CHARTS[name], paths)
     assert figure._repr_png_() == again._repr_png_() == (paths.figures / f"{name}.png").read_bytes()
     assert (paths.figures / f"{name}.pdf").stat().st_size > 1000
 
@@ -100,6 +100,6 @@ def test_readings_count_what_was_not_run() -> None:
     ],
 )
 def test_faulty_table_is_named(name: str, change: dict) -> None:
-    [draw] = [draw for draw, table in claim_figures.CHARTS.values() if table == name]
+    [draw] = [chart.draw for chart in claim_figures.CHARTS.values() if chart.tables == (name,)]
     with pytest.raises(InputError, match=f"table {name}"):
         draw(TABLES[name].assign(**change), profile="smoke")

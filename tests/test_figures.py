@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from statistics import mean, median
 
@@ -11,6 +12,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from comparison_tables import networks_table, retraining_log, sizes_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot
@@ -18,9 +20,10 @@ from matplotlib.colors import same_color, to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from solesearch import figures, galleries
+from solesearch import drawing, figures, galleries
 from solesearch.errors import InputError
 from solesearch.galleries import GalleryRow, Neighbour
+from solesearch.model_names import model_name
 from solesearch.paths import Paths
 
 CONTROLS = ["pixels", "hog", "colour_histogram", "mean_colour"]
@@ -116,6 +119,9 @@ TABLES = {
     "retrieval": retrieval_table,
     "latency": latency_table,
     "catalogue": catalogue_table,
+    "networks": networks_table,
+    "retraining": retraining_log,
+    "sizes": sizes_table,
 }
 
 
@@ -260,7 +266,7 @@ def test_precision_bars_end_at_the_means_of_the_table(seeds: tuple[int, ...]) ->
         assert len(bars) == len(MODELS) - 1  # random is a line
         for model in set(MODELS) - {"random"}:
             expected = mean(rows.loc[rows["model"] == model, "value"])
-            assert bars[figures.model_name(model)].get_width() == pytest.approx(expected, abs=1e-12)
+            assert bars[model_name(model)].get_width() == pytest.approx(expected, abs=1e-12)
             assert f"{expected:.3f}" in [text.get_text() for text in axes.texts]
         dots = [line.get_xdata().tolist() for line in axes.lines if line.get_marker() == "o"]
         twins = ("infogan", "untrained_discriminator")
@@ -268,11 +274,9 @@ def test_precision_bars_end_at_the_means_of_the_table(seeds: tuple[int, ...]) ->
         assert dots == (expected if len(seeds) > 1 else [])
         [prior] = [line for line in axes.lines if line.is_dashed()]
         assert prior.get_xdata()[0] == rows.loc[rows["model"] == "random", "value"].item()
-        assert same_color(bars["InfoGAN (proposed)"].get_facecolor(), figures.BLUE)
+        assert same_color(bars["InfoGAN (proposed)"].get_facecolor(), drawing.BLUE)
         assert bars["Discriminator, untrained"].get_hatch()
-        assert {to_hex(bars[figures.model_name(model)].get_facecolor()) for model in CONTROLS} == {
-            figures.NEUTRAL
-        }
+        assert {to_hex(bars[model_name(model)].get_facecolor()) for model in CONTROLS} == {drawing.NEUTRAL}
     widths = [bar.get_width() for bar in sorted(figure.axes[1].patches, key=lambda bar: bar.get_y())]
     assert widths == sorted(widths)
     assert "n = 1,410 to 1,440 queries" in caption(figure)
@@ -344,7 +348,10 @@ def test_photos_per_class_stacks_the_splits() -> None:
     ("draw", "table"),
     [
         (figures.precision_bars, retrieval_table(models=TWENTY, classes=NINE)),
-        (figures.class_precision, retrieval_table(models=TWENTY, classes=NINE)),
+        (
+            partial(figures.class_precision, networks=networks_table(NETWORKS)),
+            retrieval_table(models=TWENTY, classes=NINE),
+        ),
         (figures.time_bars, latency_table(models=TWENTY)),
         (figures.checkpoint_curve, checkpoint_table(models=["pixels", "hog", "random"])),
         (figures.loss_curves, training_table(seeds=(1, 2, 3, 4, 5))),
@@ -354,7 +361,7 @@ def test_photos_per_class_stacks_the_splits() -> None:
 )
 def test_no_text_is_cut_or_overlaps(draw, table: pd.DataFrame) -> None:
     figure = draw(table, profile="sample")
-    assert figure.get_figwidth() == figures.WIDTH
+    assert figure.get_figwidth() == drawing.WIDTH
     assert_legible(figure)
 
 
@@ -363,9 +370,10 @@ def test_no_text_is_cut_or_overlaps(draw, table: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize("name", figures.CHARTS)
 def test_an_empty_table_is_named(name: str) -> None:
-    draw, table = figures.CHARTS[name]
-    with pytest.raises(InputError, match=f"table {table}: no rows"):
-        draw(TABLES[table]().iloc[:0], profile="smoke")
+    chart = figures.CHARTS[name]
+    first, *others = (TABLES[table]() for table in chart.tables)
+    with pytest.raises(InputError, match=f"table {chart.tables[0]}: no rows"):
+        chart.draw(first.iloc[:0], *others, profile="smoke")
 
 
 @pytest.mark.parametrize(
@@ -376,11 +384,13 @@ def test_an_empty_table_is_named(name: str) -> None:
         ("precision_bars", "value"),
         ("class_precision", "n"),
         ("time_bars", "median_ms"),
+        ("throughput_bars", "images_per_s"),
+        ("size_comparison", "megabytes"),
         ("photos_per_class", "photos"),
     ],
 )
 def test_gaps_and_missing_columns_are_named(name: str, column: str) -> None:
-    draw, table = figures.CHARTS[name]
+    draw, [table] = figures.CHARTS[name].draw, figures.CHARTS[name].tables
     rows = TABLES[table]().reset_index(drop=True)
     with pytest.raises(InputError, match=f"table {table}: column {column} is missing"):
         draw(rows.drop(columns=column), profile="smoke")
@@ -464,10 +474,11 @@ def test_command_line_redraws_what_can_be_drawn(workspace: Path, capsys) -> None
     drawn = [f"figures/smoke/{name}.{kind}" for name in names for kind in ("png", "pdf")]
     assert [line for line in lines if "skipped" not in line] == drawn
     skipped = [line for line in lines if "skipped" in line]
-    charts = ["loss_curves", "precision_bars", "class_precision", "time_bars"]
-    assert [line.split(" skipped: ")[0] for line in skipped] == charts
-    assert "training.csv: not there yet" in skipped[0]
-    assert "latency.csv: damaged" in skipped[3]
+    reasons = dict(line.split(" skipped: ") for line in skipped)
+    assert list(reasons) == [name for name in figures.CHARTS if name not in names]
+    assert "training.csv: not there yet" in reasons["loss_curves"]
+    assert "latency.csv: damaged" in reasons["time_bars"]
+    assert "networks.csv: not there yet" in reasons["accuracy_parameters"]
     assert all((workspace / path).stat().st_size > 5000 for path in drawn)
 
 
@@ -509,7 +520,7 @@ def test_a_nan_in_a_file_is_found_and_a_class_called_none_is_kept(workspace: Pat
 @given(st.lists(st.floats(0, 1), max_size=12).map(sorted), st.floats(0.01, 0.2))
 @settings(max_examples=60, deadline=None)
 def test_spread_keeps_the_gap_the_order_and_the_centre(places: list[float], gap: float) -> None:
-    moved = figures.spread(places, gap=gap)
+    moved = drawing.spread(places, gap=gap)
     assert len(moved) == len(places)
     assert (np.diff(moved) >= gap - 1e-9).all()
     assert sum(moved) == pytest.approx(sum(places), abs=1e-9)
@@ -518,7 +529,7 @@ def test_spread_keeps_the_gap_the_order_and_the_centre(places: list[float], gap:
 
 
 def test_spread_worked_by_hand() -> None:
-    np.testing.assert_allclose(figures.spread([0.5, 0.5, 0.9], gap=0.1), [0.45, 0.55, 0.9])
+    np.testing.assert_allclose(drawing.spread([0.5, 0.5, 0.9], gap=0.1), [0.45, 0.55, 0.9])
 
 
 # --- pictures that show photos ---------------------------------------------------------------------------
@@ -537,7 +548,7 @@ def test_gallery_marks_the_class_by_frame_and_sign() -> None:
     rows = [gallery_row(), gallery_row("hog", "shoe boot")]
     figure = galleries.neighbour_gallery(rows, profile="sample", title="Unseen photos")
     frames = [to_hex(axes.spines["left"].get_edgecolor()) for axes in figure.axes]
-    same, other, query = figures.GREEN, figures.VERMILION, "#000000"
+    same, other, query = drawing.GREEN, drawing.VERMILION, "#000000"
     assert frames == [query, same, other, same, query, other, same]
     assert [[text.get_text() for text in axes.texts] for axes in figure.axes] == [
         [], ["✓"], ["✗"], ["✓"], [], ["✗"], ["✓"],

@@ -5,12 +5,12 @@ import inspect
 
 import h5py
 import numpy as np
-import pandas as pd
 import pytest
 
-from solesearch import networks, report
+from solesearch import networks
 from solesearch.errors import InputError
-from solesearch.networks import NetworkEmbedder, NetworkSettings, find_network
+from solesearch.networks import NetworkEmbedder, NetworkSettings, Variant, find_network
+from solesearch.published import published
 
 NAMES = networks.published_networks().index.tolist()
 MODULES = {"resnet50": "resnet", "resnet101": "resnet", "resnet152": "resnet"}
@@ -19,14 +19,26 @@ MODULES = {"resnet50": "resnet", "resnet101": "resnet", "resnet152": "resnet"}
 def settings(**changes: object) -> NetworkSettings:
     values = {
         "names": ["MobileNet-0.25"],
+        "whole_catalogue": [],
+        "photos": 0,
+        "untrained_photos": 0,
+        "weights_folder": "weights",
+        "download": False,
         "layers": {},
         "pooling": "average",
         "preprocess": "native",
+        "shared_scaling": "tf",
+        "other_scalings": [],
         "input_size": 96,
+        "untrained_input_size": 96,
         "seed": 1,
         "batch": 4,
     }
     return NetworkSettings(**{**values, **changes})
+
+
+def embedder(name: str, chosen: NetworkSettings, **options) -> NetworkEmbedder:
+    return NetworkEmbedder(Variant(name), chosen, **{"weights": None, **options})
 
 
 def photos(count: int, size: int = 96) -> np.ndarray:
@@ -34,8 +46,8 @@ def photos(count: int, size: int = 96) -> np.ndarray:
 
 
 def test_they_are_the_networks_of_the_papers_table() -> None:
-    published = report.published()["model"].tolist()
-    assert [name for name in published if name in NAMES] == NAMES
+    printed = published()["model"].tolist()
+    assert [name for name in printed if name in NAMES] == NAMES
     assert len(NAMES) == 12
 
 
@@ -78,7 +90,16 @@ def test_unknown_networks_and_widths_are_named(name: str) -> None:
         {"pooling": "mean"},
         {"preprocess": "none"},
         {"input_size": 64},
+        {"untrained_input_size": 74},
         {"batch": 0},
+        {"names": []},
+        {"whole_catalogue": ["VGG16"]},
+        {"photos": 5},
+        {"untrained_photos": -1},
+        {"weights_folder": ""},
+        {"download": "maybe"},
+        {"shared_scaling": "rgb"},
+        {"other_scalings": ["bgr"]},
     ],
 )
 def test_impossible_settings_are_named(wrong: dict) -> None:
@@ -98,10 +119,10 @@ def test_scalings_by_hand() -> None:
 
 
 def test_features_are_the_pooled_last_convolution() -> None:
-    embedder = NetworkEmbedder(find_network("MobileNet-0.25"), settings(), weights=None)
-    features = embedder.embed(photos(5))
+    network = embedder("MobileNet-0.25", settings())
+    features = network.embed(photos(5))
     assert features.shape == (5, 256) and features.dtype == np.float32
-    np.testing.assert_allclose(features[:1], embedder.embed(photos(5)[:1]), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(features[:1], network.embed(photos(5)[:1]), rtol=1e-4, atol=1e-5)
 
     import keras
 
@@ -113,41 +134,76 @@ def test_features_are_the_pooled_last_convolution() -> None:
 
 def test_layer_and_pooling_can_be_chosen() -> None:
     chosen = settings(layers={"MobileNet-0.25": "conv_pw_6_relu"}, pooling="max")
-    assert NetworkEmbedder(find_network("MobileNet-0.25"), chosen, weights=None).embed(photos(1)).shape == (
-        1,
-        128,
-    )
+    assert embedder("MobileNet-0.25", chosen).embed(photos(1)).shape == (1, 128)
     wrong = settings(layers={"MobileNet-0.25": "nowhere"})
     with pytest.raises(InputError, match=r"MobileNet-0.25 has no layer 'nowhere'"):
-        NetworkEmbedder(find_network("MobileNet-0.25"), wrong, weights=None)
+        embedder("MobileNet-0.25", wrong)
 
 
 def test_shared_scaling_changes_what_a_caffe_network_sees() -> None:
     native, shared = (
-        NetworkEmbedder(find_network("ResNet50"), settings(preprocess=how), weights=None).embed(photos(1))
+        embedder("ResNet50", settings(names=["ResNet50"], preprocess=how)).embed(photos(1))
         for how in ("native", "shared")
     )
     assert np.abs(native - shared).max() > 1e-3
 
 
+def test_a_variant_is_another_scaling_of_the_same_network() -> None:
+    names = [Variant("VGG16"), Variant("VGG16", head="classes"), Variant("VGG16", scaling="tf")]
+    assert [one.name for one in names] == ["VGG16", "VGG16+classes", "VGG16@tf"]
+    chosen = settings()
+    assert [chosen.scaling_of(one) for one in names] == ["caffe", "caffe", "tf"]
+    assert settings(preprocess="shared", shared_scaling="torch").scaling_of(names[0]) == "torch"
+    plain = embedder("MobileNet-0.25", chosen).embed(photos(1))
+    other = NetworkEmbedder(Variant("MobileNet-0.25", scaling="none"), chosen, weights=None).embed(photos(1))
+    assert np.abs(plain - other).max() > 0.1 * np.abs(plain).max()
+
+
+def test_input_size_depends_on_the_weights() -> None:
+    chosen, network = settings(input_size=0, untrained_input_size=75), find_network("InceptionV3")
+    assert chosen.size_of(network, trained=True) == 299
+    assert chosen.size_of(network, trained=False) == 75
+    assert chosen.at_published_size().size_of(network, trained=False) == 299
+
+
 def test_saved_weights_come_back_and_foreign_ones_are_refused(tmp_path) -> None:
-    network = find_network("MobileNet-0.25")
-    whole = networks.build_network(network, size=96, seed=9)
-    whole.save_weights(tmp_path / "mine.weights.h5")
-    loaded = NetworkEmbedder(network, settings(), weights=tmp_path / "mine.weights.h5").embed(photos(2))
-    drawn = NetworkEmbedder(network, settings(seed=9), weights=None).embed(photos(2))
+    whole = networks.build_network(find_network("MobileNet-0.25"), size=96, seed=9)
+    mine = tmp_path / "mine.weights.h5"
+    whole.save_weights(mine)
+    loaded = embedder("MobileNet-0.25", settings(), weights=mine).embed(photos(2))
+    drawn = embedder("MobileNet-0.25", settings(seed=9)).embed(photos(2))
     np.testing.assert_array_equal(loaded, drawn)
 
     (tmp_path / "text.h5").write_text("no HDF5")
     with h5py.File(tmp_path / "empty.h5", "w"):
         pass
-    half = (tmp_path / "mine.weights.h5").read_bytes()
-    (tmp_path / "half.weights.h5").write_bytes(half[: len(half) // 2])
-    for name in ("text.h5", "empty.h5", "half.weights.h5"):
-        with pytest.raises(InputError, match=rf"{name}: not the weights of MobileNet-0.25"):
-            NetworkEmbedder(network, settings(), weights=tmp_path / name)
-    with pytest.raises(InputError, match="not the weights of MobileNetV2"):
-        NetworkEmbedder(find_network("MobileNetV2"), settings(), weights=tmp_path / "mine.weights.h5")
+    (tmp_path / "half.weights.h5").write_bytes(mine.read_bytes()[: mine.stat().st_size // 2])
+    for name, words in (
+        ("text.h5", "not a whole HDF5 file"),
+        ("half.weights.h5", "not a whole HDF5 file"),
+        ("empty.h5", "it holds 0 values, wanted are 218,544"),
+    ):
+        with pytest.raises(InputError, match=rf"{name}: .*{words}"):
+            networks.check_weight_file(tmp_path / name, find_network("MobileNet-0.25"))
+    with pytest.raises(
+        InputError, match="not the weights of MobileNetV2 without classifier: it holds 218,544"
+    ):
+        embedder("MobileNetV2", settings(names=["MobileNetV2"]), weights=mine)
+
+
+def test_a_file_of_the_right_count_and_wrong_shapes_is_refused(tmp_path) -> None:
+    with h5py.File(tmp_path / "flat.h5", "w") as file:
+        file["values"] = np.zeros(218544, np.float32)
+    with pytest.raises(InputError, match=r"flat\.h5: not the weights of MobileNet-0\.25"):
+        embedder("MobileNet-0.25", settings(), weights=tmp_path / "flat.h5")
+
+
+@pytest.mark.parametrize("builder", sorted(networks.ALPHAS))
+def test_the_number_of_values_is_that_of_the_network(builder: str) -> None:
+    for alpha in (min(networks.ALPHAS[builder]), 0.75, 1.0):
+        name = builder if alpha == 1 else f"{builder}-{alpha}"
+        built = networks.build_network(find_network(name), size=96, seed=1)
+        assert built.count_params() == find_network(name).values, name
 
 
 @pytest.mark.slow
@@ -156,5 +212,6 @@ def test_parameters_are_those_of_kerass_table_and_the_layer_is_there(name: str) 
     network = find_network(name)
     whole = networks.build_network(network, size=network.input_size, seed=1, classifier=True)
     assert whole.count_params() == networks.published_networks().loc[name, "parameters"]
-    assert isinstance(networks.published_networks(), pd.DataFrame)
-    networks.feature_model(whole, network)
+    bare = networks.build_network(network, size=network.input_size, seed=1)
+    assert bare.count_params() == network.values
+    assert networks.feature_model(bare, network).count_params() == network.values

@@ -16,13 +16,17 @@ import pytest
 import yaml
 from official_tree import write_official_tree
 
+from solesearch import claim_figures
+from solesearch.figures import CHARTS
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 BIN = Path(sys.executable).parent
 STAGES = [
-    "01_prepare_data", "02_train_infogan", "04_embed", "05_index", "06_evaluate", "07_galleries", "09_claims",
-]  # fmt: skip
-MEASURED = {"latency.csv", "run.json", "time_bars.png", "time_bars.pdf", "06_evaluate.ipynb"}
+    *("01_prepare_data", "02_train_infogan", "03_networks", "04_embed", "05_index", "06_evaluate"),
+    *("07_galleries", "09_claims"),
+]
+MEASURED = {"latency.csv", "run.json", "03_networks.ipynb"}  # and all charts of time
 MEASURED |= {"claims.csv", "claims.md", "claims.html", "09_claims.ipynb"}  # hold ratios of times
 
 
@@ -72,7 +76,8 @@ def snapshot(root: Path) -> dict[str, bytes]:
     kept = {}
     for folder in ("results/smoke", "figures/smoke", "runs/smoke"):
         for path in sorted((root / folder).rglob("*")):
-            measured = path.name in MEASURED or path.parent.name == "training-seconds"
+            times = path.name.startswith("time_") or path.parent.name == "training-seconds"
+            measured = path.name in MEASURED or times
             if path.is_file() and not measured:
                 kept[str(path.relative_to(root))] = path.read_bytes()
     return kept
@@ -96,6 +101,9 @@ def test_results_have_the_promised_columns(clone: Path) -> None:
         "retrieval": "model seed gallery metric k class value n",
         "training": "seed step d_real d_fake generator mutual_information",
         "latency": "model runtime batch median_ms p95_ms images_per_s parameters file_mb machine",
+        "weights": "network source sha256 published_file",
+        "sizes": "model what parameters megabytes",
+        "retraining": "model step loss gradient_norm mean_probability",
     }
     for name, wanted in columns.items():
         assert " ".join(pd.read_csv(results / f"{name}.csv").columns) == wanted
@@ -103,6 +111,9 @@ def test_results_have_the_promised_columns(clone: Path) -> None:
     assert set(retrieval["gallery"]) == {"naive", "product_excluded"}
     assert {"all", "macro", "heels", "handbags"} <= set(retrieval["class"])
     assert retrieval["value"].between(0, 1).all()
+    assert {"MobileNet", "MobileNetV2", "MobileNetV2+one_unit"} < set(retrieval["model"])
+    networks = pd.read_csv(results / "networks.csv").set_index("model")
+    assert networks["weights"].unique().tolist() == ["untrained"]
     assert pd.read_csv(results / "training.csv")["step"].tolist() == list(range(1, 9))
     stages = json.loads((results / "run.json").read_text())["stages"]
     assert sorted(stages) == STAGES
@@ -111,7 +122,7 @@ def test_results_have_the_promised_columns(clone: Path) -> None:
 def test_figures_are_there_and_redraw_to_the_same_bytes(clone: Path) -> None:
     figures = clone / "figures" / "smoke"
     before = {path.name: path.read_bytes() for path in figures.glob("*.p*")}
-    assert len(before) == 20
+    assert len(before) == 2 * len({**CHARTS, **claim_figures.CHARTS})
     assert len(list((figures / "galleries").glob("*.png"))) == 5
     for path in figures.glob("*.p*"):
         path.unlink()
@@ -177,7 +188,9 @@ def test_the_papers_profile_runs_on_the_official_tree(repository: Path, tmp_path
     params = yaml.safe_load((root / "params.yaml").read_text())
     params["paper"]["catalog"].update(test_photos=60, training_share=0.7, validation_share=0.3)
     params["paper"]["gan"].update(seeds=[1], batch_size=8, steps=2, checkpoint_every=1, resume_every=1)
-    params["paper"]["latency"].update(warm_up=1, runs=3)
+    params["paper"]["networks"] = {**params["smoke"]["networks"], "names": ["MobileNetV2"]}
+    params["paper"]["retraining"] = params["smoke"]["retraining"]
+    params["paper"]["latency"] = params["smoke"]["latency"]
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     run(root, "dvc", "config", "--local", "core.no_scm", "true")
     run(root, "dvc", "repro")

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solesearch import report
+from solesearch import report, tables
 from solesearch.errors import InputError
-from solesearch.report import Measure, compare
+from solesearch.findings import findings
+from solesearch.measures import Measure, compare
+from solesearch.published import published
 
 ROOT = Path(__file__).parents[1]
 SEED_ONE_AND_TWO = (1, 2)
@@ -89,7 +91,7 @@ def cells(table: str, first: str) -> list[str]:
 
 def test_results_table_worked_numbers(repository):
     put(repository, "zappos", "retrieval", retrieval(REAL))
-    table = report.results_table(["sample", "zappos"])
+    table = tables.results_table(["sample", "zappos"])
     assert table.splitlines()[0] == (
         "| Model | paper | sample (synthetic), naive | sample (synthetic), product excluded "
         "| zappos (real photographs), naive | zappos (real photographs), product excluded |"
@@ -103,11 +105,11 @@ def test_results_table_worked_numbers(repository):
 
 def test_results_note_names_queries_and_seeds(repository):
     put(repository, "zappos", "retrieval", retrieval(REAL, n=1440))
-    assert "zappos 1,440 queries, seeds 1, 2." in report.results_note(["sample", "zappos"])
+    assert "zappos 1,440 queries, seeds 1, 2." in tables.results_note(["sample", "zappos"])
 
 
 def test_published_holds_the_papers_table():
-    table = report.published().set_index("model")
+    table = published().set_index("model")
     assert len(table) == 13
     assert not table.isna().to_numpy().any()
     assert tuple(table.loc["Proposed", ["size_mb", "time_s", "precision"]]) == (23.7, 0.004, 0.84)
@@ -120,21 +122,26 @@ def test_published_holds_the_papers_table():
     )
 
 
-def test_latency_table_sets_the_paper_beside(repository):
+def test_latency_table_sets_the_profiles_side_by_side_without_the_compiled_networks(repository):
+    compiled = "TensorFlow (tf.function)"
     rows = [
-        ("infogan", "tf.function", 1, 1.8765, 2.0, 500.0, 430000, 1.72, "AMD | 2 cores"),
-        ("infogan", "tf.function", 32, 33.0, 35.0, 900.0, 430000, 1.72, "AMD | 2 cores"),
-        ("VGG16", "tf.function", 1, 139.2, 150.0, 7.0, 14714688, 58.9, "AMD | 2 cores"),
+        ("infogan", compiled, 1, 1.8765, 2.0, 500.0, 430000, 1.72, "AMD | 2 cores"),
+        ("infogan", compiled, 32, 33.0, 35.0, 969.7, 430000, 1.72, "AMD | 2 cores"),
+        ("VGG16", compiled, 1, 139.2, 150.0, 7.0, 14714688, 58.9, "AMD | 2 cores"),
+        ("MobileNet", "ONNX Runtime", 1, 5.0, 6.0, 200.0, 3228864, 12.9, "AMD | 2 cores"),
         ("hog", "scikit-image", 1, 2.5, 3.0, 400.0, 0, 0.0, "AMD | 2 cores"),
+        ("decode_and_resize_64x96", "Pillow", 1, 0.5, 0.6, 2000.0, 0, 0.0, "AMD | 2 cores"),
     ]
     put(repository, "sample", "latency", pd.DataFrame(rows, columns=LATENCY))
-    lines = report.latency_table(["sample", "zappos"]).splitlines()
-    assert lines[2:6] == [
-        "| sample (synthetic) | InfoGAN (proposed) | tf.function | 1.88 | 4 | 430,000 | 1.7 | 23.7 |",
-        "| sample (synthetic) | VGG16 | tf.function | 139 | 220 | 14,714,688 | 58.9 | 528 |",
-        "| sample (synthetic) | HOG | scikit-image | 2.5 | — | — | — | — |",
-        "| zappos (real photographs) | not run yet | not run yet | not run yet | — | not run yet | "
-        "not run yet | — |",
+    put(repository, "paper", "latency", pd.DataFrame(rows[:1], columns=LATENCY).assign(median_ms=2.0))
+    lines = tables.latency_table(["sample", "paper", "zappos"]).splitlines()
+    away = "not run yet | not run yet"
+    assert lines[2:7] == [
+        f"| InfoGAN (proposed) | {compiled} | 1.88 | 970 | 2 | — | {away} | 430,000 | 1.7 |",
+        f"| MobileNet | ONNX Runtime | 5 | — | — | — | {away} | 3,228,864 | 12.9 |",
+        f"| HOG | scikit-image | 2.5 | — | — | — | {away} | — | — |",
+        f"| Decode, resize to 64 × 96 | Pillow | 0.5 | — | — | — | {away} | — | — |",
+        "",
     ]
     assert "sample: AMD | 2 cores" in lines[7]
 
@@ -164,7 +171,7 @@ def checkpoints(chosen: dict[int, int]) -> pd.DataFrame:
 
 def test_checkpoints_table_names_the_chosen_step_of_each_seed(repository):
     put(repository, "sample", "checkpoints", checkpoints({1: 50, 2: 100}))
-    lines = report.checkpoints_table(["sample"]).splitlines()
+    lines = tables.checkpoints_table(["sample"]).splitlines()
     assert lines[2] == "| sample (synthetic) | 1 | 50 | 2 | 0.550 | 0.450 | 0.500 | 0.400 |"
     assert lines[3] == "| sample (synthetic) | 2 | 100 | 2 | 0.600 | 0.500 | 0.500 | 0.400 |"
 
@@ -172,7 +179,7 @@ def test_checkpoints_table_names_the_chosen_step_of_each_seed(repository):
 def test_checkpoints_table_refuses_a_seed_without_choice(repository):
     put(repository, "sample", "checkpoints", checkpoints({1: 50}))
     with pytest.raises(InputError, match=r"checkpoints\.csv: seed 2 has 0 chosen steps"):
-        report.checkpoints_table(["sample"])
+        tables.checkpoints_table(["sample"])
 
 
 # --- comparisons and sentences ---------------------------------------------------------------------------
@@ -229,7 +236,7 @@ def test_compare_is_antisymmetric_and_never_claims_a_gap_within_the_range(one, t
 def test_training_finding_follows_the_numbers(repository, trained, untrained, said):
     values = {**REAL, "infogan": trained, "untrained_discriminator": untrained}
     put(repository, "zappos", "retrieval", retrieval(values))
-    first = report.findings(["sample", "zappos"])[0]
+    first = findings(["sample", "zappos"])[0]
     assert first.startswith(
         "On the real photographs (1,000 queries, naive gallery) the trained discriminator"
     )
@@ -239,7 +246,7 @@ def test_training_finding_follows_the_numbers(repository, trained, untrained, sa
 def test_findings_name_the_best_control_and_are_three_to_five(repository):
     put(repository, "zappos", "retrieval", retrieval(REAL))
     put(repository, "sample", "retrieval", retrieval({**REAL, "hog": [0.1]}))
-    found = report.findings(["sample", "zappos"])
+    found = findings(["sample", "zappos"])
     assert len(found) == 5
     assert found[1].startswith(
         "The best control there is HOG with 0.956, so the trained discriminator does not"
@@ -252,24 +259,24 @@ def test_findings_name_the_best_control_and_are_three_to_five(repository):
 
 def test_control_finding_turns_when_the_numbers_turn(repository):
     put(repository, "sample", "retrieval", retrieval({**REAL, "infogan": [0.98, 0.981]}))
-    found = report.findings(["sample", "zappos"])
+    found = findings(["sample", "zappos"])
     assert "HOG with 0.956, so the trained discriminator beats every feature" in found[1]
     assert found[-1].startswith("zappos (real photographs): not run yet")
 
 
 def test_exclusion_within_the_range_is_not_called_a_loss(repository):
     put(repository, "sample", "retrieval", retrieval(REAL, excluded_by=0.004))
-    assert "a difference of 0.004, not clear of the seeds' range" in report.findings(["sample"])[2]
+    assert "a difference of 0.004, not clear of the seeds' range" in findings(["sample"])[2]
 
 
 def test_one_seed_claims_nothing(repository):
     rows = retrieval({**REAL, "infogan": [0.5, 0.5]})
     put(repository, "sample", "retrieval", rows[~((rows["model"] == "infogan") & (rows["seed"] == 2))])
-    assert "with one seed there is no range" in report.findings(["sample"])[0]
+    assert "with one seed there is no range" in findings(["sample"])[0]
 
 
 def test_nothing_run_says_so(repository):
-    assert report.findings(["sample", "zappos"]) == ["Nothing to report: sample, zappos not run yet."]
+    assert findings(["sample", "zappos"]) == ["Nothing to report: sample, zappos not run yet."]
 
 
 # --- damaged files ---------------------------------------------------------------------------------------
@@ -278,7 +285,7 @@ def test_nothing_run_says_so(repository):
 def test_missing_column_is_named(repository):
     put(repository, "sample", "retrieval", retrieval(REAL).drop(columns="gallery"))
     with pytest.raises(InputError, match=r"retrieval\.csv: lacks the columns gallery"):
-        report.results_table(["sample"])
+        tables.results_table(["sample"])
 
 
 def test_value_that_is_no_number_is_named_with_its_line(repository):
@@ -287,26 +294,26 @@ def test_value_that_is_no_number_is_named_with_its_line(repository):
     lines[3] = lines[3].replace("0.111", "oops")
     path.write_text("\n".join(lines))
     with pytest.raises(InputError, match=r"retrieval\.csv, line 4: value is 'oops'"):
-        report.results_table(["sample"])
+        tables.results_table(["sample"])
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2,3\n4,5,6,7\n"])
 def test_empty_or_torn_csv_is_named(repository, text):
     put(repository, "sample", "retrieval", retrieval(REAL)).write_text(text)
     with pytest.raises(InputError, match=r"retrieval\.csv"):
-        report.results_table(["sample"])
+        tables.results_table(["sample"])
 
 
 def test_precision_in_percent_is_refused(repository):
     put(repository, "sample", "retrieval", retrieval({"hog": [95.6]}))
     with pytest.raises(InputError, match="outside 0 to 1"):
-        report.results_table(["sample"])
+        tables.results_table(["sample"])
 
 
 def test_doubled_rows_are_refused(repository):
     put(repository, "sample", "retrieval", pd.concat([retrieval(REAL), retrieval(REAL)]))
     with pytest.raises(InputError, match="occur twice"):
-        report.results_table(["sample"])
+        tables.results_table(["sample"])
 
 
 # --- machine ---------------------------------------------------------------------------------------------
@@ -450,11 +457,3 @@ def test_summary_loads_nothing_heavy(repository):
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.splitlines()[-1] == "[]"
-
-
-@pytest.mark.slow  # importing the charts' libraries takes seconds
-def test_charts_and_tables_use_the_same_names():
-    from solesearch.figures import MODEL_NAMES
-
-    in_charts = {name: MODEL_NAMES[name] for name in report.MODELS}
-    assert in_charts == report.MODELS

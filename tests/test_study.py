@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 
 from solesearch import files, recommendations, study
+from solesearch.comparison import OVERVIEW, NetworkFolder
+from solesearch.embedding import Embedding
 from solesearch.errors import InputError
 from solesearch.infogan import build_discriminator
 from solesearch.paths import Paths
@@ -32,7 +34,22 @@ def opened(workspace) -> study.Study:
     for step in (0, 4, 8):
         network = build_discriminator(settings, seed=step)
         save_variables(checkpoint_file(paths.gan_seed(1), step), network.variables)
+    write_networks(paths, photos[photos["split"] == "test"])
     return study.Study.open("smoke")
+
+
+def write_networks(paths: Paths, test: pd.DataFrame) -> None:
+    """Leave what stage networks leaves: one model that knows the label, one without weights and photos."""
+    store, rows = NetworkFolder(paths.networks), []
+    for model, weights, photos in (("VGG16", "placed", test), ("ResNet50", "untrained", test.iloc[2:])):
+        vectors = (photos["label"] == "dark").to_numpy(np.float32)[:, None] * [[1, 0]]
+        overview = dict.fromkeys(OVERVIEW, "") | {
+            "model": model, "network": model, "weights": weights, "photos": len(photos),
+        }  # fmt: skip
+        embedding = Embedding(photos["id"].tolist(), vectors.astype(np.float32))
+        store.save(embedding, wanted={}, overview=overview)
+        rows.append(overview)
+    files.write_table(paths.networks / "networks.csv", pd.DataFrame(rows))
 
 
 def table(*rows: tuple) -> pd.DataFrame:
@@ -76,8 +93,13 @@ def test_whole_study_on_separable_photos(opened: study.Study) -> None:
     assert value["random", "naive", "precision", 5, "all"] < 0.8
     assert set(retrieval["model"]) == {
         "infogan", "untrained_discriminator", "random", "mean_colour", "colour_histogram", "pixels", "hog",
+        "VGG16", "ResNet50",
     }  # fmt: skip
-    assert len(queries) == 7 * 2 * 10
+    assert value["VGG16", "naive", "precision", 1, "all"] == 1.0  # its vectors are the labels
+    counted = retrieval.set_index(["model", "gallery", "metric", "k", "class"])["n"]
+    assert counted["VGG16", "naive", "precision", 1, "all"] == 10
+    assert counted["ResNet50", "naive", "precision", 1, "all"] == 8, "it embedded fewer photos"
+    assert len(queries) == 8 * 2 * 10 + 2 * 8
     recomputed = queries.groupby(["model", "gallery"])["precision_1"].mean()
     for (model, gallery), mean in recomputed.items():
         assert value[model, gallery, "precision", 1, "all"] == pytest.approx(mean)
@@ -94,7 +116,8 @@ def test_same_product_and_recommendations(opened: study.Study) -> None:
     assert not {n.id for n in row.neighbours} & study.same_product(opened, query)
     distances = [n.distance for n in row.neighbours]
     assert distances == sorted(distances)
-    assert len(recommendations.model_rows(opened, seed=3, k=2)) == 7
+    shown = [row.name for row in recommendations.model_rows(opened, seed=3, k=2)]
+    assert len(shown) == 8 and "VGG16" in shown and "ResNet50" not in shown
 
 
 def test_queries_are_drawn_class_by_class() -> None:

@@ -232,7 +232,7 @@ def test_networks_on_other_photos_or_without_weights_are_not_compared() -> None:
 )
 def test_impossible_protocol_is_refused(wrong: dict) -> None:
     values = {"resamples": 1, "permutations": 1, "confidence": 0.9, "significance": 0.05, "seed": 0}
-    with pytest.raises(InputError, match=r"params\.yaml, claims"):
+    with pytest.raises(InputError, match=r"params\.yaml, uncertainty"):
         Resampling(**{**values, **wrong})
 
 

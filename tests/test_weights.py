@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import http.server
+import io
 import socket
 import threading
 import time
@@ -10,13 +11,28 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
+import numpy as np
+import pandas as pd
 import pytest
+import yaml
 
 from solesearch import networks, weights
 from solesearch.errors import InputError
 from solesearch.weights import WeightStore
 
-CONTENT = bytes(range(256)) * 8192  # 2 MB: more than one block
+VALUES = 500_000
+
+
+def weight_file(value: float = 0.5) -> bytes:
+    """Return an HDF5 file of 500,000 values: 2 MB, more than one block."""
+    memory = io.BytesIO()
+    with h5py.File(memory, "w") as file:
+        file["layer/kernel"] = np.full(VALUES, value, np.float32)
+    return memory.getvalue()
+
+
+CONTENT = weight_file()
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -61,10 +77,12 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def published(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Keras's hash of every network be that of CONTENT, so that no real file is needed."""
+    """Let every network be of CONTENT's size and hash, so that no real file is needed."""
     known, md5 = networks.find_network, hashlib.md5(CONTENT).hexdigest()
     monkeypatch.setattr(
-        weights, "find_network", lambda name: replace(known(name), md5=known(name).md5 and md5)
+        weights,
+        "find_network",
+        lambda name: replace(known(name), md5=known(name).md5 and md5, values=VALUES),
     )
 
 
@@ -90,7 +108,7 @@ def test_order_is_placed_then_cache_then_download(tmp_path: Path, server: Server
     assert len(server.asked) == 1, "what lies in the cache is not fetched again"
 
     (tmp_path / "weights").mkdir()
-    (tmp_path / "weights/VGG16.h5").write_bytes(b"my own")
+    (tmp_path / "weights/VGG16.h5").write_bytes(weight_file(0.25))
     mine = store(tmp_path, server).find("VGG16")
     assert (mine.source, mine.published_file) == ("placed", "no")
 
@@ -98,7 +116,7 @@ def test_order_is_placed_then_cache_then_download(tmp_path: Path, server: Server
 @pytest.mark.parametrize("name", ["MobileNet-0.25.h5", "mobilenet_2_5_224_tf_no_top.h5"])
 def test_a_network_without_a_published_hash_is_taken_as_it_is(tmp_path: Path, name: str) -> None:
     (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / name).write_bytes(b"anything")
+    (tmp_path / "weights" / name).write_bytes(weight_file(0.25))
     assert store(tmp_path).find("MobileNet-0.25").published_file == "unknown"
 
 
@@ -159,3 +177,53 @@ def test_downloads_can_be_forbidden(tmp_path: Path, server: Server) -> None:
 def test_cache_is_where_keras_has_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     assert weights.keras_cache() == tmp_path / "models"
+
+
+def profile_with(workspace: Path, **changes: object) -> None:
+    path = workspace / "params.yaml"
+    parameters = yaml.safe_load(path.read_text())
+    parameters["smoke"]["networks"].update(changes)
+    path.write_text(yaml.safe_dump(parameters))
+
+
+def test_the_stage_writes_its_table_and_one_message(
+    workspace: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that comes later: the first run says how, the second one has the file."""
+    monkeypatch.setenv("KERAS_HOME", str(workspace / "keras"))
+    profile_with(workspace, names=["VGG16", "MobileNet"], whole_catalogue=[], download=True)
+    lines = []
+    away = f"http://127.0.0.1:{unused_port()}"
+    weights.collect("smoke", address=away, report=lines.append)
+    table = pd.read_csv(workspace / "results/smoke/weights.csv", keep_default_na=False)
+    assert table["source"].tolist() == ["untrained", "untrained"]
+    assert len([line for line in lines if "make weights" in line]) == 1
+    weights.collect("smoke", address=f"http://127.0.0.1:{server.server_address[1]}", report=lines.append)
+    table = pd.read_csv(workspace / "results/smoke/weights.csv", keep_default_na=False)
+    assert table["source"].tolist() == ["download", "untrained"]
+    assert table["sha256"].tolist() == [hashlib.sha256(CONTENT).hexdigest(), ""]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"text", "not a whole HDF5 file"),
+        (weight_file()[:-200_000], "not a whole HDF5 file"),
+        (b"", "not a whole"),
+    ],
+)
+def test_a_damaged_file_is_named_before_any_compute(workspace: Path, content: bytes, words: str) -> None:
+    profile_with(workspace, names=["VGG16"], whole_catalogue=[])
+    (workspace / "weights").mkdir()
+    (workspace / "weights/VGG16.h5").write_bytes(content)
+    with pytest.raises(InputError, match=rf"weights/VGG16\.h5: {words}"):
+        weights.check_placed(weights.load_network_settings("smoke"))
+
+
+def test_another_folder_may_be_named(workspace: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "VGG16.h5").write_bytes(weight_file(0.25))
+    profile_with(workspace, names=["VGG16"], whole_catalogue=[], weights_folder=str(elsewhere))
+    table = weights.collect("smoke", report=lambda _: None)
+    assert table["source"].tolist() == ["placed"]

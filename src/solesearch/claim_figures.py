@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,14 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from solesearch.errors import InputError
-from solesearch.figures import (
+from solesearch.drawing import (
     BLUE,
     DASHED,
     GALLERIES,
     GREEN,
     NEUTRAL,
-    PROPOSED,
     QUIET,
     VERMILION,
     WIDTH,
@@ -30,17 +28,17 @@ from solesearch.figures import (
     add_caption,
     checked,
     counted,
-    model_name,
     name_models,
-    profiles_with_tables,
-    read_result,
     save,
     select,
     select_precision,
     styled,
 )
+from solesearch.errors import InputError
+from solesearch.figures import Registered, profiles_with_tables, read_result
+from solesearch.model_names import PROPOSED, model_name
 from solesearch.paths import Paths
-from solesearch.report import published_row
+from solesearch.published import published_row
 
 K = 5
 WHISKER = {"fmt": "none", "ecolor": "black", "elinewidth": 0.9, "capsize": 2, "capthick": 0.9, "zorder": 3}
@@ -212,21 +210,29 @@ def readings(table: pd.DataFrame, *, profile: str) -> Figure:
 
 
 # Every chart of the stage, and the table it is drawn from.
-CHARTS: dict[str, tuple[Callable[..., Figure], str]] = {
-    "precision_intervals": (precision_intervals, "intervals"),
-    "differences": (differences, "differences"),
-    "oracle_curve": (oracle_curve, "oracle"),
-    "readings": (readings, "readings"),
+CHARTS: dict[str, Registered] = {
+    "precision_intervals": Registered(precision_intervals, ("intervals",)),
+    "differences": Registered(differences, ("differences",)),
+    "oracle_curve": Registered(oracle_curve, ("oracle",)),
+    "readings": Registered(readings, ("readings",)),
 }
+
+
+def drawn_again(chart: Registered, paths: Paths) -> Figure:
+    """Draw a registered chart, of this registry or of figures.py, from the committed tables; save nothing."""
+    tables = [read_result(paths, name) for name in chart.tables]
+    beside = {
+        name: read_result(paths, name) if paths.result(name).is_file() else None for name in chart.beside
+    }
+    return chart.draw(*tables, profile=paths.profile, **beside)
 
 
 def draw_chart(name: str, *, profile: str) -> Figure:
     """Draw chart `name` from its table, save it to figures/<profile>/ and return it;"""
     if name not in CHARTS:
         raise InputError(f"chart {name!r} is unknown; there are {', '.join(CHARTS)}")
-    draw, table = CHARTS[name]
     paths = Paths.of(profile)
-    figure = draw(read_result(paths, table), profile=profile)
+    figure = drawn_again(CHARTS[name], paths)
     save(figure, paths.figures / name)
     return figure
 
@@ -238,8 +244,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         for profile in parser.parse_args(arguments).profiles or profiles_with_tables():
-            for name, (_, table) in CHARTS.items():
-                if Paths.of(profile).result(table).is_file():
+            for name, chart in CHARTS.items():
+                if all(Paths.of(profile).result(table).is_file() for table in chart.tables):
                     draw_chart(name, profile=profile)
 
                     print(f"figures/{profile}/{name}.png")

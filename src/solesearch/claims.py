@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,18 +34,7 @@ from solesearch.errors import InputError, exit_status
 from solesearch.evidence import NETWORKS, PROPOSED, STATISTICS, Evidence, Measured, MissingEvidenceError
 from solesearch.paths import Paths
 from solesearch.settings import fill, load_section
-from solesearch.uncertainty import (
-    HIGHER,
-    LOWER,
-    NOT_COMPARED,
-    Resampling,
-    read_queries,
-    uncertainty_tables,
-    untrained_networks,
-)
-
-if TYPE_CHECKING:
-    from solesearch.study import Study
+from solesearch.uncertainty import HIGHER, LOWER, NOT_COMPARED
 
 REPRODUCED, NOT_REPRODUCED, PARTLY = "reproduced", "not reproduced", "partly"
 NOT_TESTABLE = "not testable here"
@@ -488,28 +477,16 @@ def scorecard(table: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class ClaimSettings:
-    """How uncertainty is drawn and which readings are trained; `params.yaml` holds the values."""
+    """How many pairs are pictured and which readings are trained; `params.yaml` holds the values."""
 
-    resamples: int
-    permutations: int
-    confidence: float
-    significance: float
-    seed: int
     worst_pairs: int
     reading_steps: int
     costly_readings: list[str]
 
     def __post_init__(self) -> None:
         """Raise InputError for an impossible value."""
-        self.resampling  # noqa: B018  raises for its own values
         if self.worst_pairs < 2 or self.reading_steps < 0:
             raise InputError("params.yaml, claims: worst_pairs from 2, reading_steps from 0")
-
-    @property
-    def resampling(self) -> Resampling:
-        """The protocol of intervals and tests."""
-        values = {one.name: getattr(self, one.name) for one in fields(Resampling)}
-        return Resampling(**values)
 
 
 def load_claim_settings(profile: str, overrides: dict[str, Any] | None = None) -> ClaimSettings:
@@ -521,19 +498,6 @@ def write_tables(paths: Paths, tables: Mapping[str, pd.DataFrame]) -> None:
     """Write tables to results/<profile>/<name>.csv."""
     for name, table in tables.items():
         files.write_table(paths.result(name), table)
-
-
-def write_uncertainty(study: Study, settings: ClaimSettings) -> dict[str, pd.DataFrame]:
-    """Write intervals.csv, seed_spread.csv and differences.csv of an open study; return them by name."""
-    tables = uncertainty_tables(
-        read_queries(study.paths),
-        study.photos,
-        settings.resampling,
-        window=study.evaluation.exclusion_window,
-        untrained=untrained_networks(study.paths),
-    )
-    write_tables(study.paths, tables)
-    return tables
 
 
 def write_claims(profile: str) -> pd.DataFrame:

@@ -12,8 +12,9 @@ import pandas as pd
 
 from solesearch import claims, files
 from solesearch.claims import NOT_REPRODUCED, NOT_TESTABLE, PARTLY, REPRODUCED, VERDICTS, Claim
+from solesearch.measures import NONE, NOT_RUN, title
 from solesearch.paths import Paths
-from solesearch.report import NONE, NOT_RUN, markdown_table, title
+from solesearch.tables import markdown_table
 
 MARKS = {
     REPRODUCED: "✓",

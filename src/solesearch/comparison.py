@@ -1,10 +1,15 @@
-"""The comparison of P Table II: test photos embedded by each ImageNet network, kept and reused by digest."""
+"""The comparison of P Table II: photos embedded by each ImageNet network, as it is, retrained and misread.
+
+Whatever was computed is kept with what decided it, so a killed or changed run redoes no more than it must.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +17,24 @@ import numpy as np
 import pandas as pd
 
 from solesearch import files
+from solesearch.catalog import CatalogSettings, read_photos
 from solesearch.embedding import Embedding, load_embedding, save_embedding
 from solesearch.errors import InputError
-from solesearch.networks import NetworkEmbedder, NetworkSettings, find_network
-from solesearch.originals import decode_square
+from solesearch.networks import NetworkEmbedder, NetworkSettings, Variant, find_network, prepared_network
+from solesearch.originals import decode_square, photo_folder
+from solesearch.paths import Paths
 from solesearch.progress import Progress
-from solesearch.weights import UNTRAINED, Weights
+from solesearch.retraining import LOG_COLUMNS, RetrainingSettings, retrain
+from solesearch.settings import fill, load_section
+from solesearch.weights import UNTRAINED, Weights, load_network_settings, recorded
 
-OVERVIEW = ["network", "weights", "input_size", "dimensions", "photos", "parameters"]
+OVERVIEW = [
+    *("model", "network", "weights", "head", "scaling", "input_size", "layer", "pooling"),
+    *("dimensions", "photos", "parameters"),
+]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Photographs:
     """Which photos are embedded: their ids in order, digests of their files, and where the files lie."""
 
@@ -41,24 +53,13 @@ class Photographs:
         lines = "".join(f"{name}\t{content}\n" for name, content in zip(self.ids, self.digests, strict=True))
         return hashlib.sha256(lines.encode()).hexdigest()
 
-
-def wanted_by(weights: Weights, photographs: Photographs, settings: NetworkSettings) -> dict[str, Any]:
-    """Return what decides the numbers of one network's embedding; equal means that it can be reused."""
-    return {
-        "network": weights.network,
-        "weights_sha256": weights.sha256,
-        "seed": settings.seed if weights.source == UNTRAINED else 0,
-        "layer": settings.layers.get(weights.network, ""),
-        "pooling": settings.pooling,
-        "preprocess": settings.preprocess,
-        "input_size": settings.size_of(find_network(weights.network)),
-        "fit": photographs.fit,
-        "photographs": photographs.digest(),
-    }
+    def decode(self, *, size: int, first: int = 0, last: int | None = None) -> np.ndarray:
+        """Return photos first..last-1 as uint8 [n, size, size, 3]."""
+        return decode_square(self.ids[first:last], folder=self.folder, size=size, fit=self.fit)
 
 
 class NetworkFolder:
-    """The embeddings of one profile by the ImageNet networks: <network>.npy, .ids.txt and .json."""
+    """The embeddings of one profile by the ImageNet networks: <model>.npy, .ids.txt and .json."""
 
     def __init__(self, folder: Path):
         """Take the folder; it need not exist yet."""
@@ -68,74 +69,227 @@ class NetworkFolder:
         """Return the file that says what decided the numbers; written last, so a kill leaves no half."""
         return self.folder / f"{name}.json"
 
-    def holds(self, name: str, wanted: dict[str, Any]) -> bool:
-        """Tell whether the embedding that is `wanted` lies here already."""
+    def retrained(self, name: str) -> Path:
+        """Return the weights that retraining made, with its log and what decided it beside them."""
+        return self.folder / "retrained" / f"{name}.npz"
+
+    def holds(self, note: Path, wanted: dict[str, Any]) -> bool:
+        """Tell whether what is `wanted` lies here already."""
         try:
-            return json.loads(self.note(name).read_text(encoding="utf-8"))["wanted"] == wanted
+            return json.loads(note.read_text(encoding="utf-8"))["wanted"] == wanted
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
     def save(self, embedding: Embedding, *, wanted: dict[str, Any], overview: dict[str, Any]) -> None:
         """Write an embedding and what decided it."""
-        name = wanted["network"]
+        name = overview["model"]
         self.note(name).unlink(missing_ok=True)
         save_embedding(self.folder, name, embedding)
         files.write_json(self.note(name), {"wanted": wanted, "overview": overview})
 
     def load(self, name: str) -> Embedding:
-        """Return a network's embedding; raises InputError when it is not there or damaged."""
+        """Return a model's embedding; raises InputError when it is not there or damaged."""
         if not self.note(name).is_file():
             raise InputError(f"{self.note(name)}: not there yet; stage networks writes it")
         return load_embedding(self.folder, name)
 
-    def overview(self, names: list[str]) -> pd.DataFrame:
-        """Return one row a network: network, weights, input_size, dimensions, photos, parameters."""
-        notes = [json.loads(self.note(name).read_text(encoding="utf-8"))["overview"] for name in names]
-        return pd.DataFrame(notes, columns=OVERVIEW)
+    def overview(self) -> pd.DataFrame:
+        """Return one row a model, as stage networks left it (columns OVERVIEW)."""
+        return files.read_table(self.folder / "networks.csv", made_by="stage networks")
 
 
-def embed_networks(
-    photographs: Photographs, settings: NetworkSettings, found: list[Weights], *, folder: NetworkFolder
-) -> pd.DataFrame:
-    """Embed the photographs with every network that is not there yet; return the overview of all.
+@dataclass(frozen=True)
+class Comparison:
+    """One profile's networks, their weights and the photos they see, opened once."""
 
-    One network at a time is in memory; a killed run goes on with the first network that is missing.
+    paths: Paths
+    photos: pd.DataFrame
+    folder: Path  # where the photos' files lie
+    fit: str
+    networks: NetworkSettings
+    retraining: RetrainingSettings
+    weights: dict[str, Weights]
+
+    @classmethod
+    def open(cls, profile: str, overrides: dict[str, Any] | None = None) -> Comparison:
+        """Read what the stages before left; raises InputError that names what is missing or impossible."""
+        paths = Paths.of(profile)
+        networks = load_network_settings(profile, overrides)
+        retraining = load_retraining_settings(profile, overrides)
+        values = load_section(profile, "catalog", overrides)
+        catalog = fill(CatalogSettings, values, where=f"{profile}.catalog")
+        weights = {one.network: one for one in recorded(profile, networks)}
+        photos = read_photos(paths)
+        return cls(paths, photos, photo_folder(paths, catalog), catalog.fit, networks, retraining, weights)
+
+    @cached_property
+    def store(self) -> NetworkFolder:
+        """Where the embeddings are kept."""
+        return NetworkFolder(self.paths.networks)
+
+    def variants(self) -> list[Variant]:
+        """Return all that is embedded: every network as it is; retrained ones; other scalings.
+
+        Another scaling is tried where there are ImageNet weights only: random weights were trained with none.
+        """
+        plain = [Variant(name) for name in self.networks.names]
+        scaled = [
+            Variant(name, scaling=scaling)
+            for name in self.networks.names
+            for scaling in self.networks.other_scalings
+            if self.trained(name) and scaling != self.networks.scaling_of(Variant(name))
+        ]
+        return [*plain, *self.retraining.variants(), *scaled]
+
+    def photographs(self, variant: Variant) -> Photographs:
+        """Return the photos that a variant embeds: all, the test photos, or some of them."""
+        rows, settings = self.photos, self.networks
+        thorough = variant.network in settings.whole_catalogue
+        count = settings.photos if self.trained(variant.network) else settings.untrained_photos
+        if variant != Variant(variant.network) or not thorough:
+            rows = rows[rows["split"] == "test"]
+        if not thorough and 0 < count < len(rows):
+            rows = rows.sample(n=count, random_state=settings.seed).sort_index()
+        return Photographs.of(rows, folder=self.folder, fit=self.fit)
+
+    def training_photographs(self) -> tuple[Photographs, np.ndarray]:
+        """Return the training photos and their labels, str [n]."""
+        rows = self.photos[self.photos["split"] == "training"]
+        return Photographs.of(rows, folder=self.folder, fit=self.fit), rows["label"].to_numpy()
+
+    def trained(self, network: str) -> bool:
+        """Tell whether there are ImageNet weights for a network here."""
+        return self.weights[network].source != UNTRAINED
+
+    def size_of(self, network: str) -> int:
+        """Return the side of the square that a network sees here, in pixels."""
+        return self.networks.size_of(find_network(network), trained=self.trained(network))
+
+    def wanted(self, variant: Variant) -> dict[str, Any]:
+        """Return what decides the numbers of one variant's embedding; equal means that it can be reused."""
+        weights = self.weights[variant.network]
+        return {
+            "model": variant.name,
+            "weights_sha256": weights.sha256,
+            "seed": 0 if self.trained(variant.network) else self.networks.seed,
+            "layer": self.networks.layers.get(variant.network, ""),
+            "pooling": self.networks.pooling,
+            "scaling": self.networks.scaling_of(variant),
+            "input_size": self.size_of(variant.network),
+            "fit": self.fit,
+            "photographs": self.photographs(variant).digest(),
+            "retraining": self.wanted_retraining(variant) if variant.head != "none" else {},
+        }
+
+    def wanted_retraining(self, variant: Variant) -> dict[str, Any]:
+        """Return what decides the weights that retraining makes."""
+        weights, (photographs, labels) = self.weights[variant.network], self.training_photographs()
+        return {
+            **dataclasses.asdict(self.retraining),
+            "networks": [variant.network],
+            "heads": [variant.head],
+            "weights_sha256": weights.sha256,
+            "drawn": 0 if self.trained(variant.network) else self.networks.seed,
+            "scaling": self.networks.scaling_of(variant),
+            "input_size": self.size_of(variant.network),
+            "photographs": photographs.digest(),
+            "labels": hashlib.sha256("\n".join(labels).encode()).hexdigest(),
+        }
+
+
+def load_retraining_settings(profile: str, overrides: dict[str, Any] | None = None) -> RetrainingSettings:
+    """Return section `retraining` of a profile; raises InputError for an impossible value."""
+    values = load_section(profile, "retraining", overrides)
+    return fill(RetrainingSettings, values, where=f"{profile}.retraining")
+
+
+def retrain_networks(comparison: Comparison) -> pd.DataFrame:
+    """Retrain each network with each head, unless that lies here already; return the logs of all.
+
+    A killed run goes on with the first one that is missing.
     """
-    missing = [one for one in found if not folder.holds(one.network, wanted_by(one, photographs, settings))]
-    photos = len(photographs.ids)
-    progress = Progress("embedding with the networks", total=photos * len(missing), unit="photo")
-    for number, one in enumerate(missing):
-        _embed_one(one, photographs, settings, folder, progress=progress, done=number * photos)
-    return folder.overview([one.network for one in found])
+    logs = []
+    for variant in comparison.retraining.variants():
+        target, wanted = comparison.store.retrained(variant.name), comparison.wanted_retraining(variant)
+        if not comparison.store.holds(target.with_suffix(".json"), wanted):
+            _retrain_one(comparison, variant, target, wanted)
+        logs.append(files.read_table(target.with_suffix(".csv"), made_by="stage networks"))
+    return pd.concat(logs, ignore_index=True) if logs else pd.DataFrame(columns=LOG_COLUMNS)
+
+
+def _retrain_one(comparison: Comparison, variant: Variant, target: Path, wanted: dict[str, Any]) -> None:
+    import keras
+
+    from solesearch.training import save_variables
+
+    target.with_suffix(".json").unlink(missing_ok=True)
+    network, size = find_network(variant.network), comparison.size_of(variant.network)
+    photographs, labels = comparison.training_photographs()
+    weights = comparison.weights[variant.network].path
+    whole = prepared_network(network, size=size, seed=comparison.networks.seed, weights=weights)
+    log = retrain(
+        whole,
+        variant,
+        comparison.retraining,
+        pixels=photographs.decode(size=size),
+        labels=labels,
+        scaling=comparison.networks.scaling_of(variant),
+        trained=comparison.trained(variant.network),
+    )
+    save_variables(target, whole.variables)
+    files.write_table(target.with_suffix(".csv"), log)
+    files.write_json(target.with_suffix(".json"), {"wanted": wanted})
+    keras.utils.clear_session()
+
+
+def embed_networks(comparison: Comparison) -> pd.DataFrame:
+    """Embed with every variant that is not there yet; write networks.csv and return it, a row a model.
+
+    One network at a time is in memory; a killed run goes on with the first variant that is missing.
+    """
+    variants, store = comparison.variants(), comparison.store
+    wanted = {variant: comparison.wanted(variant) for variant in variants}
+    missing = [one for one in variants if not store.holds(store.note(one.name), wanted[one])]
+    total = sum(len(comparison.photographs(variant).ids) for variant in missing)
+    progress, done = Progress("embedding with the networks", total=total, unit="photo"), 0
+    for variant in missing:
+        done += _embed_one(comparison, variant, wanted[variant], progress=progress, done=done)
+    notes = [json.loads(store.note(variant.name).read_text(encoding="utf-8")) for variant in variants]
+    table = pd.DataFrame([note["overview"] for note in notes], columns=OVERVIEW)
+    files.write_table(store.folder / "networks.csv", table)
+    return table
 
 
 def _embed_one(
-    weights: Weights,
-    photographs: Photographs,
-    settings: NetworkSettings,
-    folder: NetworkFolder,
-    *,
-    progress: Progress,
-    done: int,
-) -> None:
+    comparison: Comparison, variant: Variant, wanted: dict[str, Any], *, progress: Progress, done: int
+) -> int:
     import keras
 
-    embedder, blocks = NetworkEmbedder(find_network(weights.network), settings, weights=weights.path), []
-    for start in range(0, len(photographs.ids), settings.batch):
-        ids = photographs.ids[start : start + settings.batch]  # decoded batch by batch: 300x300 fills memory
-        pixels = decode_square(ids, folder=photographs.folder, size=embedder.size, fit=photographs.fit)
+    settings, weights = comparison.networks, comparison.weights[variant.network]
+    retrained = comparison.store.retrained(variant.name) if variant.head != "none" else None
+    embedder = NetworkEmbedder(variant, settings, weights=weights.path, retrained=retrained)
+    photographs, blocks = comparison.photographs(variant), []
+    for start in range(
+        0, len(photographs.ids), settings.batch
+    ):  # 300x300 of all photos would fill the memory
+        pixels = photographs.decode(size=embedder.size, first=start, last=start + settings.batch)
         blocks.append(embedder.embed(pixels))
-        progress.update(done + start + len(ids))
+        progress.update(done + start + len(pixels))
     vectors = np.concatenate(blocks)
     overview = {
-        "network": weights.network,
+        "model": variant.name,
+        "network": variant.network,
         "weights": weights.source,
+        "head": variant.head,
+        "scaling": wanted["scaling"],
         "input_size": embedder.size,
+        "layer": wanted["layer"] or embedder.network.last_convolution,
+        "pooling": settings.pooling,
         "dimensions": vectors.shape[1],
         "photos": len(vectors),
         "parameters": embedder.model.count_params(),
     }
-    wanted = wanted_by(weights, photographs, settings)
-    folder.save(Embedding(photographs.ids, vectors), wanted=wanted, overview=overview)
+    comparison.store.save(Embedding(photographs.ids, vectors), wanted=wanted, overview=overview)
     del embedder
     keras.utils.clear_session()  # the next network needs the memory
+    return len(vectors)

@@ -76,7 +76,7 @@ class Embedder:
 
         self.discriminator = build_discriminator(settings, seed=seed)
         signature = [tf.TensorSpec((None, *settings.image_size, 3), tf.float32)]
-        self._features = tf.function(
+        self.features = tf.function(
             lambda images: self.discriminator(images, training=False).features, input_signature=signature
         )
 
@@ -90,5 +90,5 @@ class Embedder:
     def embed(self, pixels: np.ndarray) -> np.ndarray:
         """Return the features, float32 [n, d], of uint8 pixels [n, h, w, 3]; batch norm as at inference."""
         starts = range(0, len(pixels), BATCH)
-        blocks = [self._features(to_signed(pixels[start : start + BATCH])).numpy() for start in starts]
+        blocks = [self.features(to_signed(pixels[start : start + BATCH])).numpy() for start in starts]
         return np.concatenate(blocks)

@@ -1,55 +1,78 @@
 """Every chart, drawn from the committed tables alone: `python -m solesearch.figures [PROFILE ...]`.
 
-Each function takes a table, returns a matplotlib Figure, leaves no global state behind and needs no display;
-the notebooks and the command line get the same bytes. Pictures that show photos are in galleries.py.
-P Fig 3 / C Fig 8.4 are `loss_curves`, C Fig 8.5 is `precision_bars` and `time_bars`.
+Each function takes tables, returns a matplotlib Figure, leaves no global state behind and needs no display;
+the notebooks and the command line get the same bytes. Pictures that show photos are in galleries.py, what
+every chart shares in drawing.py. P Fig 3 / C Fig 8.4 are `loss_curves`; C Fig 8.5 is `precision_comparison`
+and `time_comparison`, C Fig 8.2 `accuracy_parameters` (comparison_figures.py, cost_figures.py).
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
-import io
-import itertools
 import math
 import sys
-import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, ParamSpec
 
 import numpy as np
 import pandas as pd
 import seaborn
-from matplotlib import pyplot, style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
-from scipy.optimize import isotonic_regression
 
 from solesearch import files
+from solesearch.comparison_figures import precision_comparison, preprocessing, retraining
+from solesearch.cost_figures import (
+    accuracy_parameters,
+    size_comparison,
+    throughput_bars,
+    time_bars,
+    time_comparison,
+)
+from solesearch.drawing import (
+    BESIDE,
+    BLUE,
+    DASHED,
+    GALLERIES,
+    GREEN,
+    ORANGE,
+    PIPELINE,
+    QUIET,
+    VERMILION,
+    WIDTH,
+    Chart,
+    add_caption,
+    add_interval,
+    bar_looks,
+    checked,
+    counted,
+    galleries_of,
+    interval_bounds,
+    name_models,
+    named_seeds,
+    save,
+    select,
+    select_all_queries,
+    select_precision,
+    spread,
+    stricter_gallery,
+    styled,
+)
 from solesearch.errors import InputError
+from solesearch.model_names import (
+    NO_WEIGHTS_WORDS,
+    PRIOR,
+    PROPOSED,
+    is_plain_network,
+    model_name,
+    network_row,
+    untrained_networks,
+)
 from solesearch.paths import Paths, repository_root
+from solesearch.retraining_figures import retraining_curves
 
-Options = ParamSpec("Options")
-STYLE = Path(__file__).with_name("solesearch.mplstyle")
-WIDTH = 7.2  # inches: both columns of a page
-BLUE, ORANGE, GREEN, VERMILION = (seaborn.color_palette("colorblind").as_hex()[i] for i in (0, 1, 2, 3))
-NEUTRAL, QUIET = "#b0b0b0", "#5f5f5f"
-DASHED = {"linestyle": (0, (4, 3)), "linewidth": 0.9}
-BESIDE = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}  # a number after its bar
-RUNTIME_COLOURS = (NEUTRAL, "C1", "C2", "C3", "C4", "C5")  # without blue, which means the proposed model
-PROPOSED, UNTRAINED, PRIOR = "infogan", "untrained_discriminator", "random"
-MODEL_NAMES = {
-    PROPOSED: "InfoGAN (proposed)",
-    UNTRAINED: "Discriminator, untrained",
-    "pixels": "Raw pixels",
-    "hog": "HOG",
-    "colour_histogram": "Colour histogram",
-    "mean_colour": "Mean colour",
-    PRIOR: "Random",
-}
-GALLERIES = {"product_excluded": "Product-excluded gallery", "naive": "Naive gallery"}  # the stricter first
 LOSSES = {
     "d_real": ("Discriminator, real photos", math.log(2), "ln 2: undecided"),
     "d_fake": ("Discriminator, generated images", math.log(2), "ln 2: undecided"),
@@ -59,132 +82,6 @@ LOSSES = {
 IDEAL = (500, 2500)  # P: "500-2500 iterations are ideal"
 IDEAL_WORDS = f"{IDEAL[0]} to {IDEAL[1]:,} iterations: ideal (P)"
 SPLITS = ("training", "validation", "test")
-DRAWN_PROFILES = ("sample", "smoke")
-PIPELINE = "the pipeline (dvc repro)"
-
-
-def model_name(model: str) -> str:
-    """Return the name a reader sees; a name without an entry, say `VGG16`, is shown as it is."""
-    return MODEL_NAMES.get(model, model)
-
-
-class Chart(Figure):
-    """A figure that notebooks show as the picture `save` writes; matplotlib's own needs pyplot for that."""
-
-    def _repr_png_(self) -> bytes:
-        picture = io.BytesIO()
-        write_picture(self, picture, kind="png")
-        return picture.getvalue()
-
-
-def write_picture(figure: Figure, target: Path | IO[bytes], *, kind: str) -> None:
-    """Write `figure` as png (150 dpi) or pdf, without date and version: equal figures give equal bytes."""
-    nothing = {"png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer")}[kind]
-    with style.context(STYLE, after_reset=True):
-        dpi = 150 if kind == "png" else 300  # of the photos and thin lines in the PDF; the rest is vectors
-        figure.savefig(target, format=kind, dpi=dpi, metadata=dict.fromkeys(nothing))
-
-
-def styled(draw: Callable[Options, Figure]) -> Callable[Options, Figure]:
-    """Run `draw` under the project's style alone, whatever the caller's matplotlib settings are.
-
-    The layout is settled here, once: settled anew at every drawing, it would creep, and a figure that a
-    notebook showed before saving it would give other bytes.
-    """
-
-    @functools.wraps(draw)
-    def drawn(*args: Options.args, **options: Options.kwargs) -> Figure:
-        with style.context(STYLE, after_reset=True):
-            figure = draw(*args, **options)
-            if layout := figure.get_layout_engine():
-                layout.execute(figure)
-                figure.set_layout_engine("none")
-            return figure
-
-    return drawn
-
-
-def checked(table: pd.DataFrame, *, name: str, columns: str, numbers: str) -> pd.DataFrame:
-    """Return `table` if it has rows, the `columns` and `numbers` (space-separated) and no gap in the numbers.
-
-    Raises InputError that names the table otherwise.
-    """
-    missing = [column for column in f"{columns} {numbers}".split() if column not in table.columns]
-    if missing:
-        raise InputError(f"table {name}: column {', '.join(missing)} is missing; {PIPELINE} writes it")
-    if table.empty:
-        raise InputError(f"table {name}: no rows; run {PIPELINE} again")
-    for column in numbers.split():
-        values = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float)
-        if not np.isfinite(values).all():
-            place = int(np.flatnonzero(~np.isfinite(values))[0])
-            raise InputError(
-                f"table {name}: {column} of row {place + 1} is {table[column].iloc[place]}, not a number; "
-                f"run {PIPELINE} again"
-            )
-    return table
-
-
-def select(table: pd.DataFrame, *, name: str, **wanted) -> pd.DataFrame:
-    """Return the rows whose columns equal `wanted`; raises InputError that says what there is instead."""
-    for column, value in wanted.items():
-        rows = table[table[column] == value]
-        if rows.empty:
-            there = ", ".join(map(str, sorted(table[column].unique())))
-            raise InputError(f"table {name}: no row with {column} {value}; there are {there}")
-        table = rows
-    return table
-
-
-def select_precision(table: pd.DataFrame, *, name: str, k: int, gallery: str | None = None) -> pd.DataFrame:
-    """Return the precision@k rows of one gallery (None: of all); raises InputError outside 0..1."""
-    where = {"metric": "precision", "k": k} | ({"gallery": gallery} if gallery else {})
-    rows = select(table, name=name, **where)
-    if not rows["value"].between(0, 1).all():
-        raise InputError(f"table {name}: precision is a fraction, 0 to 1; found {rows['value'].max():g}")
-    return rows
-
-
-def stricter_gallery(table: pd.DataFrame) -> str:
-    """Return the gallery to show when the caller names none: product_excluded where the table has it."""
-    return next((gallery for gallery in GALLERIES if gallery in set(table["gallery"])), "naive")
-
-
-def counted(numbers: Iterable[int], unit: str) -> str:
-    """Return `n = 1,440 queries`, or `n = 1,402 to 1,440 queries` where they differ."""
-    low, high = int(min(numbers := list(numbers))), int(max(numbers))
-    return f"n = {low:,} {unit}" if low == high else f"n = {low:,} to {high:,} {unit}"
-
-
-def named_seeds(seeds: Iterable[int]) -> str:
-    """Return `seeds 1, 2`; seed 0 stands for "nothing random" and is not named."""
-    drawn = sorted({int(seed) for seed in seeds} - {0})
-    return f"seed{'s' * (len(drawn) > 1)} {', '.join(map(str, drawn))}" if drawn else ""
-
-
-def add_caption(figure: Figure, *, profile: str, parts: Sequence[str]) -> None:
-    """Put the profile and `parts` in one small line (or more) at the bottom of the figure."""
-    drawn = ", synthetic catalogue" if profile in DRAWN_PROFILES else ""
-    words = " · ".join([f"Profile {profile}{drawn}", *(part for part in parts if part)])
-    lines = textwrap.fill(words, width=int(figure.get_figwidth() * 20), break_on_hyphens=False)
-    figure.supxlabel(lines, x=0.008, ha="left", fontsize=6.5, color=QUIET, linespacing=1.3)
-
-
-def name_models(axes: Axes, models: Sequence[str], *, places: Sequence[float]) -> None:
-    """Put the models' names on the y axis, without lines, the proposed model's in bold blue."""
-    axes.set_yticks(places, [model_name(model) for model in models], rotation=0)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
-    for model, label in zip(models, axes.get_yticklabels(), strict=False):  # inner panels have no labels
-        if model == PROPOSED:
-            label.set(color=BLUE, fontweight="bold")
-
-
-def bar_looks(model: str) -> dict[str, object]:
-    """Return a bar's look: the proposed model in colour, its untrained twin hatched, the rest neutral."""
-    if model == UNTRAINED:
-        return {"facecolor": "white", "edgecolor": BLUE, "hatch": "////", "linewidth": 0.8}
-    return {"facecolor": BLUE if model == PROPOSED else NEUTRAL}
 
 
 @styled
@@ -301,52 +198,50 @@ def _reference_lines(axes: Axes, references: Mapping[str, float], *, lowest: flo
     return f"below the axis: {', '.join(far)}" if far else ""
 
 
-def spread(places: Sequence[float], *, gap: float) -> np.ndarray:
-    """Return ascending `places` moved apart to at least `gap`, with the smallest sum of squared moves.
-
-    Distances of at least `gap` between neighbours are an ascending order once `gap` times the rank is taken
-    off: scipy's isotonic regression.
-    """
-    ranks = gap * np.arange(len(places))
-    return isotonic_regression(np.asarray(places, dtype=float) - ranks).x + ranks if len(places) else ranks
-
-
 @styled
-def precision_bars(retrieval: pd.DataFrame, *, profile: str, k: int = 5) -> Figure:
-    """Draw precision@k of every model, a panel a gallery, sorted by the stricter one (C Fig 8.5, left).
+def precision_bars(
+    retrieval: pd.DataFrame, *, profile: str, k: int = 5, intervals: pd.DataFrame | None = None
+) -> Figure:
+    """Draw precision@k of the proposed model and its controls, a panel a gallery, sorted by the stricter one.
 
-    A bar is the mean over the seeds, a dot one seed, the vertical line the random prior. Raises InputError
-    naming the table.
+    A bar is the mean over the seeds, a dot one seed, a whisker the 95 % interval where `intervals` has one,
+    the vertical line the random prior. ImageNet networks have charts of their own (`precision_comparison`,
+    `retraining`, `preprocessing`). Raises InputError naming the table.
     """
-    checked(retrieval, name="retrieval", columns="model gallery metric class", numbers="seed k value n")
-    rows = select(select_precision(retrieval, name="retrieval", k=k), name="retrieval", **{"class": "all"})
+    rows = select_all_queries(retrieval, k=k)
+    rows = rows[rows["model"].map(network_row).isna()]
+    galleries = galleries_of(rows)
     means = rows.groupby(["gallery", "model"])["value"].mean()
-    galleries = [gallery for gallery in reversed(GALLERIES) if gallery in means.index]
-    if not galleries:
-        raise InputError(f"table retrieval: no gallery named {' or '.join(GALLERIES)}")
     order = means[galleries[-1]].drop(PRIOR, errors="ignore").sort_values(kind="stable").index.tolist()
     order = [model for model in means.index.unique("model") if model not in {PRIOR, *order}] + order
     figure = Chart(figsize=(WIDTH, 1.15 + 0.21 * len(order)), layout="constrained")
     panels = figure.subplots(1, len(galleries), sharey=True, squeeze=False)[0]
+    whiskers = ""
     for axes, gallery in zip(panels, galleries, strict=True):
-        _precision_panel(axes, rows[rows["gallery"] == gallery], order=order)
+        bounds = interval_bounds(intervals, gallery=gallery, k=k)
+        whiskers = ", whisker: 95 % interval" if bounds else whiskers
+        _precision_panel(axes, rows[rows["gallery"] == gallery], order=order, bounds=bounds)
         axes.set_title(GALLERIES[gallery], pad=14)
         axes.set_xlabel(f"Precision@{k}")
-    meaning = "bar: mean, dot: one seed" + ", sorted by the right panel" * (len(galleries) > 1)
+    meaning = f"bar: mean, dot: one seed{whiskers}" + ", sorted by the right panel" * (len(galleries) > 1)
     add_caption(
         figure, profile=profile, parts=[named_seeds(rows["seed"]), meaning, counted(rows["n"], "queries")]
     )
     return figure
 
 
-def _precision_panel(axes: Axes, rows: pd.DataFrame, *, order: Sequence[str]) -> None:
+def _precision_panel(
+    axes: Axes, rows: pd.DataFrame, *, order: Sequence[str], bounds: Mapping[str, tuple[float, float]]
+) -> None:
     places = {model: place for place, model in enumerate(order)}
     for model, values in rows[rows["model"].isin(places)].groupby("model")["value"]:
         axes.barh(places[model], values.mean(), height=0.72, **bar_looks(model))
+        add_interval(axes, bounds.get(model), place=places[model])
         if len(values) > 1:
             dots = {"color": "black", "markersize": 3, "mew": 0.5, "mec": "white"}
             axes.plot(values, [places[model]] * len(values), "o", **dots)
-        axes.text(values.max() + 0.025, places[model], f"{values.mean():.3f}", va="center", fontsize=7)
+        end = max([values.max(), *bounds.get(model, ())])
+        axes.text(end + 0.025, places[model], f"{values.mean():.3f}", va="center", fontsize=7)
     prior = rows.loc[rows["model"] == PRIOR, "value"]
     if len(prior):
         axes.axvline(prior.mean(), color=VERMILION, **DASHED)
@@ -357,70 +252,46 @@ def _precision_panel(axes: Axes, rows: pd.DataFrame, *, order: Sequence[str]) ->
 
 
 @styled
-def time_bars(latency: pd.DataFrame, *, profile: str) -> Figure:
-    """Draw the time to embed one photo, a bar a model and runtime, fastest first (C Fig 8.5, right).
-
-    Batch 1. A bar ends at the median in milliseconds, its whisker at the 95th percentile; the axis is
-    logarithmic. Raises InputError naming the table.
-    """
-    checked(latency, name="latency", columns="model runtime machine", numbers="batch median_ms p95_ms")
-    rows = select(latency, name="latency", batch=1)
-    rows = rows.sort_values(["median_ms", "runtime"], kind="stable", ignore_index=True)
-    if (rows["median_ms"] <= 0).any() or (rows["p95_ms"] < rows["median_ms"]).any():
-        raise InputError(
-            "table latency: a median is not above 0 or exceeds its 95th percentile; measure again"
-        )
-    machines = rows["machine"].astype(str).unique()
-    series = rows["runtime"] if len(machines) == 1 else rows["runtime"] + ", " + rows["machine"].astype(str)
-    height = 1.15 + 0.17 * len(rows) + 0.08 * rows["model"].nunique()
-    figure = Chart(figsize=(WIDTH, height), layout="constrained")
-    axes = figure.subplots()
-    colours = dict(zip(sorted(series.unique()), itertools.cycle(RUNTIME_COLOURS), strict=False))
-    models, centres, place = [], [], 0.0
-    for model, group in rows.groupby("model", sort=False):
-        places = place + np.arange(len(group))
-        _time_group(axes, group, places=places, colours=[colours[series[index]] for index in group.index])
-        models, centres, place = [*models, model], [*centres, places.mean()], places[-1] + 1.5
-    name_models(axes, models, places=centres)
-    axes.set_xscale("log")
-    axes.set(ylim=(place - 0.9, -0.6), xlabel="Milliseconds a photo, batch 1 (log scale)")
-    axes.set_xlim(rows["median_ms"].min() / 2, rows["p95_ms"].max() * 1.9)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    handles = [axes.barh(0, np.nan, color=colour, label=name) for name, colour in colours.items()]
-    figure.legend(handles=handles, loc="outside upper left", ncols=min(4, len(handles)))
-    parts = ["bar: median, whisker: 95th percentile", f"measured on {' | '.join(sorted(machines))}"]
-    add_caption(figure, profile=profile, parts=parts)
-    return figure
-
-
-def _time_group(axes: Axes, group: pd.DataFrame, *, places: np.ndarray, colours: Sequence[str]) -> None:
-    tail = np.stack([np.zeros(len(group)), group["p95_ms"] - group["median_ms"]])
-    axes.barh(places, group["median_ms"], height=0.82, color=colours)
-    whisker = {"fmt": "none", "ecolor": "black", "elinewidth": 0.8, "capsize": 1.8, "capthick": 0.8}
-    axes.errorbar(group["median_ms"], places, xerr=tail, **whisker)
-    for place, median, end in zip(places, group["median_ms"], group["p95_ms"], strict=True):
-        axes.annotate(f"{median:.3g}", (end, place), fontsize=6.5, **BESIDE)
-
-
-@styled
 def class_precision(
-    retrieval: pd.DataFrame, *, profile: str, gallery: str | None = None, k: int = 5
+    retrieval: pd.DataFrame,
+    *,
+    profile: str,
+    gallery: str | None = None,
+    k: int = 5,
+    networks: pd.DataFrame | None = None,
 ) -> Figure:
     """Draw precision@k of every model and class as a heat map, means over the seeds, best model first.
 
-    `gallery` None is the stricter one in the table. Raises InputError naming the table.
+    `gallery` None is the stricter one in the table. ImageNet networks stand there as they are, without their
+    variants; `networks` (networks.csv) says which of them are untrained. Raises InputError naming the table.
     """
     checked(retrieval, name="retrieval", columns="model gallery metric class", numbers="seed k value n")
     gallery = gallery or stricter_gallery(retrieval)
     rows = select_precision(retrieval, name="retrieval", k=k, gallery=gallery)
-    rows = rows[~rows["class"].isin(["all", "macro"])]
+    plain = rows["model"].map(network_row).isna() | rows["model"].map(is_plain_network)
+    rows = rows[plain & ~rows["class"].isin(["all", "macro"])]
     if rows.empty:
         raise InputError(f"table retrieval: no single class for gallery {gallery}; run {PIPELINE} again")
     values = rows.pivot_table(index="model", columns="class", values="value", aggfunc="mean")
-    values = values.loc[values.mean(axis=1).sort_values(ascending=False, kind="stable").index]
-    queries = rows.groupby("class")["n"].max()
+    untrained = untrained_networks(networks, values.index)
+    ranked = values.mean(axis=1).sort_values(ascending=False, kind="stable").index
+    values = values.loc[sorted(ranked, key=lambda model: model in untrained)]
     figure = Chart(figsize=(WIDTH, 1.5 + 0.22 * len(values)), layout="constrained")
     axes = figure.subplots()
+    _heat_map(axes, values, queries=rows.groupby("class")["n"].agg(["min", "max"]), label=f"Precision@{k}")
+    _fade_rows(axes, first=len(values) - len(untrained), last=len(values))
+    axes.set(xlabel="", ylabel="", title=GALLERIES.get(gallery, gallery))
+    axes.tick_params(axis="x", length=0, rotation=0 if values.shape[1] <= 9 else 90)
+    name_models(axes, list(values.index), places=np.arange(len(values)) + 0.5, untrained=untrained)
+    parts = [named_seeds(rows["seed"]), counted(rows.groupby(["model", "seed"])["n"].sum(), "queries")]
+    parts += [f"pale, names in italics: {NO_WEIGHTS_WORDS}"] if untrained else []
+    add_caption(figure, profile=profile, parts=parts)
+    return figure
+
+
+def _heat_map(axes: Axes, values: pd.DataFrame, *, queries: pd.DataFrame, label: str) -> None:
+    signs = ["=" if low == high else "≤" for low, high in queries.itertuples(index=False)]
+    classes = zip(values.columns, signs, queries["max"], strict=True)
     seaborn.heatmap(
         values,
         ax=axes,
@@ -431,15 +302,18 @@ def class_precision(
         fmt=".2f",
         annot_kws={"fontsize": 7},
         linewidths=1,
-        xticklabels=[f"{label}\nn = {queries[label]:,.0f}" for label in values.columns],
-        cbar_kws={"label": f"Precision@{k}", "pad": 0.015, "aspect": 30},
+        xticklabels=[f"{name}\nn {sign} {most:,.0f}" for name, sign, most in classes],
+        cbar_kws={"label": label, "pad": 0.015, "aspect": 30},
     )
-    axes.set(xlabel="", ylabel="", title=GALLERIES.get(gallery, gallery))
-    axes.tick_params(axis="x", length=0, rotation=0 if len(queries) <= 9 else 90)
-    name_models(axes, list(values.index), places=np.arange(len(values)) + 0.5)
-    parts = [named_seeds(rows["seed"]), counted([queries.sum()], "queries")]
-    add_caption(figure, profile=profile, parts=parts)
-    return figure
+
+
+def _fade_rows(axes: Axes, *, first: int, last: int) -> None:
+    if first == last:
+        return
+    axes.axhspan(first, last, color="white", alpha=0.65, linewidth=0, zorder=2)
+    for text in axes.texts:
+        if text.get_position()[1] > first:
+            text.set_color(QUIET)
 
 
 @styled
@@ -476,28 +350,32 @@ def photos_per_class(catalogue: pd.DataFrame, *, profile: str) -> Figure:
     return figure
 
 
-# Every chart that the committed tables alone can give, and the table it is drawn from.
-CHARTS: dict[str, tuple[Callable[..., Figure], str]] = {
-    "photos_per_class": (photos_per_class, "catalogue"),
-    "loss_curves": (loss_curves, "training"),
-    "checkpoint_curve": (checkpoint_curve, "checkpoints"),
-    "precision_bars": (precision_bars, "retrieval"),
-    "class_precision": (class_precision, "retrieval"),
-    "time_bars": (time_bars, "latency"),
+@dataclass(frozen=True)
+class Registered:
+    """A chart's function, the results tables it is drawn from, and those it takes where they are there."""
+
+    draw: Callable[..., Figure]
+    tables: tuple[str, ...]  # passed in this order
+    beside: tuple[str, ...] = ()  # passed by name; None where there is no such file
+
+
+# Every chart that the committed tables alone can give.
+CHARTS: dict[str, Registered] = {
+    "photos_per_class": Registered(photos_per_class, ("catalogue",)),
+    "loss_curves": Registered(loss_curves, ("training",)),
+    "checkpoint_curve": Registered(checkpoint_curve, ("checkpoints",)),
+    "precision_bars": Registered(precision_bars, ("retrieval",), ("intervals",)),
+    "class_precision": Registered(class_precision, ("retrieval",), ("networks",)),
+    "precision_comparison": Registered(precision_comparison, ("retrieval", "networks"), ("intervals",)),
+    "retraining": Registered(retraining, ("retrieval", "networks"), ("intervals",)),
+    "retraining_curves": Registered(retraining_curves, ("retraining",)),
+    "preprocessing": Registered(preprocessing, ("retrieval", "networks"), ("intervals",)),
+    "time_bars": Registered(time_bars, ("latency",)),
+    "throughput_bars": Registered(throughput_bars, ("latency",)),
+    "time_comparison": Registered(time_comparison, ("latency",)),
+    "size_comparison": Registered(size_comparison, ("sizes",)),
+    "accuracy_parameters": Registered(accuracy_parameters, ("networks",)),
 }
-
-
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write <stem>.png (150 dpi) and <stem>.pdf, each whole or not at all; close the figure.
-
-    Returns the two files. Neither carries a date or a version: the same figure gives the same bytes.
-    """
-    written = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "pdf")]
-    for path in written:
-        with files.replacing(path) as temporary:
-            write_picture(figure, temporary, kind=path.suffix[1:])
-    pyplot.close(figure)
-    return written
 
 
 def read_result(paths: Paths, name: str) -> pd.DataFrame:
@@ -520,9 +398,11 @@ def draw_chart(name: str, *, profile: str) -> Figure:
     """
     if name not in CHARTS:
         raise InputError(f"chart {name!r} is unknown; there are {', '.join(CHARTS)}")
-    draw, table = CHARTS[name]
-    paths = Paths.of(profile)
-    figure = draw(read_result(paths, table), profile=profile)
+    chart, paths = CHARTS[name], Paths.of(profile)
+    tables = [read_result(paths, table) for table in chart.tables]
+    there = {table: paths.result(table).is_file() for table in chart.beside}
+    beside = {table: read_result(paths, table) if found else None for table, found in there.items()}
+    figure = chart.draw(*tables, profile=profile, **beside)
     save(figure, paths.figures / name)
     return figure
 

@@ -15,8 +15,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from solesearch.drawing import BLUE, GREEN, VERMILION, WIDTH, Chart, add_caption, styled
 from solesearch.errors import InputError
-from solesearch.figures import BLUE, GREEN, PROPOSED, VERMILION, WIDTH, Chart, add_caption, model_name, styled
+from solesearch.model_names import PROPOSED, model_name
 
 NAME, GAP, EDGE, FOOT = 1.05, 0.12, 0.08, 0.28  # inches: model names, between photos, at the edges, caption
 # The grid that training keeps (training.SAMPLE_ROWS, SAMPLE_COLUMNS; not imported, since a picture needs no

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from scipy.sparse import coo_array
 
 from solesearch import files
+from solesearch.drawing import WIDTH, add_caption, styled
 from solesearch.embedding import embedding_name, load_embedding
 from solesearch.errors import InputError
-from solesearch.figures import WIDTH, add_caption, styled
 from solesearch.galleries import EDGE, FOOT, GAP, Sheet, three_digits
 from solesearch.progress import Progress
 from solesearch.retrieval import GALLERIES, excluded_pairs, precision_at, squared_distances, summarise
@@ -175,7 +175,7 @@ def judge_without_duplicates(study: Study, pairs: pd.DataFrame) -> pd.DataFrame:
     for model in (*LEARNED, "hog"):
         seeds = study.seeds if model in LEARNED else [0]
         for seed in seeds:
-            vectors = model_vectors(study, model, seed=seed)
+            _, vectors = model_vectors(study, model, seed=seed)
             values = precisions(
                 vectors,
                 test["label"].to_numpy(),

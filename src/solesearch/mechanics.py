@@ -76,7 +76,7 @@ def search_checks(study: Study) -> list[tuple[str, float, str]]:
     from solesearch.index import FlatIndex  # after TensorFlow
 
     photos, _ = study.split("test")
-    vectors = model_vectors(study, "infogan", seed=study.seeds[0])
+    _, vectors = model_vectors(study, "infogan", seed=study.seeds[0])
     index, ids = FlatIndex.build(Embedding(photos["id"].tolist(), vectors)), photos["id"].to_numpy()
     chosen = np.arange(min(QUERIES, len(photos)))
     squares = squared_distances(vectors[chosen], vectors)
@@ -106,7 +106,7 @@ def labels_used(study: Study) -> tuple[str, int, str]:
 def vector_change(study: Study) -> tuple[str, float, str]:
     """Return how far a photo's vector moves when other photos are added, relative to its length."""
     photos, pixels = study.split("test")
-    whole = model_vectors(study, "infogan", seed=study.seeds[0])[:8]
+    whole = model_vectors(study, "infogan", seed=study.seeds[0])[1][:8]
     chosen = study.discriminator(seed=study.seeds[0], step=_chosen_step(study))
     alone = np.concatenate([chosen.embed(pixels[place : place + 1]) for place in range(min(8, len(photos)))])
     change = np.linalg.norm(alone - whole, axis=1) / np.linalg.norm(whole, axis=1)

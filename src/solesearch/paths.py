@@ -105,6 +105,11 @@ class Paths:
         return self.run / "embeddings"
 
     @property
+    def networks(self) -> Path:
+        """Stage 03: <model>.npy, ids and what decided them, for each ImageNet network; networks.csv."""
+        return self.run / "networks"
+
+    @property
     def index(self) -> Path:
         """Stage 05: the FAISS index of the proposed model and its ids."""
         return self.run / "index"

@@ -11,6 +11,7 @@ from typing import Any
 
 from solesearch.catalog import CatalogSettings
 from solesearch.claims import load_claim_settings, read_ledger
+from solesearch.comparison import load_retraining_settings
 from solesearch.errors import InputError, exit_status
 from solesearch.latency import LatencySettings
 from solesearch.paths import Paths
@@ -20,6 +21,8 @@ from solesearch.settings import fill, load_parameters, load_section
 from solesearch.sources import no_photographs
 from solesearch.study import EvaluationSettings
 from solesearch.training import load_settings
+from solesearch.uncertainty import load_resampling
+from solesearch.weights import check_placed, load_network_settings
 
 GALLERY_KEYS = {"queries", "k", "seed"}
 
@@ -43,7 +46,21 @@ def check_values(profile: str) -> None:
     fill(EvaluationSettings, load_section(profile, "evaluation"), where=f"{profile}.evaluation")
     fill(LatencySettings, load_section(profile, "latency"), where=f"{profile}.latency")
     check_gallery(profile, load_section(profile, "gallery"))
+    check_networks(profile)
     check_claims(profile)
+
+
+def check_networks(profile: str) -> None:
+    """Raise InputError for an impossible network setting, or a weight file that cannot be what it is named.
+
+    A retrained network must be one of those that take part, since it is compared with itself.
+    """
+    networks, retraining = load_network_settings(profile), load_retraining_settings(profile)
+    if foreign := sorted(set(retraining.networks) - set(networks.names)):
+        raise InputError(
+            f"params.yaml, {profile}.retraining.networks: {', '.join(foreign)} is not among networks.names"
+        )
+    check_placed(networks)
 
 
 def check_gallery(profile: str, values: dict[str, Any]) -> None:
@@ -53,8 +70,9 @@ def check_gallery(profile: str, values: dict[str, Any]) -> None:
 
 
 def check_claims(profile: str) -> None:
-    """Raise InputError for a bad entry of the ledger, or an impossible value of the section `claims`."""
+    """Raise InputError for a bad entry of the ledger, or a value of sections `uncertainty` and `claims`."""
     read_ledger()
+    load_resampling(profile)
     unknown = sorted(set(load_claim_settings(profile).costly_readings) - COSTLY.keys())
     if unknown:
         raise InputError(

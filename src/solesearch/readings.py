@@ -120,7 +120,7 @@ def _mean(study: Study, vectors: list[np.ndarray], photos: pd.DataFrame, **optio
 def protocol_readings(study: Study, oracle: pd.DataFrame) -> list[dict]:
     """Return the readings of k, gallery, averaging, checkpoint and training seed."""
     photos, _ = study.split("test")
-    vectors = [model_vectors(study, "infogan", seed=seed) for seed in study.seeds]
+    vectors = [model_vectors(study, "infogan", seed=seed)[1] for seed in study.seeds]
     rows = [
         _row("k", str(k), *_mean(study, vectors, photos, k=k), default=k == K, k=k)
         for k in sorted({*study.evaluation.ks, K})
@@ -211,7 +211,7 @@ def half_range(study: Study, embedder: Embedder, pixels: np.ndarray) -> np.ndarr
 def vector_readings(study: Study) -> list[dict]:
     """Return the readings of distance, features, batch normalisation, pixel range and fit."""
     photos, pixels = study.split("test")
-    vectors = [model_vectors(study, "infogan", seed=seed) for seed in study.seeds]
+    vectors = [model_vectors(study, "infogan", seed=seed)[1] for seed in study.seeds]
     default = _mean(study, vectors, photos)
     defaults = {
         "distance": "Euclidean",
@@ -274,7 +274,7 @@ def decode(study: Study, photos: pd.DataFrame, *, size: tuple[int, int], fit: st
 def label_readings(study: Study) -> list[dict]:
     """Return the readings of the label map, as far as this profile's labels can be mapped."""
     photos, _ = study.split("test")
-    vectors = [model_vectors(study, "infogan", seed=seed) for seed in study.seeds]
+    vectors = [model_vectors(study, "infogan", seed=seed)[1] for seed in study.seeds]
     own = f"{photos['label'].nunique()} classes of this profile"
     rows = [_row("label map", own, *_mean(study, vectors, photos), default=True)]
     others = other_labels(photos, official=load_catalog(study).source == "official")

@@ -11,6 +11,7 @@ from solesearch.embedding import Embedding
 from solesearch.galleries import GalleryRow, Neighbour
 from solesearch.index import FlatIndex
 from solesearch.study import Study, model_vectors, models, same_product
+from solesearch.weights import UNTRAINED
 
 EXTREMES = 3  # best and as many worst queries
 
@@ -46,15 +47,30 @@ def unseen_rows(study: Study, index: FlatIndex, *, queries: int, k: int, seed: i
 
 def test_photo_index(study: Study, model: str, *, seed: int) -> FlatIndex:
     """Return an index of a model's vectors of the test photos."""
-    photos, _ = study.split("test")
-    return FlatIndex.build(Embedding(photos["id"].tolist(), model_vectors(study, model, seed=seed)))
+    photos, vectors = model_vectors(study, model, seed=seed)
+    return FlatIndex.build(Embedding(photos["id"].tolist(), vectors))
+
+
+def shown_models(study: Study) -> list[tuple[str, int]]:
+    """Return (model, seed) of those worth a row: the first seed's, the controls, networks with their weights.
+
+    A network without ImageNet weights has nothing to recommend, and one that embedded a part of the test
+    photos answers from fewer: neither is shown beside the others.
+    """
+    table, test = study.networks.overview(), len(study.split("test")[0])
+    whole = (table["photos"] >= test) & (table["weights"] != UNTRAINED)
+    shown = set(table.loc[whole & (table["model"] == table["network"]), "model"])
+    hidden = set(table["model"]) - shown
+    return [
+        (name, seed) for name, seed in models(study) if seed in (0, study.seeds[0]) and name not in hidden
+    ]
 
 
 def model_rows(study: Study, *, seed: int, k: int) -> list[GalleryRow]:
-    """Return one query's row from every model, answered from the test photos (P Fig 4, C Fig 8.6)."""
+    """Return one query's row from every model shown, answered from the test photos (P Fig 4, C Fig 8.6)."""
     photos, _ = study.split("test")
     [query] = pick_queries(photos, queries=1, seed=seed)
-    wanted = [(model, number) for model, number in models(study) if number in (0, study.seeds[0])]
+    wanted = shown_models(study)
     return [
         recommend(study, test_photo_index(study, model, seed=number), query, k=k, name=model)
         for model, number in wanted

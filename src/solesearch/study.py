@@ -13,6 +13,7 @@ from PIL import Image
 
 from solesearch import files
 from solesearch.catalog import class_counts, read_photos
+from solesearch.comparison import NetworkFolder
 from solesearch.controls import CONTROLS, control_features, random_vectors
 from solesearch.embedding import (
     Embedder,
@@ -71,6 +72,11 @@ class Study:
         values = load_section(profile, "evaluation", overrides)
         evaluation = fill(EvaluationSettings, values, where=f"{profile}.evaluation")
         return cls(paths, read_photos(paths), pixels, evaluation, gan, seeds)
+
+    @property
+    def networks(self) -> NetworkFolder:
+        """The ImageNet networks' embeddings, from stage networks."""
+        return NetworkFolder(self.paths.networks)
 
     def split(self, name: str) -> tuple[pd.DataFrame, np.ndarray]:
         """Return the photos [n] of one split and their pixels, uint8 [n, h, w, 3]."""
@@ -167,20 +173,27 @@ def read_checkpoints(study: Study) -> pd.DataFrame:
     return files.read_table(study.paths.embeddings / "checkpoints.csv", made_by="stage embed")
 
 
-def model_vectors(study: Study, model: str, *, seed: int) -> np.ndarray:
-    """Return a model's vectors of the test photos, float32 [n, d]."""
+def model_vectors(study: Study, model: str, *, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the test photos that a model embedded, [n], and its vectors of them, float32 [n, d].
+
+    An ImageNet network may have embedded some of the test photos only (params.yaml, networks.photos).
+    """
     photos, pixels = study.split("test")
     if model in LEARNED:
-        return load_embedding(study.paths.embeddings, embedding_name(model, seed)).of(photos["id"])
+        return photos, load_embedding(study.paths.embeddings, embedding_name(model, seed)).of(photos["id"])
     if model == "random":
-        return random_vectors(pixels, seed=seed)
-    return control_features(model, pixels)
+        return photos, random_vectors(pixels, seed=seed)
+    if model in CONTROLS:
+        return photos, control_features(model, pixels)
+    embedding = study.networks.load(model)
+    embedded = photos[photos["id"].isin(set(embedding.ids))].reset_index(drop=True)
+    return embedded, embedding.of(embedded["id"])
 
 
 def models(study: Study) -> list[tuple[str, int]]:
-    """Return (model, seed) of everything that is judged; seed 0 where nothing is random."""
+    """Return (model, seed) of everything that is judged; seed 0 where no training of ours is random."""
     seeded = [(model, seed) for model in (*LEARNED, "random") for seed in study.seeds]
-    return seeded + [(name, 0) for name in CONTROLS]
+    return seeded + [(name, 0) for name in (*CONTROLS, *study.networks.overview()["model"])]
 
 
 def judge_models(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -188,11 +201,10 @@ def judge_models(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Returns (results rows as in retrieval.summarise, one row a query with model, seed and gallery).
     """
-    photos, _ = study.split("test")
     wanted, rows, queries = models(study), [], []
     progress = Progress("judging models", total=len(wanted), unit="model")
     for number, (model, seed) in enumerate(wanted, start=1):
-        vectors = model_vectors(study, model, seed=seed)
+        photos, vectors = model_vectors(study, model, seed=seed)
         for gallery in GALLERIES:
             judged = study.judge(vectors, photos, gallery=gallery)
             rows.append(summarise(judged, model=model, seed=seed, gallery=gallery, ks=study.evaluation.ks))
@@ -202,7 +214,7 @@ def judge_models(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def write_results(study: Study, *, retrieval: pd.DataFrame, queries: pd.DataFrame) -> list[str]:
-    """Write the committed tables of a profile (all but the timings); return their file names."""
+    """Write the committed tables of a profile that judging gives; return their file names."""
     paths = study.paths
     tables = {
         "retrieval": retrieval,

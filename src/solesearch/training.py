@@ -45,19 +45,24 @@ def checkpoint_steps(folder: Path) -> list[int]:
     return sorted(int(path.stem.rpartition("-")[2]) for path in folder.glob("discriminator-*.npz"))
 
 
-def batches(pixels: np.ndarray, *, size: int, seed: int, first: int, last: int) -> Iterator[np.ndarray]:
-    """Yield float32 batches [size, h, w, 3] in [-1, 1] for steps first..last-1.
+def batch_rows(photos: int, *, size: int, seed: int, first: int, last: int) -> Iterator[np.ndarray]:
+    """Yield the rows, int64 [size] ascending, of the batch of each step first..last-1.
 
     Each epoch is a new permutation drawn from (seed, epoch); the incomplete batch at its end is left out.
     Batch k depends on nothing but k, so a resumed run sees what the uninterrupted one would have seen.
     """
-    per_epoch = len(pixels) // size
+    per_epoch = photos // size
     for step in range(first, last):
         epoch, place = divmod(step, per_epoch)
         if place == 0 or step == first:
-            order = np.random.default_rng([seed, epoch]).permutation(len(pixels))
-        chosen = np.sort(order[place * size : (place + 1) * size])  # sorted: one sweep over a mapped file
-        yield to_signed(pixels[chosen])
+            order = np.random.default_rng([seed, epoch]).permutation(photos)
+        yield np.sort(order[place * size : (place + 1) * size])  # sorted: one sweep over a mapped file
+
+
+def batches(pixels: np.ndarray, *, size: int, seed: int, first: int, last: int) -> Iterator[np.ndarray]:
+    """Yield float32 batches [size, h, w, 3] in [-1, 1] for steps first..last-1 (see `batch_rows`)."""
+    for rows in batch_rows(len(pixels), size=size, seed=seed, first=first, last=last):
+        yield to_signed(pixels[rows])
 
 
 def check_enough(photos: int, *, batch_size: int) -> None:
@@ -68,7 +73,7 @@ def check_enough(photos: int, *, batch_size: int) -> None:
 
 def save_variables(path: Path, variables: list, **extra: np.ndarray) -> None:
     """Write Keras variables in their order, with shape and dtype, atomically."""
-    arrays = {f"{number:04d}": np.asarray(variable) for number, variable in enumerate(variables)}
+    arrays = {f"{number:04d}": variable.numpy() for number, variable in enumerate(variables)}
     files.write_arrays(path, {**arrays, **extra})
 
 

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from solesearch import files
 from solesearch.errors import InputError
 from solesearch.paths import Paths
+from solesearch.settings import fill, load_section
+
+if TYPE_CHECKING:
+    from solesearch.study import Study
 
 PROPOSED = "infogan"
 CELLS_AT_ONCE = 4_000_000  # random weights held at a time: 32 MB
@@ -33,7 +37,7 @@ DIFFERENCES = [
 
 @dataclass(frozen=True)
 class Resampling:
-    """How intervals and tests are drawn; `params.yaml`, section `claims`, holds the values."""
+    """How intervals and tests are drawn; `params.yaml`, section `uncertainty`, holds the values."""
 
     resamples: int
     permutations: int
@@ -46,9 +50,15 @@ class Resampling:
         counts = min(self.resamples, self.permutations) >= 1 and self.seed >= 0
         if not (counts and 0 < self.confidence < 1 and 0 < self.significance < 1):
             raise InputError(
-                "params.yaml, claims: resamples and permutations from 1, seed from 0, confidence and "
+                "params.yaml, uncertainty: resamples and permutations from 1, seed from 0, confidence and "
                 f"significance between 0 and 1; got {self}"
             )
+
+
+def load_resampling(profile: str, overrides: dict[str, Any] | None = None) -> Resampling:
+    """Return section `uncertainty` of a profile; raises InputError for a missing or impossible value."""
+    values = load_section(profile, "uncertainty", overrides)
+    return fill(Resampling, values, where=f"{profile}.uncertainty")
 
 
 # --- units -----------------------------------------------------------------------------------------------
@@ -262,6 +272,8 @@ def _why_not(model: str, asked: pd.Series, untrained: Collection[str]) -> str:
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
     """Return Holm's adjusted p-values, float64 [m], of p-values that are tested together (statsmodels)."""
+    from statsmodels.stats.multitest import multipletests  # two seconds that only this needs
+
     return multipletests(p_values, method="holm")[1]
 
 
@@ -319,3 +331,18 @@ def uncertainty_tables(
     spreads = seed_spreads(found)
     compared = differences(queries, units, spreads, settings, untrained=untrained)
     return {"intervals": found, "seed_spread": spreads, "differences": compared}
+
+
+def write_uncertainty(study: Study, overrides: dict[str, Any] | None = None) -> dict[str, pd.DataFrame]:
+    """Write intervals.csv, seed_spread.csv and differences.csv from stage evaluate's queries; return them."""
+    paths = study.paths
+    tables = uncertainty_tables(
+        read_queries(paths),
+        study.photos,
+        load_resampling(paths.profile, overrides),
+        window=study.evaluation.exclusion_window,
+        untrained=untrained_networks(paths),
+    )
+    for name, table in tables.items():
+        files.write_table(paths.result(name), table)
+    return tables

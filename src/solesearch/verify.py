@@ -28,10 +28,11 @@ import pandas as pd
 import yaml
 from PIL import Image
 
-from solesearch import claim_figures, claims, claims_report, figures, report, study, uncertainty
+from solesearch import claim_figures, claims, claims_report, drawing, figures, report, study, uncertainty
 from solesearch.catalog import class_counts, read_photos
 from solesearch.errors import InputError, exit_status
 from solesearch.files import read_table
+from solesearch.measures import DRAWN
 from solesearch.paths import Paths
 from solesearch.retrieval import summarise
 
@@ -86,7 +87,7 @@ def check_recorded(paths: Paths) -> Iterator[Check]:
             same = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5
             words = "the bytes that the run left" if same else "differs from what the run left (dvc.lock)"
             yield Check(PASS if same else FAIL, name, words)
-        elif "/galleries/" in name and paths.profile not in report.DRAWN:
+        elif "/galleries/" in name and paths.profile not in DRAWN:
             yield Check(SKIP, name, "shows photographs, so it is not committed")
         else:
             yield Check(FAIL, name, "is missing; the run left one (dvc.lock)")
@@ -128,7 +129,7 @@ def derived_tables(paths: Paths) -> dict[str, Callable[[], pd.DataFrame]]:
     """Return table name -> what computes it again from runs/."""
     queries, photos = uncertainty.read_queries(paths), read_photos(paths)
     opened = study.Study.open(paths.profile)
-    settings = claims.load_claim_settings(paths.profile).resampling
+    settings = uncertainty.load_resampling(paths.profile)
     tables: dict[str, pd.DataFrame] = {}
 
     def uncertain(name: str) -> pd.DataFrame:
@@ -210,14 +211,14 @@ def check_verdicts(paths: Paths) -> Iterator[Check]:
 
 def check_figures(paths: Paths) -> Iterator[Check]:
     """Draw every chart again from its committed table and compare the picture."""
-    for name, (draw, table) in {**figures.CHARTS, **claim_figures.CHARTS}.items():
+    for name, chart in {**figures.CHARTS, **claim_figures.CHARTS}.items():
         target, line = paths.figures / f"{name}.png", f"figures/{paths.profile}/{name}.png"
-        there = paths.result(table).is_file()
-        if not there and not target.is_file():
-            yield Check(SKIP, line, f"no table {table}.csv, and no picture")
+        lacking = [table for table in chart.tables if not paths.result(table).is_file()]
+        if lacking and not target.is_file():
+            yield Check(SKIP, line, f"no table {lacking[0]}.csv, and no picture")
             continue
         try:
-            figure = draw(figures.read_result(paths, table), profile=paths.profile)
+            figure = claim_figures.drawn_again(chart, paths)
             fault, words = picture_fault(picture_bytes(figure), target, most=SAME_LOOK)
         except InputError as error:
             fault, words = True, str(error)
@@ -229,7 +230,7 @@ def picture_bytes(figure) -> bytes:
     from matplotlib import pyplot
 
     picture = io.BytesIO()
-    figures.write_picture(figure, picture, kind="png")
+    drawing.write_picture(figure, picture, kind="png")
     pyplot.close(figure)
     return picture.getvalue()
 

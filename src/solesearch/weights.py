@@ -1,13 +1,15 @@
 """ImageNet weights as a tracked input: the user's file, Keras's own download cache, or the download.
 
 The project works without them: a network whose weights are not to be had is built untrained, and says so in
-every table.
+every table. `python -m solesearch.weights [PROFILE ...]` writes results/<profile>/weights.csv.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -17,8 +19,10 @@ from pathlib import Path
 import pandas as pd
 
 from solesearch import files
-from solesearch.errors import InputError
-from solesearch.networks import Network, find_network
+from solesearch.errors import InputError, exit_status
+from solesearch.networks import Network, NetworkSettings, check_weight_file, find_network
+from solesearch.paths import Paths, repository_root
+from solesearch.settings import fill, load_parameters, load_section
 
 ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications"
 PLACED, CACHED, DOWNLOADED, UNTRAINED = "placed", "keras cache", "download", "untrained"
@@ -131,7 +135,8 @@ class WeightStore:
     def find(self, name: str) -> Weights:
         """Return the weights for the network `name`; source is "untrained" where there are none.
 
-        Raises InputError for a file under Keras's own name whose hash differs: a broken download.
+        Raises InputError for a file that is no HDF5 or holds another number of values, and for one under
+        Keras's own name whose hash differs: a broken download.
         """
         network = find_network(name)
         placed = placed_file(network, self.folder)
@@ -162,6 +167,7 @@ class WeightStore:
                 f"{path}: not the file that Keras published (md5 should be {network.md5}); delete it, "
                 f"or name your own weights {network.name}.h5"
             )
+        check_weight_file(path, network)
         return Weights(network.name, source, path, digest(path, kind="sha256"), published)
 
 
@@ -177,6 +183,73 @@ def how_to_get(found: list[Weights], *, folder: Path) -> str:
         return ""
     return (
         f"No ImageNet weights here for {', '.join(missing)}: built untrained, greyed, outside every "
-        f"conclusion. With a connection, run `make repro` again; or put Keras's no-top files "
-        f"(from {ADDRESS}/) into {folder}/ as <network>.h5."
+        f"conclusion. With a connection, `make weights` fetches them; or put Keras's no-top files (from "
+        f"{ADDRESS}/) into {folder}/ as <network>.h5. Then run `make repro` again."
     )
+
+
+def load_network_settings(profile: str, overrides: dict | None = None) -> NetworkSettings:
+    """Return section `networks` of a profile; raises InputError for an impossible value."""
+    values = load_section(profile, "networks", overrides)
+    return fill(NetworkSettings, values, where=f"{profile}.networks")
+
+
+def weights_folder(settings: NetworkSettings) -> Path:
+    """Return where the user's own weight files lie; a relative folder is one of the repository."""
+    return repository_root() / Path(settings.weights_folder).expanduser()
+
+
+def check_placed(settings: NetworkSettings) -> None:
+    """Raise InputError for a file of the user's that cannot be what its name says; takes no time."""
+    for name in settings.names:
+        network = find_network(name)
+        if placed := placed_file(network, weights_folder(settings)):
+            check_weight_file(placed, network)
+
+
+def collect(profile: str, *, address: str = ADDRESS, report: Callable[[str], None] = print) -> pd.DataFrame:
+    """Look for the weights of a profile's networks, write weights.csv and return it."""
+    settings, paths = load_network_settings(profile), Paths.of(profile)
+    folder = weights_folder(settings)
+    store = WeightStore(folder, address=address, may_download=settings.download, report=report)
+    found = [store.find(name) for name in settings.names]
+    table, target = weights_table(found), paths.result("weights")
+    files.write_table(target, table)
+    here = sum(one.source != UNTRAINED for one in found)
+    report(f"{profile}: ImageNet weights for {here} of {len(found)} networks")
+    if message := how_to_get(found, folder=folder):
+        report(message)
+    return table
+
+
+def recorded(profile: str, settings: NetworkSettings) -> list[Weights]:
+    """Return the weights that stage weights recorded, their files found again.
+
+    Raises InputError when weights.csv is missing, names other networks, or a file has changed since.
+    """
+    path = Paths.of(profile).result("weights")
+    table = files.read_table(path, made_by="stage weights", keep_default_na=False)
+    store = WeightStore(weights_folder(settings), may_download=False)
+    found = [store.find(name) for name in settings.names]
+    now = {(one.network, one.sha256) for one in found}
+    if now != set(zip(table["network"], table["sha256"], strict=True)):
+        raise InputError(f"{path}: the weight files have changed since; run `dvc repro` again")
+    return found
+
+
+def main() -> int:
+    """Find or fetch the ImageNet weights of profiles (default: those of `profiles` in params.yaml)."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("profiles", nargs="*", metavar="PROFILE")
+    parser.add_argument("--address", default=ADDRESS, help="another server of Keras's weight files")
+    arguments = parser.parse_args()
+
+    def collect_all() -> None:
+        for profile in arguments.profiles or load_parameters()["profiles"]:
+            collect(profile, address=arguments.address)
+
+    return exit_status(collect_all)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
