@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -317,23 +318,45 @@ def costly_readings(study: Study, *, names: Sequence[str], steps: int) -> list[d
             f"params.yaml, claims.costly_readings: {unknown[0]!r} is none of {', '.join(COSTLY)}"
         )
     chosen = ["default", *(name for name in names if name != "default")] if steps and names else []
-    progress, rows = Progress("short trainings", total=max(1, len(chosen)), unit="reading"), []
-    for number, name in enumerate(chosen, start=1):
-        rows.append(costly_reading(study, name, steps=steps))
-        progress.update(number)
+    train_missing(study, chosen, steps=steps)
+    rows = [costly_reading(study, name, steps=steps) for name in chosen]
     left = [name for name in COSTLY if name not in chosen and name != "default"]
     note = f"{NOT_RUN}: trained anew, params.yaml, claims.reading_steps and costly_readings"
     return rows + [_row(*COSTLY[name][:2], np.nan, 0, note=note) for name in left]
 
 
+def has_default(study: Study, *, steps: int) -> bool:
+    """Tell whether stage train kept a checkpoint after `steps` steps, which is the default reading."""
+    return checkpoint_file(study.paths.gan_seed(study.seeds[0]), steps).is_file()
+
+
+def train_missing(study: Study, names: Sequence[str], *, steps: int) -> None:
+    """Train the named readings, as many at once as the cores allow, each in a process of its own."""
+    waiting = [name for name in names if name != "default" or not has_default(study, steps=steps)]
+    if not waiting:
+        return
+    profile = study.paths.profile
+    _, _, threads = load_settings(profile, image_size=study.gan.image_size)
+    at_once = 1 if has_gpu() else max(1, (os.cpu_count() or 1) // max(1, threads))
+    progress = Progress("short trainings", total=len(waiting), unit="reading")
+    with ThreadPoolExecutor(at_once) as pool:
+        trainings = pool.map(lambda name: train_apart(profile, name, steps=steps), waiting)
+        for number, _ in enumerate(trainings, start=1):
+            progress.update(number)
+
+
+def has_gpu() -> bool:
+    """Tell whether there is an NVIDIA GPU, which one training at a time should have for itself."""
+    return Path("/dev/nvidia0").exists()
+
+
 def costly_reading(study: Study, name: str, *, steps: int) -> dict:
-    """Return the row of one reading after `steps` steps of the first seed."""
+    """Return the row of one trained reading after `steps` steps of the first seed."""
     choice, reading, _, _ = COSTLY[name]
     seed, (photos, pixels) = study.seeds[0], study.split("test")
-    if name == "default" and checkpoint_file(study.paths.gan_seed(seed), steps).is_file():
+    if name == "default" and has_default(study, steps=steps):
         vectors = study.discriminator(seed=seed, step=steps).embed(pixels)
     else:
-        train_apart(study.paths.profile, name, steps=steps)
         vectors = load_embedding(study.paths.claims, name).of(photos["id"])
     note = f"after {steps:,} steps, seed {seed}, {vectors.shape[1]:,} values"
     return _row(choice, reading, *_mean(study, [vectors], photos), default=name == "default", note=note)
