@@ -318,6 +318,9 @@ def test_groups_are_means_and_patterns_find_what_was_judged(workspace) -> None:
     evidence = Evidence.of("paper")
     assert claims._group(one, evidence, "after").value == pytest.approx(0.85)
     assert claims._group(one, evidence, "before").value == pytest.approx(0.65)
+    drawn = weights.assign(weights=["placed", "placed", "untrained", "untrained", "placed"])
+    write_results("paper", retrieval=rows, intervals=interval_rows(values), networks=drawn)
+    assert judged(one).reason == "no ImageNet weights for ResNet50+one_unit, ResNet50"
 
 
 def test_table_and_scorecard(workspace) -> None:

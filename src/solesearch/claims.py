@@ -31,7 +31,8 @@ import yaml
 
 from solesearch import files
 from solesearch.errors import InputError, exit_status
-from solesearch.evidence import NETWORKS, PROPOSED, STATISTICS, Evidence, Measured, MissingEvidenceError
+from solesearch.evidence import BASES, PROPOSED, STATISTICS, Evidence, Measured, MissingEvidenceError
+from solesearch.model_names import network_row
 from solesearch.paths import Paths
 from solesearch.settings import fill, load_section
 from solesearch.uncertainty import HIGHER, LOWER, NOT_COMPARED
@@ -367,12 +368,15 @@ CHECKING = {
 }  # fmt: skip
 
 
-def networks_of(claim: Claim) -> list[str]:
-    """Return the ImageNet networks that a claim speaks of, variants included."""
-    named = [*claim.models, *claim.against, *(name for group in claim.groups.values() for name in group)]
-    named += [str(claim.measure.get("where", {}).get("model", ""))]
-    plain = [name for name in named if "*" not in name and not name.startswith("bases of ")]
-    return [name for name in dict.fromkeys(plain) if name.split("+")[0].split("@")[0] in NETWORKS]
+def networks_of(claim: Claim, evidence: Evidence) -> list[str]:
+    """Return the ImageNet networks that a claim speaks of, retrained ones included; patterns are expanded."""
+    named = [*claim.models, *claim.against, str(claim.measure.get("where", {}).get("model", ""))]
+    members = [name for name in named if name not in claim.groups]
+    members += [name for group in claim.groups.values() for name in group]
+    plain = [name for name in members if "*" not in name and not name.startswith(BASES)]
+    patterns = [name for name in members if name not in plain]
+    found = [*plain, *(evidence.members(patterns) if patterns else [])]
+    return [name for name in dict.fromkeys(found) if name and network_row(name)]
 
 
 def obstacle(claim: Claim, evidence: Evidence) -> str:
@@ -387,7 +391,7 @@ def obstacle(claim: Claim, evidence: Evidence) -> str:
 def _missing_weights(claim: Claim, evidence: Evidence) -> str:
     if claim.about != "photographs":  # times and sizes do not depend on the weights' values
         return ""
-    lacking = [name for name in networks_of(claim) if evidence.untrained_network(name)]
+    lacking = [name for name in networks_of(claim, evidence) if evidence.untrained_network(name)]
     return f"no ImageNet weights for {', '.join(lacking)}" if lacking else ""
 
 

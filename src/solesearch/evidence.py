@@ -17,10 +17,6 @@ from solesearch.settings import load_section
 from solesearch.sources import PAPER_CLASSES
 
 PROPOSED = "infogan"
-NETWORKS = (
-    "VGG16", "VGG19", "ResNet50", "ResNet101", "ResNet152", "InceptionV3", "InceptionResNetV2", "MobileNet",
-    "MobileNetV2", "DenseNet121", "DenseNet169", "DenseNet201",
-)  # fmt: skip
 STATISTICS = ("mean", "sum", "distinct", "last_tenth")
 BASES = "bases of "
 
