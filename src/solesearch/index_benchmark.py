@@ -306,10 +306,7 @@ def run_candidate(
             build_s = time.perf_counter() - start
             try:
                 kernel = kernel or openblas_kernel(engine)
-                row = measure(built, setup, build_s=build_s, settings=settings, kernel=kernel)
-                if engine == "milvus":
-                    row["bytes_per_vector"] = folder_bytes(options["uri"]) / len(built)
-                return row
+                return measure(built, setup, build_s=build_s, settings=settings, kernel=kernel)
             finally:
                 built.close()
 
@@ -317,13 +314,6 @@ def run_candidate(
 def lists_for(photos: int) -> int:
     """Return how many lists an inverted file of so many vectors gets: the power of two next to its root."""
     return 2 ** round(np.log2(photos**0.5))
-
-
-def folder_bytes(folder: Path | str) -> float:
-    """Return the bytes below a folder; NaN where it is an address instead."""
-    if "://" in str(folder):
-        return float("nan")
-    return float(sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()))
 
 
 def planned(settings: IndexSettings, sizes: list[int]) -> list[tuple[int, dict[str, Any], int]]:

@@ -202,6 +202,13 @@ class VectorDatabase(VectorIndex):
         finally:
             pages.close()
 
+    def bytes_per_vector(self) -> float:
+        """Return the bytes of Milvus Lite's files for a photo; of a cluster the vector's alone, it tells no more."""
+        if not Path(self._where).is_dir():
+            return 4.0 * self.dimensions
+        written = (path.stat().st_size for path in Path(self._where).rglob("*") if path.is_file())
+        return sum(written) / len(self)
+
     def save(self, folder: Path) -> None:
         """Write where the collection is into `folder`, without the address: it may hold a password."""
         facts = {"engine": self.engine, "dimensions": self.dimensions}
