@@ -12,12 +12,16 @@ def catalogue(n: int = 40, d: int = DIMENSIONS, seed: int = 0) -> Embedding:
     return Embedding([f"class/{i:03d} ü'\".jpg" for i in range(n)], vectors)
 
 
-def nearest(made: Embedding, vector: np.ndarray, k: int, without: tuple[str, ...] = ()) -> list[tuple[str, float]]:
+def nearest(
+    made: Embedding, vector: np.ndarray, k: int, without: tuple[str, ...] = ()
+) -> list[tuple[str, float]]:
     """The k nearest by a plain loop, (id, Euclidean distance)."""
     pairs = []
     for photo, other in zip(made.ids, made.vectors, strict=True):
         if photo not in without:
-            pairs.append((photo, sum((float(a) - float(b)) ** 2 for a, b in zip(vector, other, strict=True)) ** 0.5))
+            pairs.append(
+                (photo, sum((float(a) - float(b)) ** 2 for a, b in zip(vector, other, strict=True)) ** 0.5)
+            )
     return sorted(pairs, key=lambda pair: pair[1])[:k]
 
 

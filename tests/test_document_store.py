@@ -120,7 +120,9 @@ def test_a_server_that_dies_is_one_line_and_the_store_is_unharmed(names, tmp_pat
 
 def test_no_server_and_no_store_are_one_line(uri: str, monkeypatch) -> None:
     with pytest.raises(InputError, match="the MongoDB server is away"):
-        DocumentStore.open("mongodb://user:secret@127.0.0.1:1/?connectTimeoutMS=200&serverSelectionTimeoutMS=300")
+        DocumentStore.open(
+            "mongodb://user:secret@127.0.0.1:1/?connectTimeoutMS=200&serverSelectionTimeoutMS=300"
+        )
     with pytest.raises(InputError, match="holds no store"):
         DocumentStore.open(uri, collection="nobody_was_here")
     monkeypatch.delenv(VARIABLE, raising=False)

@@ -171,7 +171,9 @@ def save_for_ever(folder: Path) -> None:
 def test_a_kill_while_saving_leaves_a_whole_index(tmp_path: Path) -> None:
     """A process saves one index after the other; killed at eight moments, the folder always holds one whole."""
     for moment in range(8):
-        saver = multiprocessing.get_context("fork").Process(target=save_for_ever, args=(tmp_path,), daemon=True)
+        saver = multiprocessing.get_context("fork").Process(
+            target=save_for_ever, args=(tmp_path,), daemon=True
+        )
         saver.start()
         while not (tmp_path / DESCRIPTION).is_file():
             time.sleep(0.005)

@@ -1,6 +1,5 @@
 """Milvus: the embedded file, and the same code over a socket to a server of its own."""
 
-import socket
 import subprocess
 import sys
 import time
@@ -79,15 +78,12 @@ def test_a_build_that_fails_leaves_the_old_collection(file: Path, monkeypatch) -
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen]]:
     """Milvus Lite as a server of its own on a free loopback port: what a cluster looks like to the code."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     code = (
         "import sys, time\nfrom milvus_lite.adapter.grpc.server import start_server_in_thread\n"
-        "kept = start_server_in_thread(sys.argv[1], port=int(sys.argv[2]))\n"
+        "kept = start_server_in_thread(sys.argv[1], port=0)\n"
         "print(kept[2], flush=True)\ntime.sleep(600)"
     )
-    command = [sys.executable, "-c", code, str(tmp_path / "server"), str(port)]
+    command = [sys.executable, "-c", code, str(tmp_path / "server")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     named = process.stdout.readline().strip()
     assert named, "Milvus Lite did not start as a server"

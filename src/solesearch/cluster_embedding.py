@@ -66,7 +66,8 @@ class EmbeddingJob:
     def shards(self) -> list[list[str]]:
         """The ids of each shard, in order."""
         return [
-            self.ids[start : start + self.shard_photos] for start in range(0, len(self.ids), self.shard_photos)
+            self.ids[start : start + self.shard_photos]
+            for start in range(0, len(self.ids), self.shard_photos)
         ]
 
     def plan(self) -> dict[str, Any]:
@@ -101,7 +102,9 @@ class ShardWriter:
 
         ids = self.shards[number]
         pixels = np.stack([self._decoded(photo) for photo in ids])
-        vectors = self._network.embed(pixels) if self._network else control_features(self.job.features, pixels)
+        vectors = (
+            self._network.embed(pixels) if self._network else control_features(self.job.features, pixels)
+        )
         flat = pyarrow.array(np.ascontiguousarray(vectors, np.float32).ravel())
         column = pyarrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
         with files.replacing(shard_file(self.folder, number)) as temporary:
@@ -113,7 +116,9 @@ class ShardWriter:
         try:
             return load_pixels(path, size=tuple(self.job.size), fit=self.job.fit)
         except (OSError, ValueError, SyntaxError) as error:
-            raise InputError(f"{path}: unreadable ({error}); take it out of the list and start again") from error
+            raise InputError(
+                f"{path}: unreadable ({error}); take it out of the list and start again"
+            ) from error
 
 
 def _network(job: EmbeddingJob) -> Any:
@@ -137,7 +142,9 @@ def missing_shards(job: EmbeddingJob, folder: Path) -> list[int]:
             raise InputError(f"{path}: damaged; delete {folder} and start again") from error
         changed = sorted(name for name in plan if known.get(name) != plan[name])
         if changed:
-            raise InputError(f"{folder}: holds shards of another job ({', '.join(changed)}); name another folder")
+            raise InputError(
+                f"{folder}: holds shards of another job ({', '.join(changed)}); name another folder"
+            )
     else:
         files.write_json(path, plan)
     return [number for number in range(len(job.shards)) if not shard_file(folder, number).is_file()]
@@ -159,7 +166,9 @@ def embed_files(job: EmbeddingJob, folder: Path, *, workers: int = 2, address: s
 
     _start(workers, address)
     try:
-        todo = ray.data.from_items([{"shard": number} for number in numbers], override_num_blocks=len(numbers))
+        todo = ray.data.from_items(
+            [{"shard": number} for number in numbers], override_num_blocks=len(numbers)
+        )
         done = todo.map_batches(
             ShardWriter,
             fn_constructor_args=(job, str(folder.resolve())),

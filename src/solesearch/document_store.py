@@ -78,7 +78,9 @@ class DocumentStore(VectorIndex):
         with speaking():
             state = store._states.find_one({"_id": STATE})
         if not state:
-            raise InputError(f"collection {'.'.join(store._names)}: holds no store of this project; build one")
+            raise InputError(
+                f"collection {'.'.join(store._names)}: holds no store of this project; build one"
+            )
         store._batches, store._dimensions = list(state["batches"]), int(state["dimensions"])
         with speaking():
             found = [one["photo"] for one in store._documents.find(store._counting(), {"photo": 1})]
@@ -261,7 +263,18 @@ def local_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
         port = free.getsockname()[1]
     places = {"db": "store.db", "log-file": "server.log", "pid-file": "server.pid"}
     named = [part for option, name in places.items() for part in (f"--{option}", str(folder / name))]
-    command = [sys.executable, "-m", "nx_27017.nx_27017", "--host", "127.0.0.1", "--port", str(port), "-j", "WAL", *named]
+    command = [
+        sys.executable,
+        "-m",
+        "nx_27017.nx_27017",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "-j",
+        "WAL",
+        *named,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait(process, port)

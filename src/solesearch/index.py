@@ -99,7 +99,9 @@ class FaissIndex(RowIndex):
         Raises InputError where this FAISS has no GPU code, sees no GPU, or cannot move this kind.
         """
         if not hasattr(faiss, "StandardGpuResources"):
-            raise InputError("faiss-cpu is installed, which has no GPU code; environment.yml says how to swap")
+            raise InputError(
+                "faiss-cpu is installed, which has no GPU code; environment.yml says how to swap"
+            )
         if not faiss.get_num_gpus():
             raise InputError("FAISS sees no GPU here; the index stays on the CPU")
         try:
@@ -113,7 +115,9 @@ class FaissIndex(RowIndex):
             if effort:
                 faiss.ParameterSpace().set_index_parameters(self._index, effort)
         except RuntimeError as error:
-            raise InputError(f"FAISS does not know the search parameters {effort!r} for this index") from error
+            raise InputError(
+                f"FAISS does not know the search parameters {effort!r} for this index"
+            ) from error
 
     def _find(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         squares, rows = self._index.search(vectors, k)  # FAISS returns squared distances

@@ -268,7 +268,9 @@ def fitting_kernel() -> str:
 
 
 @contextmanager
-def prepared(candidate: dict[str, Any], *, scratch: Path, settings: IndexSettings) -> Iterator[dict[str, Any]]:
+def prepared(
+    candidate: dict[str, Any], *, scratch: Path, settings: IndexSettings
+) -> Iterator[dict[str, Any]]:
     """Give the options to build a candidate with: threads for the peers, a server for the stores."""
     options = {key: value for key, value in candidate.items() if key not in ("engine", "most")}
     engine = candidate["engine"]
@@ -429,7 +431,9 @@ def main() -> int:
     parser.add_argument("--vectors", type=Path, help=".npy float32 [n, d] instead of the profile's embedding")
     parser.add_argument("--table", type=Path, help="where index.csv goes; default: results/PROFILE/index.csv")
     parser.add_argument("--out", type=Path, help="measure in this process (the command calls itself so)")
-    parser.add_argument("--kernel", default="", type=str.upper, help="FAISS's exact index alone, kernel named")
+    parser.add_argument(
+        "--kernel", default="", type=str.upper, help="FAISS's exact index alone, kernel named"
+    )
     arguments = parser.parse_args()
     if re.search(r"\W", arguments.kernel):
         parser.error("a kernel is one word, say HASWELL")

@@ -16,7 +16,9 @@ from solesearch.errors import InputError
 from solesearch.figures import BLUE, QUIET, WIDTH, Chart, add_caption, checked, counted, styled
 from solesearch.index_benchmark import COPIES
 
-NUMBERS = "n dim build_s query_ms_median query_ms_p95 queries_per_s_batch recall_at_5 bytes_per_vector threads"
+NUMBERS = (
+    "n dim build_s query_ms_median query_ms_p95 queries_per_s_batch recall_at_5 bytes_per_vector threads"
+)
 NAMES = {
     "faiss": "FAISS",
     "numpy": "NumPy",
@@ -90,18 +92,32 @@ def _speed_panel(axes: Axes, rows: pd.DataFrame) -> None:
         colour, marker = LOOKS.get(row["engine"], (QUIET, "o"))
         filled = colour if row["index"] in EXACT else "white"
         axes.plot(
-            speed, row["recall_at_5"], marker=marker, color=colour, markerfacecolor=filled, markersize=6.5, zorder=3
+            speed,
+            row["recall_at_5"],
+            marker=marker,
+            color=colour,
+            markerfacecolor=filled,
+            markersize=6.5,
+            zorder=3,
         )
     for name, speed, height, drop in _labels(rows.assign(speed=speeds)):
         axes.annotate(
-            name, (speed, height), xytext=(0, drop), textcoords="offset points", ha="center", fontsize=6, color=QUIET
+            name,
+            (speed, height),
+            xytext=(0, drop),
+            textcoords="offset points",
+            ha="center",
+            fontsize=6,
+            color=QUIET,
         )
     axes.set_xscale("log")
     axes.set_xlim(speeds.min() / 2.5, speeds.max() * 2.5)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
     photos, kind = int(rows["n"].iloc[0]), rows["vectors"].iloc[0]
     axes.set(xlabel="Single queries a second (log scale)")
-    axes.set_title(f"{photos:,} vectors" + (", most of them perturbed copies" if kind == COPIES else ", real"))
+    axes.set_title(
+        f"{photos:,} vectors" + (", most of them perturbed copies" if kind == COPIES else ", real")
+    )
 
 
 def _labels(rows: pd.DataFrame) -> list[tuple[str, float, float, float]]:
@@ -144,8 +160,16 @@ def choice(index: pd.DataFrame) -> pd.DataFrame:
     flat = full[(full["engine"] == "faiss") & (full["index"] == "Flat")]
     rules = [
         ("up to 200 thousand photos, or as the yardstick", flat, "exact, nothing to train or tune"),
-        ("a page that answers one query at a time", quick, f"quickest with recall@5 of {GOOD_RECALL} or more"),
-        ("the catalogue changes every hour", built, f"quickest to build with recall@5 of {GOOD_RECALL} or more"),
+        (
+            "a page that answers one query at a time",
+            quick,
+            f"quickest with recall@5 of {GOOD_RECALL} or more",
+        ),
+        (
+            "the catalogue changes every hour",
+            built,
+            f"quickest to build with recall@5 of {GOOD_RECALL} or more",
+        ),
         ("memory is short", small, "fewest bytes for each vector"),
     ]
     chosen = [

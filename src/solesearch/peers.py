@@ -21,10 +21,14 @@ class AnnoyForest(RowIndex):
     engine = "annoy"
     suffix = ".annoy"
 
-    def __init__(self, forest: Any, ids: list[str], *, trees: int, effort: int, threads: int, dimensions: int):
+    def __init__(
+        self, forest: Any, ids: list[str], *, trees: int, effort: int, threads: int, dimensions: int
+    ):
         """Wrap an annoy.AnnoyIndex whose item i is photo ids[i]; the rest as in `build`."""
         if forest.get_n_items() != len(ids):
-            raise InputError(f"the index holds {forest.get_n_items()} vectors but {len(ids)} ids; build it again")
+            raise InputError(
+                f"the index holds {forest.get_n_items()} vectors but {len(ids)} ids; build it again"
+            )
         super().__init__(dimensions, ids, {"trees": trees, "effort": effort, "threads": threads})
         self._forest = forest
 
@@ -60,7 +64,9 @@ class AnnoyForest(RowIndex):
         self._forest = _grown(everything, trees=self.options["trees"], threads=self.options["threads"])
 
     def _write(self, path: Path) -> None:
-        self._forest.save(str(path))  # Annoy goes on with the file it wrote, by its open handle: a new name is fine
+        self._forest.save(
+            str(path)
+        )  # Annoy goes on with the file it wrote, by its open handle: a new name is fine
 
     @classmethod
     def _read(cls, path: Path, ids: list[str], facts: dict[str, Any]) -> Self:

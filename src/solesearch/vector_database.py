@@ -49,7 +49,9 @@ class VectorDatabase(VectorIndex):
         """
         uri = str(uri or os.environ.get(VARIABLE, ""))
         if not uri:
-            raise InputError(f"no Milvus is named: give the path of a file that ends in .db, or set {VARIABLE}")
+            raise InputError(
+                f"no Milvus is named: give the path of a file that ends in .db, or set {VARIABLE}"
+            )
         if not NAME.fullmatch(name):
             raise InputError(f"collection {name!r}: letters, digits and _ only")
         embedded = "://" not in uri
@@ -61,7 +63,9 @@ class VectorDatabase(VectorIndex):
         with speaking(where):
             from pymilvus import MilvusClient
 
-            logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs what it raises, traceback and all
+            logging.getLogger("pymilvus").setLevel(
+                logging.CRITICAL
+            )  # it logs what it raises, traceback and all
             client = MilvusClient(uri, timeout=10)
         return cls(client, name=name, index=index, where=where)
 
