@@ -105,7 +105,7 @@ def test_a_server_that_dies_is_one_line_and_the_store_is_unharmed(names, tmp_pat
                 process.wait()
 
         documents, store._documents = store._documents, DyingAfterTheFirstPart()
-        with pytest.raises(InputError, match="the MongoDB server is away .* unharmed"):
+        with pytest.raises(InputError, match=r"the MongoDB server is away .* unharmed"):
             store.add(rest)
         assert len(store) == 30
         with pytest.raises(InputError, match="the MongoDB server is away"):

@@ -1,4 +1,4 @@
-"""Every engine in memory keeps the same promises: exact where small, growing, shrinking, saved, never half-saved."""
+"""Every engine in memory: exact where small, growing, shrinking, saved, never half-saved."""
 
 import json
 import multiprocessing
@@ -169,7 +169,7 @@ def save_for_ever(folder: Path) -> None:
 
 
 def test_a_kill_while_saving_leaves_a_whole_index(tmp_path: Path) -> None:
-    """A process saves one index after the other; killed at eight moments, the folder always holds one whole."""
+    """A process saves one index after the other; killed at any of eight moments, the folder holds one."""
     for moment in range(8):
         saver = multiprocessing.get_context("fork").Process(
             target=save_for_ever, args=(tmp_path,), daemon=True

@@ -123,15 +123,16 @@ def words(figure) -> str:
 
 
 def test_chart_shows_every_row_as_shipped_at_its_place(tmp_path) -> None:
-    figure = index_figures.recall_speed(table(), profile="zappos")
+    made = table()
+    figure = index_figures.recall_speed(made, profile="zappos")
     assert len(figure.axes) == 2  # MongoDB's 100 vectors have no panel
-    for axes, n in zip(figure.axes, (1000, 100_000), strict=True):
+    for axes, photos in zip(figure.axes, (1000, 100_000), strict=True):
         shown = sorted(
             (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
             for line in axes.lines
             if line.get_marker() != "None"
         )
-        rows = table().query("n == @n and ~kernel.str.contains('named')")
+        rows = made[(made["n"] == photos) & ~made["kernel"].str.contains("named")]
         wanted = sorted(zip(1000 / rows["query_ms_median"], rows["recall_at_5"], strict=True))
         np.testing.assert_allclose(shown, wanted)
     text = words(figure)

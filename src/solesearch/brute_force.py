@@ -24,8 +24,8 @@ def screened_neighbours(
 
     A single-precision product finds candidates, double precision ranks them. Where the bound on the product's
     rounding (Higham 2002, section 3.1: d * 2^-24 * |a| |b|) cannot rule out the photos left aside, that query
-    is done in double precision throughout. Takes float32 [q, d] and [n, d]; `lengths` are the gallery's squared
-    ones, float32 [n], where the caller has them.
+    is done in double precision throughout. Takes float32 [q, d] and [n, d]; `lengths` are the gallery's
+    squared ones, float32 [n], where the caller has them.
     """
     lengths = squared_lengths(gallery) if lengths is None else lengths
     blocks = [

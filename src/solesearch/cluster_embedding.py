@@ -1,7 +1,7 @@
 """Embedding a catalogue too large for one process, with Ray Data: files in, Parquet shards of vectors out.
 
-Runs on the cores of this machine, or on a cluster by its address. A shard is written under another name first,
-so one that is there is whole: a run that was killed goes on with those that are missing and repeats none.
+Runs on the cores of this machine, or on a cluster by its address. A shard is written under another name
+first, so one that is there is whole: a killed run goes on with those that are missing and repeats none.
 Ray is an optional extra: pip install '.[cluster]'. Reading the shards needs neither Ray nor TensorFlow.
 """
 
@@ -228,7 +228,7 @@ def read_shards(folder: Path) -> Iterator[Embedding]:
 
 
 def profile_job(profile: str, *, features: str, shard_photos: int) -> EmbeddingJob:
-    """Return the job that embeds a profile's prepared catalogue; the discriminator at its chosen checkpoint."""
+    """Return the job that embeds a profile's catalogue; the discriminator is the first seed's chosen one."""
     from solesearch import catalog
     from solesearch.originals import photo_folder
     from solesearch.paths import Paths

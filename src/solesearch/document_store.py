@@ -34,7 +34,7 @@ START_SECONDS = 20.0
 
 
 class DocumentStore(VectorIndex):
-    """Documents {batch, photo, vector: [float, ...]} in one collection; brute-force Euclidean search on read."""
+    """Documents {batch, photo, vector: [float, ...]} in one collection; every search reads them all."""
 
     engine = "mongodb"
     description = "brute force on read"
@@ -51,7 +51,7 @@ class DocumentStore(VectorIndex):
     def connect(
         cls, uri: str | None = None, *, database: str = "solesearch", collection: str = "photos"
     ) -> Self:
-        """Return a store on the server at `uri` ($MONGODB_URI) without reading it; raises InputError if away."""
+        """Return a store on the server at `uri` ($MONGODB_URI), not read yet; raises InputError if away."""
         from pymongo import MongoClient
 
         uri = uri or os.environ.get(VARIABLE, "")
@@ -224,8 +224,8 @@ def speaking() -> Iterator[None]:
         yield
     except (errors.ConnectionFailure, errors.ConfigurationError) as error:
         raise InputError(
-            f"the MongoDB server is away ({type(error).__name__}); start it or set {VARIABLE}, then try again: "
-            "what was stored before is unharmed"
+            f"the MongoDB server is away ({type(error).__name__}); start it or set {VARIABLE}, then try "
+            "again: what was stored before is unharmed"
         ) from error
     except errors.PyMongoError as error:
         reason = str(error).splitlines()[0][:200]
@@ -248,10 +248,10 @@ def server_name(client: Any) -> str:
 
 @contextmanager
 def local_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
-    """Run nx-27017, which speaks MongoDB's protocol over SQLite, on a free loopback port while the block lasts.
+    """Run nx-27017 (MongoDB's protocol over SQLite) on a free loopback port while the block lasts.
 
-    Gives its address and its process, which is ended by its own id. Raises InputError when it is not installed
-    or does not answer.
+    Gives its address and its process, which is ended by its own id. Raises InputError when it is not
+    installed or does not answer.
     """
     from importlib.util import find_spec
 

@@ -1,7 +1,7 @@
 """Every engine on the same vectors and queries, in one run: `python -m solesearch.index_benchmark PROFILE`.
 
-A process of its own with pinned threads; warm-up first, then medians. The exact answers come from FAISS's Flat
-index. Sizes beyond the catalogue are filled with perturbed copies of its vectors, and the table says so.
+A process of its own with pinned threads; warm-up first, then medians. The exact answers come from FAISS's
+Flat index. Sizes beyond the catalogue are filled with perturbed copies of its vectors, and the table says so.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,22 @@ from solesearch.settings import fill, load_section
 from solesearch.vector_index import VectorIndex
 
 K = 5  # the column is called recall_at_5
-COLUMNS = """engine index n dim build_s query_ms_median query_ms_p95 queries_per_s_batch recall_at_5
-bytes_per_vector threads kernel vectors server""".split()
+COLUMNS = [
+    "engine",
+    "index",
+    "n",
+    "dim",
+    "build_s",
+    "query_ms_median",
+    "query_ms_p95",
+    "queries_per_s_batch",
+    "recall_at_5",
+    "bytes_per_vector",
+    "threads",
+    "kernel",
+    "vectors",
+    "server",
+]
 REAL, COPIES = "real", "perturbed copies"
 CATALOGUE = "catalogue"  # as a size: every real vector that is not a query
 KERNEL_VARIABLE = "OPENBLAS_CORETYPE"
@@ -123,8 +137,8 @@ def split_queries(vectors: np.ndarray, *, queries: int, seed: int) -> tuple[np.n
 def enlarged(vectors: np.ndarray, *, size: int, perturbation: float, seed: int) -> np.ndarray:
     """Return `size` vectors float32: the real ones first, then perturbed copies of them in turn.
 
-    A copy is x + perturbation * (y - z) / sqrt(2) with y, z drawn from the real ones, so that its noise has the
-    real vectors' own covariance; white noise would fill all 1,536 dimensions, which photographs do not.
+    A copy is x + perturbation * (y - z) / sqrt(2) with y, z drawn from the real ones, so that its noise has
+    the real vectors' own covariance; white noise would fill all 1,536 dimensions, which photographs do not.
     """
     real = len(vectors)
     if size <= real:
@@ -300,17 +314,17 @@ def run_candidate(
         key: str(value).format(lists=lists_for(len(setup.embedding.ids))) if key == "factory" else value
         for key, value in candidate.items()
     }
-    with tempfile.TemporaryDirectory() as scratch:
-        with prepared(candidate, scratch=Path(scratch), settings=settings) as options:
-            use_threads(settings.build_threads)
-            start = time.perf_counter()
-            built = kind.build(setup.embedding, **options)
-            build_s = time.perf_counter() - start
-            try:
-                kernel = kernel or openblas_kernel(engine)
-                return measure(built, setup, build_s=build_s, settings=settings, kernel=kernel)
-            finally:
-                built.close()
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        prepared(candidate, scratch=Path(scratch), settings=settings) as options,
+    ):
+        use_threads(settings.build_threads)
+        start = time.perf_counter()
+        built = kind.build(setup.embedding, **options)
+        build_s = time.perf_counter() - start
+        with closing(built):
+            kernel = kernel or openblas_kernel(engine)
+            return measure(built, setup, build_s=build_s, settings=settings, kernel=kernel)
 
 
 def lists_for(photos: int) -> int:
@@ -361,7 +375,7 @@ def run_all(
 
 
 def read_vectors(profile: str) -> np.ndarray:
-    """Return the proposed model's vectors of the whole catalogue, float32 [n, d], as stage embed left them."""
+    """Return the proposed model's vectors of the whole catalogue, float32 [n, d] (stage embed)."""
     seeds = load_section(profile, "gan")["seeds"]
     return load_embedding(Paths.of(profile).embeddings, embedding_name("infogan", seeds[0])).vectors
 

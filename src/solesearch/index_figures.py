@@ -1,4 +1,4 @@
-"""What index.csv shows: recall against speed, which index to choose when, and what larger catalogues would cost.
+"""What index.csv shows: recall against speed, what to choose when, and what larger catalogues would cost.
 
 The chart follows figures.py. The tables are computed from measured rows; projections by formula say so.
 """
@@ -163,12 +163,12 @@ def choice(index: pd.DataFrame) -> pd.DataFrame:
         (
             "a page that answers one query at a time",
             quick,
-            f"quickest with recall@5 of {GOOD_RECALL} or more",
+            f"quickest at recall@5 of {GOOD_RECALL} or more",
         ),
         (
             "the catalogue changes every hour",
             built,
-            f"quickest to build with recall@5 of {GOOD_RECALL} or more",
+            f"quickest to build at recall@5 of {GOOD_RECALL} or more",
         ),
         ("memory is short", small, "fewest bytes for each vector"),
     ]
@@ -194,11 +194,11 @@ def _figures(row: pd.Series) -> str:
 
 
 def projection(index: pd.DataFrame, *, sizes: tuple[int, ...] = (1_000_000, 50_000_000)) -> pd.DataFrame:
-    """Return PROJECTED memory, single-query and build time at `sizes`, by formula from the largest measured n.
+    """Return PROJECTED memory, single-query and build time at `sizes`, by formula from the largest row.
 
-    Memory: bytes_per_vector x n. Exact search: ms grow as n. Graphs and trees: ms grow as log n, build as
-    n log n. Inverted lists, as many as the root of n, share of lists probed unchanged in number: ms grow as
-    the root of n, build as n^1.5. Columns: engine, index, measured_n, n, gigabytes, query_ms, build_hours, rule.
+    Memory: bytes_per_vector x n. Exact search: ms grow as n. Graphs and trees: ms as log n, build as n log n.
+    Inverted lists, as many as the root of n, the same number probed: ms as the root of n, build as n^1.5.
+    Columns: engine, index, measured_n, n, gigabytes, query_ms, build_hours, rule.
     """
     rows = without_named_kernels(read_checked(index))
     largest = rows[rows["n"] == rows["n"].max()]

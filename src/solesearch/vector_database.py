@@ -1,7 +1,7 @@
 """Milvus, the engine to outgrow one machine with: an embedded file by default, a cluster by another address.
 
-The code path is the same for both. A name (Milvus calls it an alias) points to the collection that counts, and
-`build` moves it when the new collection is complete. Nothing here needs TensorFlow.
+The code path is the same for both. A name (Milvus calls it an alias) points to the collection that counts,
+and `build` moves it when the new collection is complete. Nothing here needs TensorFlow.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NAME = re.compile(r"[A-Za-z_]\w{0,99}")
 
 
 class VectorDatabase(VectorIndex):
-    """One Milvus collection {key, photo, vector}; Milvus Lite keeps it in a folder, a cluster where it likes."""
+    """One Milvus collection {key, photo, vector}, in Milvus Lite's folder or on a cluster."""
 
     engine = "milvus"
 
@@ -80,7 +80,7 @@ class VectorDatabase(VectorIndex):
             old = store._target()
             fresh = f"{store.name}_{secrets.token_hex(4)}"
             store._create(fresh)
-            # Released while it fills: Milvus Lite 3.2 else builds its index beside the loading and they collide.
+            # Released while it fills: else Milvus Lite 3.2 builds its index beside the loading: they collide.
             store._client.release_collection(fresh)
             store._send(fresh, embedding)
             store._client.load_collection(fresh)
@@ -207,7 +207,7 @@ class VectorDatabase(VectorIndex):
             pages.close()
 
     def bytes_per_vector(self) -> float:
-        """Return the bytes of Milvus Lite's files for a photo; of a cluster the vector's alone, it tells no more."""
+        """Return the bytes of Milvus Lite's files for a photo; for a cluster, the vector's alone."""
         if not Path(self._where).is_dir():
             return 4.0 * self.dimensions
         written = (path.stat().st_size for path in Path(self._where).rglob("*") if path.is_file())
@@ -233,7 +233,7 @@ class VectorDatabase(VectorIndex):
 
 
 def key_of(photo: str) -> str:
-    """Return a photo's primary key: pymilvus pastes keys into filters, where a quote in an id would end one."""
+    """Return a photo's primary key; pymilvus pastes keys into filters, which a quote would break."""
     return hashlib.sha256(photo.encode()).hexdigest()[:KEY_DIGITS]
 
 

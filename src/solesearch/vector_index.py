@@ -1,7 +1,7 @@
 """One small interface for every store of vectors: build, search, add, remove, save, load.
 
-Photos are named by their ids; distances are Euclidean everywhere, whatever an engine returns itself. Bad input
-is refused here, once, before an engine sees it: some accept vectors with NaN and answer nonsense.
+Photos are named by their ids; distances are Euclidean everywhere, whatever an engine returns itself. Bad
+input is refused here, once, before an engine sees it: some accept vectors with NaN and answer nonsense.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class VectorIndex(ABC):
 
     @abstractmethod
     def vector(self, photo: str) -> np.ndarray:
-        """Return the stored vector of a known photo, float32 [d] (a compressing engine gives what it kept)."""
+        """Return the stored vector of a photo, float32 [d] (a compressing engine gives what it kept)."""
 
     @abstractmethod
     def _answer(self, vectors: np.ndarray, k: int) -> list[list[Neighbour]]: ...
@@ -86,7 +86,7 @@ class VectorIndex(ABC):
     @abstractmethod
     def _delete(self, photos: Sequence[str]) -> None: ...
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most engines have nothing to close
         """Let go of a connection, where there is one."""
 
     def search(self, vector: np.ndarray, *, k: int) -> list[Neighbour]:
@@ -128,7 +128,7 @@ class VectorIndex(ABC):
         return [neighbour for neighbour in found if neighbour.id not in unwanted][:k]
 
     def add(self, embedding: Embedding) -> None:
-        """Put more photos in, without building the rest anew; raises InputError and adds none on bad input."""
+        """Put more photos in without building the rest anew; raises InputError and adds none on bad input."""
         check_embedding(embedding)
         if embedding.vectors.shape[1] != self.dimensions:
             raise InputError(
