@@ -119,7 +119,8 @@ def table() -> pd.DataFrame:
 
 
 def words(figure) -> str:
-    return " ".join(text.get_text() for text in figure.findobj(Text) if text.get_visible())
+    shown = (text.get_text() for text in figure.findobj(Text) if text.get_visible())
+    return " ".join(" ".join(shown).split())  # captions are wrapped
 
 
 def test_chart_shows_every_row_as_shipped_at_its_place(tmp_path) -> None:
@@ -137,11 +138,12 @@ def test_chart_shows_every_row_as_shipped_at_its_place(tmp_path) -> None:
         np.testing.assert_allclose(shown, wanted)
     text = words(figure)
     for word in (
-        "1,000 vectors, real",
+        "1,000 vectors, all real",
         "perturbed copies",
         "not drawn (fewer vectors): MongoDB",
         "Annoy",
-        "HNSW32",
+        "FAISS HNSW32",
+        "FAISS IVF,Flat",
     ):
         assert word in text
     first = [path.read_bytes() for path in figures.save(figure, tmp_path / "a")]
@@ -176,6 +178,11 @@ def test_projection_follows_its_formulas_and_says_so() -> None:
     assert projected.loc["HNSW32 efSearch=32", "build_hours"] == pytest.approx(100 * 100 * 7 / 5 / 3600)
     assert projected.loc["IVF32,Flat nprobe=8", "query_ms"] == pytest.approx(0.5 * 10)
     assert projected.loc["PCA32,IVF32,PQ16np nprobe=8", "build_hours"] == pytest.approx(9.0 * 1000 / 3600)
+    fixed = table().assign(bytes_per_vector=lambda made: 100 + 5_000_000 / made["n"])
+    without = index_figures.projection(fixed, sizes=(10_000_000,)).set_index("index")
+    assert without.loc["Flat", "gigabytes"] == pytest.approx(
+        1.0
+    )  # the 5 MB that do not grow are not scaled up
     assert projected["rule"].str.startswith("projected: ").all()
 
 

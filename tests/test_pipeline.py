@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 BIN = Path(sys.executable).parent
 STAGES = ["01_prepare_data", "02_train_infogan", "04_embed", "05_index", "06_evaluate", "07_galleries"]
 MEASURED = {"latency.csv", "run.json", "time_bars.png", "time_bars.pdf", "06_evaluate.ipynb"}
+MEASURED |= {"index.csv", "recall_speed.png", "recall_speed.pdf", "05_index.ipynb"}
 
 
 def environment(root: Path) -> dict[str, str]:
@@ -108,7 +109,7 @@ def test_results_have_the_promised_columns(clone: Path) -> None:
 def test_figures_are_there_and_redraw_to_the_same_bytes(clone: Path) -> None:
     figures = clone / "figures" / "smoke"
     before = {path.name: path.read_bytes() for path in figures.glob("*.p*")}
-    assert len(before) == 12
+    assert len(before) == 14
     assert len(list((figures / "galleries").glob("*.png"))) == 4
     for path in figures.glob("*.p*"):
         path.unlink()

@@ -5,6 +5,8 @@ The chart follows figures.py. The tables are computed from measured rows; projec
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from solesearch.errors import InputError
-from solesearch.figures import BLUE, QUIET, WIDTH, Chart, add_caption, checked, counted, styled
+from solesearch.figures import BLUE, QUIET, WIDTH, Chart, add_caption, checked, styled
 from solesearch.index_benchmark import COPIES
 
 NUMBERS = (
@@ -29,9 +31,8 @@ NAMES = {
     "mongodb": "MongoDB",
     "milvus": "Milvus",
 }
-LOOKS = dict(
-    zip(NAMES, zip((BLUE, "C1", "C2", "C3", "C4", "C5", "C7", "C8"), "osD^vPX*", strict=True), strict=True)
-)
+COLOURS = dict(zip(NAMES, (BLUE, "C1", "C2", "C3", "C4", "C5", "C7", "C8"), strict=True))
+MARKERS = "osD^vP*Xph<>"  # one for each kind of index of an engine
 GOOD_RECALL = 0.95
 EXACT = ("Flat", "brute force", "float64 product", "brute force on read", "FLAT")
 
@@ -60,23 +61,19 @@ def recall_speed(index: pd.DataFrame, *, profile: str) -> Figure:
     sizes = [n for n, group in rows.groupby("n") if len(group) > 2]
     if not sizes:
         raise InputError("table index: no size with three engines to compare; measure it again")
-    figure = Chart(figsize=(WIDTH, 3.5), layout="constrained")
+    figure = Chart(figsize=(WIDTH, 3.9), layout="constrained")
     panels = figure.subplots(1, len(sizes), sharey=True, squeeze=False)[0]
     shown = rows[rows["n"].isin(sizes)]
     for axes, size in zip(panels, sizes, strict=True):
-        _speed_panel(axes, shown[shown["n"] == size])
+        _speed_panel(axes, shown[shown["n"] == size], looks=looks_of(shown))
     low = min(shown["recall_at_5"].min(), GOOD_RECALL)
-    panels[0].set(ylabel="Recall@5 against exact search", ylim=(low - 0.1 * (1 - low) - 0.02, 1.02))
-    engines = [engine for engine in NAMES if engine in set(shown["engine"])]
-    handles = [
-        Line2D([], [], color=LOOKS[name][0], marker=LOOKS[name][1], linestyle="", label=NAMES[name])
-        for name in engines
-    ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=min(8, len(handles)))
-    left_out = sorted({NAMES.get(name, name) for name in rows["engine"]} - {NAMES[name] for name in engines})
+    panels[0].set(ylabel="Recall@5 against exact search", ylim=(low - 0.1 * (1 - low) - 0.01, 1.01))
+    handles = [Line2D([], [], linestyle="", label=name, **look) for name, look in looks_of(shown).items()]
+    figure.legend(handles=handles, loc="outside upper left", ncols=4)
+    left_out = sorted(NAMES.get(name, name) for name in set(rows["engine"]) - set(shown["engine"]))
     parts = [
         f"{int(rows['dim'].iloc[0]):,} dimensions",
-        counted(rows["threads"], "threads while searching").removeprefix("n = "),
+        f"{int(rows['threads'].max())} thread(s) while searching",
         "filled: exact; open: approximate",
         "as shipped, median of single queries",
         f"not drawn (fewer vectors): {', '.join(left_out)}" if left_out else "",
@@ -85,50 +82,42 @@ def recall_speed(index: pd.DataFrame, *, profile: str) -> Figure:
     return figure
 
 
-def _speed_panel(axes: Axes, rows: pd.DataFrame) -> None:
+def series_name(row: pd.Series) -> str:
+    """Return engine and kind of a row, without sizes that grow with the catalogue: `FAISS IVF,Flat`."""
+    engine = NAMES.get(row["engine"], row["engine"])
+    return f"{engine} {family(row['index'])}" if row["engine"] == "faiss" else engine
+
+
+def family(index: str) -> str:
+    """Return a factory string without its number of lists and search effort."""
+    return re.sub(r"IVF\d+", "IVF", index.split(" ", maxsplit=1)[0])
+
+
+def looks_of(rows: pd.DataFrame) -> dict[str, dict[str, object]]:
+    """Return series name -> marker, colour and filling, exact ones first; filled means exact."""
+    series = rows.assign(name=rows.apply(series_name, axis=1), exact=rows["index"].isin(EXACT))
+    series["place"] = series["engine"].map({name: place for place, name in enumerate(NAMES)})
+    series = series.sort_values(["place", "exact"], ascending=[True, False], kind="stable")
+    looks: dict[str, dict[str, object]] = {}
+    for _, row in series.drop_duplicates("name").iterrows():
+        colour = COLOURS.get(row["engine"], QUIET)
+        marker = MARKERS[sum(look["color"] == colour for look in looks.values()) % len(MARKERS)]
+        filling = colour if row["exact"] else "white"
+        looks[row["name"]] = {"color": colour, "marker": marker, "markerfacecolor": filling}
+    return looks
+
+
+def _speed_panel(axes: Axes, rows: pd.DataFrame, *, looks: dict[str, dict[str, object]]) -> None:
     speeds = 1000 / rows["query_ms_median"]
     axes.axhline(GOOD_RECALL, color=QUIET, linewidth=0.8, linestyle=(0, (4, 3)))
     for (_, row), speed in zip(rows.iterrows(), speeds, strict=True):
-        colour, marker = LOOKS.get(row["engine"], (QUIET, "o"))
-        filled = colour if row["index"] in EXACT else "white"
-        axes.plot(
-            speed,
-            row["recall_at_5"],
-            marker=marker,
-            color=colour,
-            markerfacecolor=filled,
-            markersize=6.5,
-            zorder=3,
-        )
-    for name, speed, height, drop in _labels(rows.assign(speed=speeds)):
-        axes.annotate(
-            name,
-            (speed, height),
-            xytext=(0, drop),
-            textcoords="offset points",
-            ha="center",
-            fontsize=6,
-            color=QUIET,
-        )
+        axes.plot(speed, row["recall_at_5"], markersize=6.5, zorder=3, alpha=0.9, **looks[series_name(row)])
     axes.set_xscale("log")
-    axes.set_xlim(speeds.min() / 2.5, speeds.max() * 2.5)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
+    axes.set_xlim(speeds.min() / 2, speeds.max() * 2)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     photos, kind = int(rows["n"].iloc[0]), rows["vectors"].iloc[0]
     axes.set(xlabel="Single queries a second (log scale)")
-    axes.set_title(
-        f"{photos:,} vectors" + (", most of them perturbed copies" if kind == COPIES else ", real")
-    )
-
-
-def _labels(rows: pd.DataFrame) -> list[tuple[str, float, float, float]]:
-    """Return (name, x, y, points below) for the approximate FAISS indexes; neighbours go to lower lines."""
-    labels, line = [], 0
-    named = rows[(rows["engine"] == "faiss") & (rows["index"] != "Flat")].sort_values("speed")
-    for _, row in named.iterrows():
-        line = line + 1 if labels and row["speed"] < 4 * labels[-1][1] else 0
-        short = row["index"].split(" ")[0]
-        labels.append((short, row["speed"], row["recall_at_5"], -13.0 - 8 * line))
-    return labels
+    axes.set_title(f"{photos:,} vectors, " + ("with perturbed copies" if kind == COPIES else "all real"))
 
 
 def comparison(index: pd.DataFrame) -> pd.DataFrame:
@@ -196,7 +185,8 @@ def _figures(row: pd.Series) -> str:
 def projection(index: pd.DataFrame, *, sizes: tuple[int, ...] = (1_000_000, 50_000_000)) -> pd.DataFrame:
     """Return PROJECTED memory, single-query and build time at `sizes`, by formula from the largest row.
 
-    Memory: bytes_per_vector x n. Exact search: ms grow as n. Graphs and trees: ms as log n, build as n log n.
+    Memory: bytes_per_vector x n, less what does not grow (codebooks). Exact search: ms grow as n.
+    Graphs and trees: ms as log n, build as n log n.
     Inverted lists, as many as the root of n, the same number probed: ms as the root of n, build as n^1.5.
     Columns: engine, index, measured_n, n, gigabytes, query_ms, build_hours, rule.
     """
@@ -209,11 +199,25 @@ def projection(index: pd.DataFrame, *, sizes: tuple[int, ...] = (1_000_000, 50_0
             old, new = float(row["n"]), float(size)
             milliseconds = row["query_ms_median"] * slower(new) / slower(old)
             hours = row["build_s"] * longer(new) / longer(old) / 3600
-            gigabytes = row["bytes_per_vector"] * size / 1e9
+            gigabytes = growing_bytes(rows, row) * size / 1e9
             facts = (NAMES.get(row["engine"], row["engine"]), row["index"], int(old), size)
             projected.append((*facts, gigabytes, milliseconds, hours, rule))
     columns = ["engine", "index", "measured_n", "n", "gigabytes", "query_ms", "build_hours", "rule"]
     return pd.DataFrame(projected, columns=columns)
+
+
+def growing_bytes(rows: pd.DataFrame, row: pd.Series) -> float:
+    """Return the bytes that one vector more costs: the difference to the next smaller size where measured.
+
+    A saved index also holds rotations and codebooks, which weigh on few vectors and vanish on many.
+    """
+    same = (rows["engine"] == row["engine"]) & (rows["index"].map(family) == family(row["index"]))
+    smaller = rows[same & (rows["n"] < row["n"])]
+    if smaller.empty:
+        return row["bytes_per_vector"]
+    other = smaller.sort_values("n").iloc[-1]
+    more = row["bytes_per_vector"] * row["n"] - other["bytes_per_vector"] * other["n"]
+    return more / (row["n"] - other["n"])
 
 
 def growth(index: str):
