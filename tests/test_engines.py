@@ -18,6 +18,7 @@ from solesearch.embedding import Embedding
 from solesearch.engines import ENGINES, engine_class
 from solesearch.errors import InputError
 from solesearch.index import FaissIndex, FlatIndex, default_factory
+from solesearch.index_benchmark import use_threads
 from solesearch.vector_index import DESCRIPTION
 
 # On 40 vectors the approximate ones must be exact, too: they look at everything.
@@ -31,6 +32,12 @@ KINDS = {
     "annoy": ("annoy", {"trees": 10, "effort": 10_000}),
     "hnswlib": ("hnswlib", {"links": 8, "effort": 64}),
 }
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """FAISS's threads wait by spinning, which costs more than this small work where others compute, too."""
+    use_threads(1)
 
 
 @pytest.fixture(params=KINDS, ids=lambda name: name.replace(" ", "-"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -153,7 +154,7 @@ def missing_shards(job: EmbeddingJob, folder: Path) -> list[int]:
 def embed_files(job: EmbeddingJob, folder: Path, *, workers: int = 2, address: str | None = None) -> int:
     """Write the shards of `job` that `folder` lacks, with Ray Data; return how many were written.
 
-    `address`: a Ray cluster's ("auto", "ray://host:10001"); None starts Ray on this machine. On a cluster
+    `address`: a Ray cluster's ("auto", "ray://host:10001"), or $RAY_ADDRESS; without, Ray starts here. On a cluster
     `folder` and the photos must be on a file system that all workers share. Raises InputError when Ray is not
     installed, or for what a worker could not read.
     """
@@ -164,7 +165,7 @@ def embed_files(job: EmbeddingJob, folder: Path, *, workers: int = 2, address: s
         return 0
     import ray
 
-    _start(workers, address)
+    _start(workers, address or os.environ.get("RAY_ADDRESS"))
     try:
         todo = ray.data.from_items(
             [{"shard": number} for number in numbers], override_num_blocks=len(numbers)
@@ -262,7 +263,7 @@ def main() -> int:
     parser.add_argument("--features", default=DISCRIMINATOR, help=f"{DISCRIMINATOR}, {', '.join(CONTROLS)}")
     parser.add_argument("--shard-photos", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--address", help="a Ray cluster's address; default: this machine")
+    parser.add_argument("--address", help="a Ray cluster's address; default: $RAY_ADDRESS, or this machine")
     arguments = parser.parse_args()
 
     def work() -> None:
