@@ -154,9 +154,9 @@ def missing_shards(job: EmbeddingJob, folder: Path) -> list[int]:
 def embed_files(job: EmbeddingJob, folder: Path, *, workers: int = 2, address: str | None = None) -> int:
     """Write the shards of `job` that `folder` lacks, with Ray Data; return how many were written.
 
-    `address`: a Ray cluster's ("auto", "ray://host:10001"), or $RAY_ADDRESS; without, Ray starts here. On a cluster
-    `folder` and the photos must be on a file system that all workers share. Raises InputError when Ray is not
-    installed, or for what a worker could not read.
+    `address`: a Ray cluster's ("auto", "ray://host:10001"), or $RAY_ADDRESS; without, Ray starts here. On a
+    cluster `folder` and the photos must be on a file system that all workers share. Raises InputError when
+    Ray is not installed, or for what a worker could not read.
     """
     if find_spec("ray") is None:
         raise InputError("Ray is not installed; pip install '.[cluster]'")
