@@ -53,15 +53,17 @@ lint: $(READY) ## ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 lock: ## resolve pyproject.toml anew into requirements.lock (hashes, no host names) and environment.yml
-	@$(BIN)/uv pip compile pyproject.toml --extra test --generate-hashes --no-emit-index-url --universal \
+	@$(BIN)/uv pip compile pyproject.toml --extra test --extra stores --generate-hashes --no-emit-index-url --universal \
 		--python-version 3.11 --upgrade --output-file requirements.lock --quiet
+	@printf 'annoy==1.17.3\nhnswlib==0.8.0\n' | $(BIN)/uv pip compile - --no-deps --generate-hashes --no-emit-index-url --universal \
+		--python-version 3.11 --no-header --output-file requirements-peers.lock --quiet
 	@$(BIN)/python -m solesearch.environment --write-conda
 
 clean: ## delete the environment and the stripped notebooks; results and runs stay
 	@rm -rf $(VENV) .nb
 
 # uv comes from the lock, too: its lines are cut out and installed by pip, and uv installs the rest.
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock requirements-peers.lock pyproject.toml
 	@python=""; for candidate in python3.11 python3 python; do \
 		if $$candidate -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; done; \
 	test -n "$$python" || { echo "Python 3.11 is needed and none was found; install it, or use environment.yml with conda"; exit 2; }; \
@@ -71,5 +73,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
 	@UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes requirements.lock
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --require-hashes -r requirements-peers.lock \
+		2>/dev/null || echo "Annoy and hnswlib need a C++ compiler and were left out; the index benchmark goes on without."
 	@test -e .git || $(BIN)/dvc config --local core.no_scm true  # a ZIP without .git
 	@touch $(READY)

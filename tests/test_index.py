@@ -1,8 +1,11 @@
 """Embedding files and the FAISS index: exact, by id, and safe against damaged files."""
 
+import json
+
 import numpy as np
 import pytest
 
+from solesearch import files
 from solesearch.embedding import Embedding, embedding_name, load_embedding, save_embedding
 from solesearch.errors import InputError
 from solesearch.index import FlatIndex
@@ -65,19 +68,26 @@ def test_bad_queries(call, words) -> None:
 
 
 def test_damaged_index_is_named(tmp_path) -> None:
+    """A foreign file whose digest was written by hand: FAISS itself must refuse it."""
     FlatIndex.build(embedding()).save(tmp_path)
-    path = tmp_path / "vectors.faiss"
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(InputError, match=r"vectors\.faiss: not a whole FAISS index"):
-        FlatIndex.load(tmp_path)
+    [path] = tmp_path.glob("vectors-*.faiss")
     path.write_bytes(b"something else entirely")
-    with pytest.raises(InputError, match="not a whole FAISS index"):
+    description = tmp_path / "index.json"
+    facts = json.loads(description.read_text())
+    facts["vectors"]["sha256"] = files.digest(path)
+    description.write_text(json.dumps(facts))
+    with pytest.raises(InputError, match=r"vectors-\w+\.faiss: not a whole faiss index"):
         FlatIndex.load(tmp_path)
 
 
 def test_ids_and_vectors_must_fit(tmp_path) -> None:
     FlatIndex.build(embedding()).save(tmp_path)
-    (tmp_path / "ids.txt").write_text("only one\n")
+    [ids] = tmp_path.glob("ids-*.txt")
+    ids.write_text("only one\n")
+    description = tmp_path / "index.json"
+    facts = json.loads(description.read_text())
+    facts["ids"]["sha256"] = files.digest(ids)
+    description.write_text(json.dumps(facts))
     with pytest.raises(InputError, match="20 vectors but 1 ids"):
         FlatIndex.load(tmp_path)
     with pytest.raises(InputError, match="no index yet"):

@@ -164,12 +164,13 @@ def locked(text: str) -> dict[str, list[Pin]]:
 
 
 def direct_dependencies(pyproject: dict[str, Any]) -> list[Requirement]:
-    """Return what pyproject.toml names itself: the dependencies, then those of the tests."""
+    """Return what pyproject.toml names itself: the dependencies, those of the tests, those of the stores."""
     from packaging.requirements import Requirement
 
     project = pyproject["project"]
-    tests = project.get("optional-dependencies", {}).get("test", [])
-    return [Requirement(line) for line in (*project["dependencies"], *tests)]
+    extras = project.get("optional-dependencies", {})
+    locked_extras = (line for extra in ("test", "stores") for line in extras.get(extra, []))
+    return [Requirement(line) for line in (*project["dependencies"], *locked_extras)]
 
 
 def lock_faults(text: str, direct: list[Requirement]) -> list[str]:

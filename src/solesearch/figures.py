@@ -61,6 +61,7 @@ from solesearch.drawing import (
     styled,
 )
 from solesearch.errors import InputError
+from solesearch.index_figures import recall_speed
 from solesearch.model_names import (
     NO_WEIGHTS_WORDS,
     PRIOR,
@@ -374,6 +375,7 @@ CHARTS: dict[str, Registered] = {
     "throughput_bars": Registered(throughput_bars, ("latency",)),
     "time_comparison": Registered(time_comparison, ("latency",)),
     "size_comparison": Registered(size_comparison, ("sizes",)),
+    "recall_speed": Registered(recall_speed, ("index",)),
     "accuracy_parameters": Registered(accuracy_parameters, ("networks",)),
 }
 
