@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from solesearch import files
+from solesearch.claims_report import scorecard_block
 from solesearch.errors import InputError
 from solesearch.findings import findings
 from solesearch.measures import GALLERIES, NOT_RUN, K, precision_rows, title, untrained_rows
@@ -114,6 +115,7 @@ def findings_block() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "results": results_block,
     "findings": findings_block,
+    "scorecard": lambda: scorecard_block(readme_profiles()),
     "table2": lambda: table_two(readme_profiles()),
     "machine": lambda: machine_block(readme_profiles()),
 }
