@@ -29,6 +29,14 @@ def test_a_line_a_model_in_each_panel() -> None:
     assert "synthetic" in figure._supxlabel.get_text()
 
 
+def test_a_loss_of_nothing_stays_on_the_axis_and_is_said() -> None:
+    table = log("MobileNetV2+one_unit").assign(loss=[1, 0.1, 1e-9, 0, 0], gradient_norm=0.0)
+    figure = retraining_curves(table, profile="smoke")
+    assert figure.axes[0].lines[0].get_ydata().min() == pytest.approx(1e-6)
+    assert "below 1e-06 is drawn there" in figure._supxlabel.get_text().replace("\n", " ")
+    assert "drawn there" not in retraining_curves(log("VGG16+classes"), profile="smoke")._supxlabel.get_text()
+
+
 @pytest.mark.parametrize(
     ("table", "words"),
     [
