@@ -23,6 +23,7 @@ from matplotlib.text import Text
 from solesearch import drawing, figures, galleries
 from solesearch.errors import InputError
 from solesearch.galleries import GalleryRow, Neighbour
+from solesearch.index_figures import NUMBERS
 from solesearch.model_names import model_name
 from solesearch.paths import Paths
 
@@ -113,7 +114,16 @@ def catalogue_table(*, classes=("boot", "sandal")) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["label", "split", "photos", "products"])
 
 
+def index_table() -> pd.DataFrame:
+    """index.csv: one exact index and one approximate."""
+    numbers = dict.fromkeys(NUMBERS.split(), 100) | {"recall_at_5": 0.98, "threads": 1}
+    kinds = (("faiss", "Flat"), ("hnswlib", "M=16"))
+    names = {"kernel": "", "vectors": "real", "server": ""}
+    return pd.DataFrame([{"engine": engine, "index": index, **numbers, **names} for engine, index in kinds])
+
+
 TABLES = {
+    "index": index_table,
     "training": training_table,
     "checkpoints": checkpoint_table,
     "retrieval": retrieval_table,
