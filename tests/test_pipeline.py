@@ -13,15 +13,13 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
-import yaml
-from official_tree import write_official_tree
+from pipeline_runs import copy_of, environment, run
 
 from solesearch import claim_figures
 from solesearch.figures import CHARTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-BIN = Path(sys.executable).parent
 STAGES = [
     *("01_prepare_data", "02_train_infogan", "03_networks", "04_embed", "05_index", "06_evaluate"),
     *("07_galleries", "09_claims"),
@@ -29,35 +27,6 @@ STAGES = [
 MEASURED = {"latency.csv", "run.json", "03_networks.ipynb"}  # and all charts of time
 MEASURED |= {"claims.csv", "claims.md", "claims.html", "09_claims.ipynb"}  # hold ratios of times
 MEASURED |= {"index.csv", "recall_speed.png", "recall_speed.pdf", "05_index.ipynb"}
-
-
-def environment(root: Path) -> dict[str, str]:
-    dropped = ("SOLESEARCH_ROOT", "SOLESEARCH_PROGRESS", "PYTHONPATH")
-    kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    return {**kept, "PATH": path, "DVC_NO_ANALYTICS": "1", "PYTHONPATH": str(root / "src")}
-
-
-def run(root: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess:
-    ended = subprocess.run(
-        command, cwd=root, env=environment(root), capture_output=True, text=True, check=False
-    )
-    assert not check or ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
-    return ended
-
-
-def copy_of(repository: Path, target: Path, *, profiles: str) -> Path:
-    """Copy what Git would hand out (committed and new files, nothing ignored) and choose the profiles."""
-    listed = run(repository, "git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
-    for name in filter(None, listed.split("\0")):
-        if (repository / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(repository / name, target / name)
-    params = target / "params.yaml"
-    text, count = re.subn(r"(?m)^profiles:\n(  - \w+\n)+", f"profiles:\n{profiles}", params.read_text())
-    assert count == 1
-    params.write_text(text)
-    return target
 
 
 @pytest.fixture(scope="module")
@@ -180,33 +149,3 @@ def test_killed_run_goes_on(clone: Path) -> None:
     run(clone, "dvc", "repro")
     after = snapshot(clone)
     assert [name for name in before if before[name] != after.get(name)] == []
-
-
-def test_the_papers_profile_runs_on_the_official_tree(repository: Path, tmp_path: Path) -> None:
-    """The protocol of P section 4 on a small tree with the official names; sizes and steps are cut."""
-    root = copy_of(repository, tmp_path / "solesearch", profiles="  - paper\n")
-    write_official_tree(root / "data" / "paper")
-    params = yaml.safe_load((root / "params.yaml").read_text())
-    params["paper"]["catalog"].update(test_photos=60, training_share=0.7, validation_share=0.3)
-    params["paper"]["gan"].update(seeds=[1], batch_size=8, steps=2, checkpoint_every=1, resume_every=1)
-    params["paper"]["networks"] = {**params["smoke"]["networks"], "names": ["MobileNetV2"]}
-    params["paper"]["retraining"] = params["smoke"]["retraining"]
-    params["paper"]["latency"] = params["smoke"]["latency"]
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
-    run(root, "dvc", "config", "--local", "core.no_scm", "true")
-    run(root, "dvc", "repro")
-    retrieval = pd.read_csv(root / "results" / "paper" / "retrieval.csv")
-    total = retrieval.query("`class` == 'all' and metric == 'precision' and k == 5")
-    assert set(total["n"]) == {60}
-    papers = {"heels", "sandals", "sports", "boots", "high_boots", "loafers", "slippers", "flats"}
-    assert set(retrieval["class"]) - {"all", "macro"} <= papers
-
-
-def test_missing_photographs_are_one_clear_line(repository: Path, tmp_path: Path) -> None:
-    root = copy_of(repository, tmp_path / "solesearch", profiles="  - zappos\n")
-    run(root, "dvc", "config", "--local", "core.no_scm", "true")
-    ended = run(root, "dvc", "repro", check=False)
-    words = ended.stdout + ended.stderr
-    assert ended.returncode != 0
-    assert "data/zappos" in words
-    assert "Traceback" not in words

@@ -1,0 +1,41 @@
+"""The papers' own protocol through the whole pipeline, and photographs that are not there."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from official_tree import write_official_tree
+from pipeline_runs import copy_of, run
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def test_the_papers_profile_runs_on_the_official_tree(repository: Path, tmp_path: Path) -> None:
+    """The protocol of P section 4 on a small tree with the official names; sizes and steps are cut."""
+    root = copy_of(repository, tmp_path / "solesearch", profiles="  - paper\n")
+    write_official_tree(root / "data" / "paper")
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    params["paper"]["catalog"].update(test_photos=60, training_share=0.7, validation_share=0.3)
+    params["paper"]["gan"].update(seeds=[1], batch_size=8, steps=2, checkpoint_every=1, resume_every=1)
+    params["paper"]["networks"] = {**params["smoke"]["networks"], "names": ["MobileNetV2"]}
+    params["paper"]["retraining"] = params["smoke"]["retraining"]
+    params["paper"]["latency"] = params["smoke"]["latency"]
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    run(root, "dvc", "config", "--local", "core.no_scm", "true")
+    run(root, "dvc", "repro")
+    retrieval = pd.read_csv(root / "results" / "paper" / "retrieval.csv")
+    total = retrieval.query("`class` == 'all' and metric == 'precision' and k == 5")
+    assert set(total["n"]) == {60}
+    papers = {"heels", "sandals", "sports", "boots", "high_boots", "loafers", "slippers", "flats"}
+    assert set(retrieval["class"]) - {"all", "macro"} <= papers
+
+
+def test_missing_photographs_are_one_clear_line(repository: Path, tmp_path: Path) -> None:
+    root = copy_of(repository, tmp_path / "solesearch", profiles="  - zappos\n")
+    run(root, "dvc", "config", "--local", "core.no_scm", "true")
+    ended = run(root, "dvc", "repro", check=False)
+    words = ended.stdout + ended.stderr
+    assert ended.returncode != 0
+    assert "data/zappos" in words
+    assert "Traceback" not in words
