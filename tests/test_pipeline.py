@@ -46,7 +46,7 @@ def snapshot(root: Path) -> dict[str, bytes]:
     kept = {}
     for folder in ("results/smoke", "figures/smoke", "runs/smoke"):
         for path in sorted((root / folder).rglob("*")):
-            times = path.name.startswith("time_") or path.parent.name == "training-seconds"
+            times = path.name.startswith(("time_", "throughput_")) or path.parent.name == "training-seconds"
             measured = path.name in MEASURED or times
             if path.is_file() and not measured:
                 kept[str(path.relative_to(root))] = path.read_bytes()
