@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from engine_checks import DIMENSIONS, catalogue, check_answers, nearest
 
-from solesearch.brute_force import NumpyIndex, screened_neighbours
+from solesearch.brute_force import NumpyIndex
 from solesearch.embedding import Embedding
 from solesearch.engines import ENGINES, engine_class
 from solesearch.errors import InputError
@@ -191,18 +191,6 @@ def test_a_kill_while_saving_leaves_a_whole_index(tmp_path: Path) -> None:
         number = int(loaded.ids[0].partition("-")[0])
         assert loaded.ids == [f"{number}-{i}" for i in range(4000)]
         assert (loaded.vector(loaded.ids[-1]) == number).all()
-
-
-def test_exact_search_is_exact_where_single_precision_is_not() -> None:
-    """Vectors far from the origin and near each other: float32's rounding hides their distances."""
-    random = np.random.default_rng(1)
-    gallery = (1000 + random.normal(size=(200, 32)) * 0.01).astype(np.float32)
-    queries = gallery[:10]
-    distances, rows = screened_neighbours(queries, gallery, k=3)
-    for query, far, found in zip(queries, distances, rows, strict=True):
-        exact = np.sqrt(((gallery.astype(np.float64) - query) ** 2).sum(axis=1))
-        assert found.tolist() == np.argsort(exact, kind="stable")[:3].tolist()
-        np.testing.assert_allclose(far, np.sort(exact)[:3], atol=1e-4)
 
 
 def test_faiss_chooses_by_size() -> None:

@@ -7,12 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solesearch.errors import InputError
+from solesearch.exact_search import squared_distances
 from solesearch.retrieval import (
     average_precision,
     evaluate,
+    evaluate_each,
     excluded_pairs,
     precision_at,
-    squared_distances,
     summarise,
 )
 
@@ -121,6 +122,37 @@ def test_blocks_give_what_one_block_gives(monkeypatch: pytest.MonkeyPatch) -> No
     whole = evaluate(vectors, photos, gallery="naive", window=0, ks=[1, 5])
     monkeypatch.setattr("solesearch.retrieval.QUERY_BLOCK", 7)
     pd.testing.assert_frame_equal(whole, evaluate(vectors, photos, gallery="naive", window=0, ks=[1, 5]))
+
+
+def test_two_galleries_at_once_are_what_each_gives_alone() -> None:
+    draw = np.random.default_rng(3)
+    photos = table(draw.choice(list("ab"), 80), groups=draw.choice(list("pqrstu"), 80))
+    vectors = draw.normal(size=(80, 6)).astype(np.float32)
+    both = evaluate_each(vectors, photos, galleries=["naive", "product_excluded"], window=0, ks=[1, 5])
+    for gallery, judged in both.items():
+        alone = evaluate(vectors, photos, gallery=gallery, window=0, ks=[1, 5])
+        pd.testing.assert_frame_equal(judged, alone)
+    assert not both["naive"].equals(both["product_excluded"])
+
+
+def loop_average_precision(vectors, photos, *, query) -> float:
+    ranked = sorted(
+        (float(((vectors[query].astype(float) - vectors[j].astype(float)) ** 2).sum()), j)
+        for j in range(len(photos))
+        if j != query
+    )
+    hits = [photos["label"][j] == photos["label"][query] for _, j in ranked]
+    values = [sum(hits[: r + 1]) / (r + 1) for r, hit in enumerate(hits) if hit]
+    return sum(values) / len(values)
+
+
+def test_average_precision_of_a_whole_ranking_equals_plain_loops() -> None:
+    draw = np.random.default_rng(5)
+    photos = table(draw.choice(list("abc"), 120))
+    vectors = draw.normal(size=(120, 8)).astype(np.float32)
+    judged = evaluate(vectors, photos, gallery="naive", window=0, ks=[5])
+    wanted = [loop_average_precision(vectors, photos, query=query) for query in range(120)]
+    np.testing.assert_allclose(judged["average_precision"], wanted, rtol=1e-6)
 
 
 def test_distances_survive_large_offsets() -> None:

@@ -23,13 +23,11 @@ import numpy as np
 import pandas as pd
 
 from solesearch import files
-from solesearch.brute_force import NumpyIndex
 from solesearch.embedding import Embedding, embedding_name, load_embedding
 from solesearch.engines import engine_class
 from solesearch.errors import InputError, exit_status
 from solesearch.paths import Paths
 from solesearch.progress import Progress
-from solesearch.retrieval import QUERY_BLOCK, squared_distances
 from solesearch.settings import fill, load_section
 from solesearch.vector_index import COPIES, REAL, VectorIndex
 
@@ -53,7 +51,7 @@ COLUMNS = [
 CATALOGUE = "catalogue"  # as a size: every real vector that is not a query
 KERNEL_VARIABLE = "OPENBLAS_CORETYPE"
 LEAST_RUNS, BATCH_RUNS = 3, 3
-OPENBLAS = {"faiss": "faiss", "numpy": "numpy", "evaluation": "numpy", "scikit-learn": "scipy"}
+OPENBLAS = {"faiss": "faiss", "numpy": "numpy", "scikit-learn": "scipy"}
 
 
 @dataclass(frozen=True)
@@ -88,23 +86,6 @@ class IndexSettings:
         for rule, holds in rules.items():
             if not holds:
                 raise InputError(f"params.yaml, index: {rule}")
-
-
-class EvaluationPath(NumpyIndex):
-    """What the evaluation computes: squared distances in double precision, a block of queries at a time."""
-
-    engine = "evaluation"
-    description = "float64 product"
-
-    def _find(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        blocks = []
-        for start in range(0, len(vectors), QUERY_BLOCK):
-            squares = squared_distances(vectors[start : start + QUERY_BLOCK], self._vectors)
-            rows = np.argpartition(squares, k - 1, axis=1)[:, :k]
-            near = np.take_along_axis(squares, rows, axis=1)
-            order = np.argsort(near, axis=1, kind="stable")
-            blocks.append([np.take_along_axis(array, order, axis=1) for array in (near, rows)])
-        return np.sqrt(np.concatenate([near for near, _ in blocks])), np.concatenate([r for _, r in blocks])
 
 
 # --- vectors ---------------------------------------------------------------------------------------------
@@ -308,7 +289,7 @@ def run_candidate(
 ) -> dict[str, Any]:
     """Build and measure one candidate; raises InputError when it is not installed or cannot be built."""
     engine = candidate["engine"]
-    kind = EvaluationPath if engine == "evaluation" else engine_class(engine)
+    kind = engine_class(engine)
     candidate = {
         key: str(value).format(lists=lists_for(len(setup.embedding.ids))) if key == "factory" else value
         for key, value in candidate.items()

@@ -23,18 +23,17 @@ NUMBERS = (
 )
 NAMES = {
     "faiss": "FAISS",
-    "numpy": "NumPy",
+    "numpy": "NumPy (evaluation)",
     "scikit-learn": "scikit-learn",
-    "evaluation": "Evaluation's path",
     "annoy": "Annoy",
     "hnswlib": "hnswlib",
     "mongodb": "MongoDB",
     "milvus": "Milvus",
 }
-COLOURS = dict(zip(NAMES, (BLUE, "C1", "C2", "C3", "C4", "C5", "C7", "C8"), strict=True))
+COLOURS = dict(zip(NAMES, (BLUE, "C1", "C2", "C4", "C5", "C7", "C8"), strict=True))
 MARKERS = "osD^vP*Xph<>"  # one for each kind of index of an engine
 GOOD_RECALL = 0.95
-EXACT = ("Flat", "brute force", "float64 product", "brute force on read", "FLAT")
+EXACT = ("Flat", "brute force", "brute force on read", "FLAT")
 
 
 def read_checked(table: pd.DataFrame) -> pd.DataFrame:

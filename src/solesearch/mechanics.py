@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from solesearch.embedding import Embedding
+from solesearch.exact_search import squared_distances
 from solesearch.photo import IMAGE_SIZES
-from solesearch.retrieval import squared_distances
 from solesearch.settings import GanSettings
 from solesearch.study import Study, model_vectors
 

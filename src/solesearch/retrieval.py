@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from solesearch.errors import InputError
+from solesearch.exact_search import ranking
 
 GALLERIES = ("naive", "product_excluded")
 QUERY_BLOCK = 512  # queries ranked at a time: 512 x 10,000 distances are 20 MB
@@ -36,36 +37,21 @@ def excluded_pairs(photos: pd.DataFrame, *, queries: np.ndarray, gallery: str, w
     return itself | ((group[queries, None] == group[None, :]) & near)
 
 
-def squared_distances(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-    """Return squared Euclidean distances, float64 [q, n], of vectors [q, d] and [n, d].
-
-    Expanded as |a|^2 - 2ab + |b|^2 in double precision, since the ranking of close neighbours must not
-    depend on cancellation.
-    """
-    first, second = queries.astype(np.float64), gallery.astype(np.float64)
-    cross = first @ second.T
-    lengths = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1)[None, :]
-    return np.maximum(lengths - 2 * cross, 0)
-
-
 def ranked_relevance(
-    vectors: np.ndarray, photos: pd.DataFrame, *, queries: np.ndarray, gallery: str, window: int
+    order: np.ndarray, photos: pd.DataFrame, *, queries: np.ndarray, excluded: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rank the gallery for each query.
+    """Tell which photos of a ranking are hits.
 
-    Takes vectors float32 [n, d] in the order of `photos` and row numbers `queries` [q]. Returns
-    (relevant, allowed): bool [q, n], nearest first; `relevant` says whether the photo at that rank has
-    the query's label, `allowed` whether there is a photo at all (excluded ones are moved to the end).
-    Ties keep the photos' order.
+    Takes `order` int64 [q, n], rows of `photos` nearest first for each of the row numbers `queries` [q], and
+    the mask `excluded` [q, n] over rows. Returns (relevant, allowed): bool [q, n]; `relevant` says whether
+    the photo at that rank has the query's label, `allowed` whether there is a photo at all (excluded ones
+    are moved to the end).
     """
-    distances = squared_distances(vectors[queries], vectors)
-    excluded = excluded_pairs(photos, queries=queries, gallery=gallery, window=window)
-    distances[excluded] = np.inf
-    order = np.argsort(distances, axis=1, kind="stable")
+    out = np.take_along_axis(excluded, order, axis=1)
+    order = np.take_along_axis(order, np.argsort(out, axis=1, kind="stable"), axis=1)
+    allowed = np.arange(order.shape[1])[None, :] < (~out).sum(axis=1)[:, None]
     labels = photos["label"].to_numpy()
-    allowed = ~np.take_along_axis(excluded, order, axis=1)
-    relevant = (labels[order] == labels[queries][:, None]) & allowed
-    return relevant, allowed
+    return (labels[order] == labels[queries][:, None]) & allowed, allowed
 
 
 def precision_at(relevant: np.ndarray, allowed: np.ndarray, *, k: int) -> np.ndarray:
@@ -92,22 +78,42 @@ def average_precision(relevant: np.ndarray) -> np.ndarray:
 def evaluate(
     vectors: np.ndarray, photos: pd.DataFrame, *, gallery: str, window: int, ks: Sequence[int]
 ) -> pd.DataFrame:
-    """Judge every photo as a query against the others (leave one out).
+    """Judge every photo as a query against the others of one gallery (leave one out); see `evaluate_each`."""
+    return evaluate_each(vectors, photos, galleries=[gallery], window=window, ks=ks)[gallery]
 
-    Takes vectors float32 [n, d] in the order of `photos` (columns id, label, group, position). Returns one
-    row a query: id, label, precision_<k> for each k, average_precision; each in [0, 1] or NaN.
-    Raises InputError for vectors that do not fit the photos, are not finite, or a k beyond the gallery.
+
+def evaluate_each(
+    vectors: np.ndarray, photos: pd.DataFrame, *, galleries: Sequence[str], window: int, ks: Sequence[int]
+) -> dict[str, pd.DataFrame]:
+    """Judge every photo as a query against the others; the photos are ranked once for all `galleries`.
+
+    Takes vectors float32 [n, d] in the order of `photos` (columns id, label, group, position). Returns for
+    each gallery one row a query: id, label, precision_<k> for each k, average_precision; each in [0, 1] or
+    NaN. Precision is exact; see `exact_search.ranking` for what average precision may be off by. Raises
+    InputError for vectors that do not fit the photos, are not finite, or a k beyond the gallery.
     """
     _check(vectors, photos, ks)
-    blocks = []
+    blocks: dict[str, list[pd.DataFrame]] = {gallery: [] for gallery in galleries}
     for start in range(0, len(photos), QUERY_BLOCK):
         queries = np.arange(start, min(start + QUERY_BLOCK, len(photos)))
-        relevant, allowed = ranked_relevance(vectors, photos, queries=queries, gallery=gallery, window=window)
-        block = photos.iloc[queries][["id", "label"]].reset_index(drop=True)
-        for k in ks:
-            block[f"precision_{k}"] = precision_at(relevant, allowed, k=k)
-        blocks.append(block.assign(average_precision=average_precision(relevant)))
-    return pd.concat(blocks, ignore_index=True)
+        excluded = {
+            gallery: excluded_pairs(photos, queries=queries, gallery=gallery, window=window)
+            for gallery in galleries
+        }
+        most = max(int(mask.sum(axis=1).max()) for mask in excluded.values())
+        order = ranking(vectors[queries], vectors, head=max(ks) + most)
+        for gallery, mask in excluded.items():
+            hits = ranked_relevance(order, photos, queries=queries, excluded=mask)
+            blocks[gallery].append(_judged(photos.iloc[queries], *hits, ks=ks))
+    return {gallery: pd.concat(parts, ignore_index=True) for gallery, parts in blocks.items()}
+
+
+def _judged(
+    queries: pd.DataFrame, relevant: np.ndarray, allowed: np.ndarray, *, ks: Sequence[int]
+) -> pd.DataFrame:
+    columns = {f"precision_{k}": precision_at(relevant, allowed, k=k) for k in ks}
+    judged = queries[["id", "label"]].reset_index(drop=True)
+    return judged.assign(**columns, average_precision=average_precision(relevant))
 
 
 def _check(vectors: np.ndarray, photos: pd.DataFrame, ks: Sequence[int]) -> None:

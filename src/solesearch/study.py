@@ -25,7 +25,7 @@ from solesearch.embedding import (
 from solesearch.errors import InputError
 from solesearch.paths import Paths
 from solesearch.progress import Progress
-from solesearch.retrieval import GALLERIES, evaluate, excluded_pairs, summarise
+from solesearch.retrieval import GALLERIES, evaluate_each, excluded_pairs, summarise
 from solesearch.settings import fill, load_section
 from solesearch.training import checkpoint_file, checkpoint_steps, load_settings
 
@@ -92,10 +92,14 @@ class Study:
         """Return the embedder of a seed as it was after `step` updates; 0 is untrained."""
         return self.embedder.load(checkpoint_file(self.paths.gan_seed(seed), step))
 
-    def judge(self, vectors: np.ndarray, photos: pd.DataFrame, *, gallery: str) -> pd.DataFrame:
-        """Return one row a query with its precisions and average precision (see retrieval.evaluate)."""
-        return evaluate(
-            vectors, photos, gallery=gallery, window=self.evaluation.exclusion_window, ks=self.evaluation.ks
+    def judge(self, vectors: np.ndarray, photos: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        """Return for each gallery one row a query with its precisions (see retrieval.evaluate_each)."""
+        return evaluate_each(
+            vectors,
+            photos,
+            galleries=GALLERIES,
+            window=self.evaluation.exclusion_window,
+            ks=self.evaluation.ks,
         )
 
 
@@ -116,8 +120,7 @@ def sweep_checkpoints(study: Study) -> pd.DataFrame:
         learned = model == "infogan"
         network = study.discriminator(seed=seed, step=step) if learned else None
         vectors = network.embed(pixels) if network else control_features(model, pixels)
-        for gallery in GALLERIES:
-            queries = study.judge(vectors, photos, gallery=gallery)
+        for gallery, queries in study.judge(vectors, photos).items():
             table = summarise(queries, model=model, seed=seed, gallery=gallery, ks=study.evaluation.ks)
             rows.append(table[table["class"] == "all"].assign(step=step))
         progress.update(number)
@@ -205,8 +208,7 @@ def judge_models(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     progress = Progress("judging models", total=len(wanted), unit="model")
     for number, (model, seed) in enumerate(wanted, start=1):
         photos, vectors = model_vectors(study, model, seed=seed)
-        for gallery in GALLERIES:
-            judged = study.judge(vectors, photos, gallery=gallery)
+        for gallery, judged in study.judge(vectors, photos).items():
             rows.append(summarise(judged, model=model, seed=seed, gallery=gallery, ks=study.evaluation.ks))
             queries.append(judged.assign(model=model, seed=seed, gallery=gallery))
         progress.update(number)
