@@ -72,7 +72,7 @@ def test_vectors_are_those_of_the_network_and_kept(
     tf.config.run_functions_eagerly(True)  # tracing the gradients would take longer than the steps
     retrain_networks(opened)
     tf.config.run_functions_eagerly(False)
-    overview = embed_networks(opened)
+    overview = embed_networks(opened, workers=1)
     assert overview["weights"].tolist() == ["placed", "untrained", "placed", "placed", "placed"]
     assert overview["scaling"].tolist() == ["tf", "tf", "tf", "tf", "caffe"]
     assert overview["dimensions"].tolist() == [256, 1280, 256, 256, 256]
@@ -142,9 +142,20 @@ def test_a_run_cut_short_goes_on_with_what_is_missing(
 
     monkeypatch.setattr(comparison, "NetworkEmbedder", Failing)
     with pytest.raises(KeyboardInterrupt):
-        embed_networks(plain)
-    assert len(embed_networks(plain)) == 3
+        embed_networks(plain, workers=1)
+    assert len(embed_networks(plain, workers=1)) == 3
     assert built == [NAMES[0], NAMES[1], NAMES[1], f"{NAMES[0]}@caffe"]
+
+
+def test_networks_side_by_side_give_what_one_after_the_other_gives(opened: Comparison) -> None:
+    plain = replace(opened, retraining=replace(opened.retraining, heads=[]))
+    beside = embed_networks(plain, workers=2)
+    kept = {name: plain.store.load(name).vectors for name in NAMES}
+    for name in NAMES:
+        plain.store.note(name).unlink()
+    pd.testing.assert_frame_equal(embed_networks(plain, workers=1), beside)
+    for name in NAMES:
+        assert (plain.store.load(name).vectors == kept[name]).all()
 
 
 def test_weights_that_changed_since_are_named(opened: Comparison, workspace: Path) -> None:

@@ -74,8 +74,10 @@ def test_choice_is_by_validation_precision_earliest_of_equals_never_untrained() 
 
 def test_sweep_judges_validation_photos_only(opened: study.Study, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    real = study.evaluate
-    monkeypatch.setattr(study, "evaluate", lambda v, p, **o: seen.append(set(p["split"])) or real(v, p, **o))
+    real = study.evaluate_each
+    monkeypatch.setattr(
+        study, "evaluate_each", lambda v, p, **o: seen.append(set(p["split"])) or real(v, p, **o)
+    )
     checkpoints = study.sweep_checkpoints(opened)
     assert set.union(*seen) == {"validation"}
     assert sorted(checkpoints[checkpoints["model"] == "infogan"]["step"].unique()) == [0, 4, 8]

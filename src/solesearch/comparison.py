@@ -8,6 +8,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +29,9 @@ from solesearch.paths import Paths
 from solesearch.progress import Progress
 from solesearch.retraining import LOG_COLUMNS, RetrainingSettings, retrain
 from solesearch.settings import fill, load_section
+from solesearch.training import has_gpu
 from solesearch.weights import UNTRAINED, Weights, load_network_settings, recorded
+from solesearch.workers import process_pool
 
 OVERVIEW = [
     *("model", "network", "weights", "head", "scaling", "input_size", "layer", "pooling"),
@@ -242,39 +247,54 @@ def _retrain_one(comparison: Comparison, variant: Variant, target: Path, wanted:
     keras.utils.clear_session()
 
 
-def embed_networks(comparison: Comparison) -> pd.DataFrame:
+def embed_networks(comparison: Comparison, *, workers: int | None = None) -> pd.DataFrame:
     """Embed with every variant that is not there yet; write networks.csv and return it, a row a model.
 
-    One network at a time is in memory; a killed run goes on with the first variant that is missing.
+    As many networks at once as there are `workers` (default: cores, one with a GPU), since for few photos
+    most of the time goes into building them, which keeps one core busy. A killed run goes on with the
+    variants that are missing.
     """
     variants, store = comparison.variants(), comparison.store
     wanted = {variant: comparison.wanted(variant) for variant in variants}
     missing = [one for one in variants if not store.holds(store.note(one.name), wanted[one])]
     total = sum(len(comparison.photographs(variant).ids) for variant in missing)
     progress, done = Progress("embedding with the networks", total=total, unit="photo"), 0
-    for variant in missing:
-        done += _embed_one(comparison, variant, wanted[variant], progress=progress, done=done)
+    for photos in _embed_all(comparison, {one: wanted[one] for one in missing}, workers=workers):
+        done += photos
+        progress.update(done)
     notes = [json.loads(store.note(variant.name).read_text(encoding="utf-8")) for variant in variants]
     table = pd.DataFrame([note["overview"] for note in notes], columns=OVERVIEW)
     files.write_table(store.folder / "networks.csv", table)
     return table
 
 
-def _embed_one(
-    comparison: Comparison, variant: Variant, wanted: dict[str, Any], *, progress: Progress, done: int
-) -> int:
+def _embed_all(
+    comparison: Comparison, wanted: dict[Variant, dict[str, Any]], *, workers: int | None
+) -> Iterator[int]:
+    """Embed with each variant and yield its number of photos as it ends."""
+    workers = min(workers or (1 if has_gpu() else os.cpu_count() or 1), len(wanted))
+    if workers < 2:
+        yield from (_embed_one(comparison, variant, note) for variant, note in wanted.items())
+        return
+    with process_pool(workers) as pool:
+        running = [pool.submit(_embed_one, comparison, variant, note) for variant, note in wanted.items()]
+        try:
+            yield from (future.result() for future in as_completed(running))
+        finally:
+            pool.shutdown(cancel_futures=True)  # after a failure the rest would only delay its message
+
+
+def _embed_one(comparison: Comparison, variant: Variant, wanted: dict[str, Any]) -> int:
     import keras
 
     settings, weights = comparison.networks, comparison.weights[variant.network]
     retrained = comparison.store.retrained(variant.name) if variant.head != "none" else None
     embedder = NetworkEmbedder(variant, settings, weights=weights.path, retrained=retrained)
     photographs, blocks = comparison.photographs(variant), []
-    for start in range(
-        0, len(photographs.ids), settings.batch
-    ):  # 300x300 of all photos would fill the memory
+    # in parts: 300x300 pixels of all photos would fill the memory
+    for start in range(0, len(photographs.ids), settings.batch):
         pixels = photographs.decode(size=embedder.size, first=start, last=start + settings.batch)
         blocks.append(embedder.embed(pixels))
-        progress.update(done + start + len(pixels))
     vectors = np.concatenate(blocks)
     overview = {
         "model": variant.name,

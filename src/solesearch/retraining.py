@@ -16,7 +16,7 @@ import pandas as pd
 from solesearch.errors import InputError
 from solesearch.networks import HEADS, Network, Variant, feature_model, find_network, scale
 from solesearch.progress import Progress
-from solesearch.training import batch_rows
+from solesearch.training import batch_rows, repeatable_execution
 
 LOG_COLUMNS = ["model", "step", "loss", "gradient_norm", "mean_probability"]
 
@@ -172,12 +172,13 @@ def retrain(
     step = tf.function(work.step, reduce_retracing=True)
     progress, rows = Progress(f"retraining {variant.name}", total=settings.steps, unit="step"), []
     drawn = batch_rows(len(pixels), size=settings.batch, seed=settings.seed, first=0, last=settings.steps)
-    for number, chosen in enumerate(drawn, start=1):
-        values = [float(value) for value in step(pixels[chosen], wanted[chosen])]
-        if not np.isfinite(values).all():
-            raise InputError(
-                f"{variant.name}, step {number}: the loss is not finite; lower retraining.learning_rate"
-            )
-        rows.append((variant.name, number, *values))
-        progress.update(number)
+    with repeatable_execution():
+        for number, chosen in enumerate(drawn, start=1):
+            values = [float(value) for value in step(pixels[chosen], wanted[chosen])]
+            if not np.isfinite(values).all():
+                raise InputError(
+                    f"{variant.name}, step {number}: the loss is not finite; lower retraining.learning_rate"
+                )
+            rows.append((variant.name, number, *values))
+            progress.update(number)
     return pd.DataFrame(rows, columns=LOG_COLUMNS)

@@ -300,7 +300,7 @@ def train_all(profile: str, overrides: dict[str, Any] | None = None) -> list[Pat
     shape = files.read_array(paths.pixels, made_by="stage prepare", memory_map=True).shape
     _, seeds, threads = load_settings(profile, image_size=shape[1:3], overrides=overrides)
     set_unwanted_aside(paths, seeds)
-    at_once = 1 if _has_gpu() else max(1, (os.cpu_count() or 1) // max(1, threads))
+    at_once = 1 if has_gpu() else max(1, (os.cpu_count() or 1) // max(1, threads))
     waiting, running = list(seeds), {}
     try:
         while waiting or running:
@@ -330,7 +330,8 @@ def move_aside(folder: Path, target: Path) -> None:
     folder.replace(target / f"{folder.name}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}")
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
+    """Tell whether there is an NVIDIA GPU here."""
     return Path("/dev/nvidia0").exists()  # asking TensorFlow here would take the GPU from the children
 
 

@@ -7,10 +7,8 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass, fields
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +22,7 @@ from solesearch.sample_catalogue.design import Design, draw_design
 from solesearch.sample_catalogue.materials import Grain
 from solesearch.sample_catalogue.painting import painter
 from solesearch.sample_catalogue.render import Camera, render
+from solesearch.workers import process_pool
 
 CLASSES: tuple[str, ...] = tuple(STYLES)
 LABELS_FILE = "labels.csv"
@@ -184,8 +183,7 @@ def _write_photos(
     if workers == 1:
         _count(map(write, jobs), len(jobs), progress)
         return
-    # spawned, not forked: the caller may hold threads of a network library
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with process_pool(workers) as pool:
         _count(pool.map(write, jobs, chunksize=CHUNK), len(jobs), progress)
 
 
