@@ -33,6 +33,7 @@ from solesearch.training import (
     SeedFolder,
     check_enough,
     checkpoint_file,
+    has_gpu,
     load_settings,
     train,
     wanted_config,
@@ -343,11 +344,6 @@ def train_missing(study: Study, names: Sequence[str], *, steps: int) -> None:
         trainings = pool.map(lambda name: train_apart(profile, name, steps=steps), waiting)
         for number, _ in enumerate(trainings, start=1):
             progress.update(number)
-
-
-def has_gpu() -> bool:
-    """Tell whether there is an NVIDIA GPU, which one training at a time should have for itself."""
-    return Path("/dev/nvidia0").exists()
 
 
 def costly_reading(study: Study, name: str, *, steps: int) -> dict:
