@@ -77,7 +77,7 @@ def recorded_outputs(paths: Paths) -> dict[str, str]:
 
 
 def recorded_digest(path: Path) -> str:
-    """Return the md5 that dvc.lock records: of a file its bytes', of a folder its list of files and theirs."""
+    """Return the md5 as dvc.lock has it: of a file's bytes, or of the list of a folder's files and md5s."""
     if path.is_file():
         return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     inside = sorted(one for one in path.rglob("*") if one.is_file())
