@@ -6,6 +6,7 @@ import io
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -233,16 +234,20 @@ document.getElementById("page").onload = () => {
 
 
 @pytest.mark.slow
-def test_filters_and_width_in_a_browser(text: str, tmp_path: Path) -> None:
+def test_filters_and_width_in_a_browser(tmp_path: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if not browser:
         pytest.skip("no Chromium here (Debian: apt install chromium), so nothing was clicked in a browser")
-    write_page(tmp_path / "gallery.html", text)
+    wide = {
+        query: [replace(row, neighbours=row.neighbours * 3) for row in rows]
+        for query, rows in answers().items()
+    }
+    write_page(tmp_path / "gallery.html", gallery_page(wide, profile="sample", searched=9))
     (tmp_path / "frame.html").write_text(MEASURE)
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
                f"--user-data-dir={tmp_path / 'browser'}", "--virtual-time-budget=5000", "--dump-dom",
                (tmp_path / "frame.html").as_uri()]  # fmt: skip
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
     [told] = re.findall(r'<pre id="told">(.*?)</pre>', shown)
     # queries and rows seen: at first, boots alone, without HOG, all classes; no sideways scroll; filters work
     assert told == "3 6 2 4 2 2 3 3 true 0"
