@@ -579,7 +579,7 @@ def test_own_products_are_marked_where_there_are_some() -> None:
     assert [sorted(text.get_text() for text in axes.texts) for axes in figure.axes[:3]] == [
         [], ["=", "✓"], ["✓"],
     ]  # fmt: skip
-    assert "= blue: the query's own product" in caption(figure)
+    assert "=\N{NO-BREAK SPACE}blue: the query's own product" in caption(figure)
     assert "own product" not in caption(galleries.neighbour_gallery([row], profile="sample"))
     assert_legible(figure)
 

@@ -119,7 +119,7 @@ def neighbour_gallery(rows: Sequence[GalleryRow], *, profile: str, title: str = 
     queries = len({row.query_pixels.tobytes() for row in rows})
     counts = f"n = {queries} {'query' if queries == 1 else 'queries'}, top {most}"
     own = any(neighbour.same_product for row in rows for neighbour in row.neighbours)
-    marks += ", = blue: the query's own product" * own
+    marks += ", =\N{NO-BREAK SPACE}blue: the query's own product" * own
     add_caption(sheet.figure, profile=profile, parts=[counts, "number: Euclidean distance", marks])
     return sheet.figure
 
