@@ -571,6 +571,33 @@ def test_gallery_marks_the_class_by_frame_and_sign() -> None:
     assert_legible(figure)
 
 
+def test_own_products_are_marked_where_there_are_some() -> None:
+    row = gallery_row()
+    own = Neighbour(photo(1), "boot", 0.1, "own.jpg", same_product=True)
+    figure = galleries.neighbour_gallery([GalleryRow("hog", photo(2), "boot", [own, *row.neighbours])],
+                                         profile="sample")  # fmt: skip
+    assert [sorted(text.get_text() for text in axes.texts) for axes in figure.axes[:3]] == [
+        [], ["=", "✓"], ["✓"],
+    ]  # fmt: skip
+    assert "=\N{NO-BREAK SPACE}blue: the query's own product" in caption(figure)
+    assert "own product" not in caption(galleries.neighbour_gallery([row], profile="sample"))
+    assert_legible(figure)
+
+
+def test_bags_are_drawn_or_a_sentence_stands_there(tmp_path: Path) -> None:
+    """One of the two, whatever an earlier run left."""
+    folder = tmp_path / "handbags"
+    options = {"profile": "sample", "folder": folder, "otherwise": "No bags here."}
+    assert galleries.bag_gallery([], **options) == "No bags here."
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {
+        "no_handbags.txt": "No bags here.\n"
+    }
+    assert isinstance(galleries.bag_gallery([gallery_row()], **options), Figure)
+    assert {path.name for path in folder.iterdir()} == {"handbags.png", "handbags.pdf"}
+    galleries.bag_gallery([], **options)
+    assert {path.name for path in folder.iterdir()} == {"no_handbags.txt"}
+
+
 def test_gallery_photos_keep_proportions_pixels_and_order() -> None:
     figure = galleries.neighbour_gallery([gallery_row()], profile="zappos")
     figure.draw_without_rendering()

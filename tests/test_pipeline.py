@@ -62,7 +62,7 @@ def test_executed_notebooks_hold_pictures_and_no_errors(clone: Path) -> None:
         noise = [output.text for output in outputs if output.get("name") == "stderr"]
         assert not noise, f"{stage}: {noise}"
         pictures = [output for output in outputs if "image/png" in output.get("data", {})]
-        assert len(pictures) == {"07_galleries": 4, "09_claims": 5}.get(stage, len(pictures)), stage
+        assert len(pictures) == {"07_galleries": 6, "09_claims": 5}.get(stage, len(pictures)), stage
 
 
 def test_results_have_the_promised_columns(clone: Path) -> None:
@@ -93,7 +93,9 @@ def test_figures_are_there_and_redraw_to_the_same_bytes(clone: Path) -> None:
     figures = clone / "figures" / "smoke"
     before = {path.name: path.read_bytes() for path in figures.glob("*.p*")}
     assert len(before) == 2 * len({**CHARTS, **claim_figures.CHARTS})
-    assert len(list((figures / "galleries").glob("*.png"))) == 5
+    assert len(list((figures / "galleries").glob("*.png"))) == 6
+    assert (figures / "galleries" / "handbags" / "handbags.png").is_file()
+    assert "handbags (" in (figures / "galleries" / "gallery.html").read_text()
     for path in figures.glob("*.p*"):
         path.unlink()
     for module in ("figures", "claim_figures"):

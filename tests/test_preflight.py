@@ -37,8 +37,13 @@ def test_committed_values_are_possible(workspace: Path, profile: str) -> None:
         ("networks", {"pooling": "mean"}, "average, max, flatten"),
         ("retraining", {"networks": ["MobileNet-0.5"]}, "MobileNet-0.5 is not among networks.names"),
         ("retraining", {"heads": ["two"]}, "one_unit, classes"),
-        ("gallery", {"k": 0}, "queries, k"),
-        ("gallery", {"colour": 1}, "queries, k"),
+        ("gallery", {"k": 0}, "gallery.k: a whole number from 1; got 0"),
+        ("gallery", {"page_queries": 2.5}, "gallery.page_queries: a whole number from 1; got 2.5"),
+        ("gallery", {"seed": -1}, "gallery.seed: a whole number from 0"),
+        ("gallery", {"query_ids": "boots/1.jpg"}, "gallery.query_ids: a list of names in quotes"),
+        ("gallery", {"query_ids": [12]}, r"gallery.query_ids: .*got \[12\]"),
+        ("gallery", {"bag_labels": None}, "gallery.bag_labels: a list of names"),
+        ("gallery", {"colour": 1}, "sample.gallery: missing none; unknown colour"),
     ],
 )
 def test_impossible_values_are_named(workspace: Path, section: str, values: dict, words: str) -> None:

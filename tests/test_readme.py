@@ -53,8 +53,8 @@ def test_tree_names_every_module(repository: Path) -> None:
 def test_nothing_committed_is_a_photograph_or_a_weight_file(repository: Path) -> None:
     unwanted = {".jpg", ".jpeg", ".h5", ".keras", ".onnx", ".npy", ".npz", ".faiss", ".zip"}
     assert [path for path in tracked(repository) if path.suffix.lower() in unwanted] == []
-    galleries = [path for path in tracked(repository) if path.parent.name == "galleries"]
-    assert {path.parent.parent.name for path in galleries} <= {"sample"}
+    inside = [path.relative_to(repository).parts for path in tracked(repository)]
+    assert {parts[1] for parts in inside if parts[0] == "figures" and "galleries" in parts} <= {"sample"}
 
 
 def test_no_absolute_path_of_a_machine(repository: Path) -> None:

@@ -148,6 +148,19 @@ def test_no_record_of_a_run_fails_and_pictures_of_photographs_are_skipped(projec
     assert "recorded" in failed(project)
 
 
+def test_folders_are_compared_file_by_file(project: Paths) -> None:
+    """The md5 was recorded by DVC 3.67 itself, for a folder that holds x.txt with the line `hi`."""
+    out = {"path": "figures/sample/galleries/handbags", "md5": "0e23f18096eddf8f598b5c51a8d6e625.dir"}
+    (project.root / "dvc.lock").write_text(yaml.safe_dump({"stages": {"galleries@sample": {"outs": [out]}}}))
+    folder = project.galleries / "handbags"
+    assert [check.state for check in verify.check_recorded(project)] == [verify.FAIL]
+    folder.mkdir(parents=True)
+    (folder / "x.txt").write_text("hi\n")
+    assert [check.state for check in verify.check_recorded(project)] == [verify.PASS]
+    (folder / "y.txt").write_text("more\n")
+    assert [check.state for check in verify.check_recorded(project)] == [verify.FAIL]
+
+
 def test_unknown_profile_is_one_line(workspace, capsys: pytest.CaptureFixture) -> None:
     assert verify.main(["nowhere"]) == 1
     assert capsys.readouterr().err.startswith("error: profile 'nowhere' has no section")

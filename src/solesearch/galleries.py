@@ -10,12 +10,14 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from solesearch.drawing import BLUE, GREEN, VERMILION, WIDTH, Chart, add_caption, styled
+from solesearch import files
+from solesearch.drawing import BLUE, GREEN, VERMILION, WIDTH, Chart, add_caption, save, styled
 from solesearch.errors import InputError
 from solesearch.model_names import PROPOSED, model_name
 
@@ -28,12 +30,16 @@ BELOW = 0.36  # inches for the two lines below a photo
 
 @dataclass(frozen=True)
 class Neighbour:
-    """One result: uint8 pixels [h, w, 3], its class, its Euclidean distance from the query, its id."""
+    """One result: uint8 pixels [h, w, 3], its class, its Euclidean distance from the query, its id.
+
+    `same_product`: it shows the query's own product, say in another colour.
+    """
 
     pixels: np.ndarray
     label: str
     distance: float
     id: str
+    same_product: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,8 @@ def neighbour_gallery(rows: Sequence[GalleryRow], *, profile: str, title: str = 
     """Draw one row a query or model: name, query, then the nearest photos with their Euclidean distances.
 
     A green frame and a check mark mean the query's class, an orange frame and a cross another one (P Fig 5,
-    C Fig 8.7). Raises InputError without rows or neighbours, with more than fit, for a photo not uint8 RGB.
+    C Fig 8.7); a blue = marks the query's own product. Raises InputError without rows or neighbours, with
+    more than fit, for a photo not uint8 RGB.
     """
     _check_rows(rows)
     most = max(len(row.neighbours) for row in rows)
@@ -111,8 +118,28 @@ def neighbour_gallery(rows: Sequence[GalleryRow], *, profile: str, title: str = 
     marks = "✓ green: the query's class, ✗ orange: another class"
     queries = len({row.query_pixels.tobytes() for row in rows})
     counts = f"n = {queries} {'query' if queries == 1 else 'queries'}, top {most}"
+    own = any(neighbour.same_product for row in rows for neighbour in row.neighbours)
+    marks += ", =\N{NO-BREAK SPACE}blue: the query's own product" * own
     add_caption(sheet.figure, profile=profile, parts=[counts, "number: Euclidean distance", marks])
     return sheet.figure
+
+
+def bag_gallery(rows: Sequence[GalleryRow], *, profile: str, folder: Path, otherwise: str) -> Figure | str:
+    """Write C Fig 8.8 to <folder>/handbags.png and .pdf and return it, or leave a sentence there instead.
+
+    Without rows `otherwise` is written to <folder>/no_handbags.txt and returned. What an earlier run left in
+    the folder of the other kind goes, so that no picture outlives its catalogue.
+    """
+    if rows:
+        figure: Figure | str = neighbour_gallery(rows, profile=profile, title="Bags, proposed model")
+        written = save(figure, folder / "handbags")
+    else:
+        figure, written = otherwise, [folder / "no_handbags.txt"]
+        files.write_text(written[0], f"{otherwise}\n")
+    for path in folder.glob("*handbags.*"):
+        if path not in written:
+            path.unlink()
+    return figure
 
 
 def _check_rows(rows: Sequence[GalleryRow]) -> None:
@@ -141,6 +168,8 @@ def _draw_row(sheet: Sheet, row: GalleryRow, *, left: float, top: float, width: 
         below = f"{three_digits(neighbour.distance)}\n{_cut(neighbour.label, characters)}"
         _frame(axes, colour=colour, below=below)
         _badge(axes, "✓" if same else "✗", colour=colour)
+        if neighbour.same_product:
+            _badge(axes, "=", colour=BLUE, inside=True)
 
 
 def three_digits(value: float) -> str:
@@ -157,10 +186,12 @@ def _frame(axes: Axes, *, colour: str, below: str) -> None:
     axes.set_xlabel(below, fontsize=6.5, labelpad=3, linespacing=1.15)
 
 
-def _badge(axes: Axes, mark: str, *, colour: str) -> None:
+def _badge(axes: Axes, mark: str, *, colour: str, inside: bool = False) -> None:
+    """Put a mark on the photo's top right corner, or inside the top left one, clear of the photo before."""
     box = {"boxstyle": "circle,pad=0.18", "facecolor": colour, "edgecolor": "white", "linewidth": 0.7}
     looks = {"color": "white", "fontsize": 6.5, "fontweight": "bold", "bbox": box, "zorder": 5}
-    axes.text(1, 1, mark, transform=axes.transAxes, ha="center", va="center", **looks)
+    place = {"ha": "left", "va": "top"} if inside else {"ha": "center", "va": "center"}
+    axes.text(*((0.05, 0.93) if inside else (1, 1)), mark, transform=axes.transAxes, **place, **looks)
 
 
 @styled

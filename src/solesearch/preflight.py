@@ -7,7 +7,6 @@ A wrong learning rate in the last stage's section should not be found out after 
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from solesearch.catalog import CatalogSettings
 from solesearch.claims import load_claim_settings, read_ledger
@@ -17,14 +16,12 @@ from solesearch.latency import LatencySettings
 from solesearch.paths import Paths
 from solesearch.photo import IMAGE_SIZES
 from solesearch.readings import COSTLY
-from solesearch.settings import fill, load_parameters, load_section
+from solesearch.settings import fill, load_gallery_settings, load_parameters, load_section
 from solesearch.sources import no_photographs
 from solesearch.study import EvaluationSettings
 from solesearch.training import load_settings
 from solesearch.uncertainty import load_resampling
 from solesearch.weights import check_placed, load_network_settings
-
-GALLERY_KEYS = {"queries", "k", "seed"}
 
 
 def active_profiles() -> list[str]:
@@ -45,7 +42,7 @@ def check_values(profile: str) -> None:
     load_settings(profile, image_size=IMAGE_SIZES[catalog.preset])
     fill(EvaluationSettings, load_section(profile, "evaluation"), where=f"{profile}.evaluation")
     fill(LatencySettings, load_section(profile, "latency"), where=f"{profile}.latency")
-    check_gallery(profile, load_section(profile, "gallery"))
+    load_gallery_settings(profile)
     check_networks(profile)
     check_claims(profile)
 
@@ -61,12 +58,6 @@ def check_networks(profile: str) -> None:
             f"params.yaml, {profile}.retraining.networks: {', '.join(foreign)} is not among networks.names"
         )
     check_placed(networks)
-
-
-def check_gallery(profile: str, values: dict[str, Any]) -> None:
-    """Raise InputError when the section `gallery` misses a key, has another, or a value below 1."""
-    if values.keys() != GALLERY_KEYS or min(values["queries"], values["k"]) < 1 or values["seed"] < 0:
-        raise InputError(f"params.yaml, {profile}.gallery: needs queries, k (from 1) and seed; got {values}")
 
 
 def check_claims(profile: str) -> None:

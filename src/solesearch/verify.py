@@ -76,6 +76,16 @@ def recorded_outputs(paths: Paths) -> dict[str, str]:
         raise InputError(f"{lock}: not a record of a run ({error}); restore it") from error
 
 
+def recorded_digest(path: Path) -> str:
+    """Return the md5 as dvc.lock has it: of a file's bytes, or of the list of a folder's files and md5s."""
+    if path.is_file():
+        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    inside = sorted(one for one in path.rglob("*") if one.is_file())
+    entries = [{"md5": recorded_digest(one), "relpath": one.relative_to(path).as_posix()} for one in inside]
+    listed = json.dumps(entries, sort_keys=True).encode()
+    return f"{hashlib.md5(listed, usedforsecurity=False).hexdigest()}.dir"
+
+
 def check_recorded(paths: Paths) -> Iterator[Check]:
     """Compare every committed file with the hash of the run that made it."""
     recorded = recorded_outputs(paths)
@@ -83,8 +93,8 @@ def check_recorded(paths: Paths) -> Iterator[Check]:
         yield Check(FAIL, "dvc.lock", f"records no run of {paths.profile}; `make repro` writes one")
     for name, md5 in sorted(recorded.items()):
         path = paths.root / name
-        if path.is_file():
-            same = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5
+        if path.exists():
+            same = recorded_digest(path) == md5
             words = "the bytes that the run left" if same else "differs from what the run left (dvc.lock)"
             yield Check(PASS if same else FAIL, name, words)
         elif "/galleries/" in name and paths.profile not in DRAWN:
