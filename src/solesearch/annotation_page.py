@@ -231,7 +231,8 @@ def _raise(error: Exception) -> None:
 RESULTS_STYLE = (
     "body{font:16px/1.5 system-ui,'DejaVu Sans',sans-serif;color:#1a1a1a;max-width:60rem;margin:1rem auto;"
     "padding:0 1rem}table{border-collapse:collapse;display:block;overflow-x:auto}"
-    "th,td{border-bottom:1px solid #bbb;padding:.3rem .7rem;text-align:right}th:first-child,td:first-child{text-align:left}"
+    "th,td{border-bottom:1px solid #bbb;padding:.3rem .7rem;text-align:right}"
+    "th:first-child,td:first-child{text-align:left}"
     ".simulated{background:#fff1d6;border:2px solid #8f3200;padding:.6rem 1rem;font-weight:600}"
     "meter{width:8rem}:focus-visible{outline:3px solid #d55e00}"
 )
@@ -278,7 +279,7 @@ def _result_parts(wins: pd.DataFrame, agreement: pd.DataFrame, annotators: pd.Da
     first = wins.iloc[0]
     parts.append(
         f"<p>{first['annotators']} annotators, {first['queries']} queries, {first['shown']} answers; "
-        "intervals resample queries. C section 8.4.3 prints no result, so there is nothing to compare with.</p>"
+        "intervals resample queries. C section 8.4.3 prints no result, so nothing stands beside them.</p>"
     )
     parts.append(f"<h2>Agreement and bias{label}</h2>")
     lines = [[html.escape(row["what"]), _range(row, "value", "low", "high"), str(row["n"])]

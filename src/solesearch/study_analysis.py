@@ -85,9 +85,13 @@ def annotator_table(judged: Judged, settings: HumanStudySettings) -> pd.DataFram
     for name, rows in judged.rows.groupby("annotator", sort=True):
         tasks, checks = rows.drop_duplicates("task"), rows[rows["model"] == ATTENTION]
         facts = {
-            "annotator": name, "tasks": len(tasks), "checks": len(checks),
-            "failed": int(checks["ticked"].sum()), "none": int((tasks["letters"] == "").sum()), "median_ms": float(tasks["milliseconds"].median()),
-        }  # fmt: skip
+            "annotator": name,
+            "tasks": len(tasks),
+            "checks": len(checks),
+            "failed": int(checks["ticked"].sum()),
+            "none": int((tasks["letters"] == "").sum()),
+            "median_ms": float(tasks["milliseconds"].median()),
+        }
         reason = exclusion_reason(facts, settings)
         lines.append({**facts, "kept": not reason, "reason": reason, "answers": judged.source})
     return pd.DataFrame(lines, columns=ANNOTATORS)
@@ -248,11 +252,18 @@ def _mean_line(measure: str, what: str, values: np.ndarray, queries: pd.Series, 
 
 
 def _position_lines(judged: Judged, settings: Resampling) -> Iterator[tuple]:
-    """Yield the share ticked at each place from above, attention checks left out."""
-    rows = judged.rows[judged.rows["model"] != ATTENTION]
-    for position, found in rows.groupby("position", sort=True):
-        words = f"rows ticked in place {position + 1} from above"
-        values = found["ticked"].to_numpy(float)
+    """Yield the share ticked at each place from above; tasks with an attention check have a place more.
+
+    Which model stands where is drawn at random and differs by chance, so each model's own mean is taken off
+    and the mean of all put back: what remains is the place.
+    """
+    checked = set(judged.rows.loc[judged.rows["model"] == ATTENTION, "task"])
+    rows = judged.rows[~judged.rows["task"].isin(checked)]
+    ticked = rows["ticked"].astype(float)
+    even = ticked - ticked.groupby(rows["model"]).transform("mean") + ticked.mean()
+    for position, found in rows.assign(even=even).groupby("position", sort=True):
+        words = f"rows ticked in place {position + 1} from above, models evened out"
+        values = found["even"].to_numpy()
         yield _mean_line(f"position {position + 1}", words, values, found["query"], settings)
 
 

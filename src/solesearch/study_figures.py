@@ -26,6 +26,7 @@ from solesearch.drawing import (
     add_caption,
     bar_looks,
     checked,
+    counted,
     name_models,
     save,
     select,
@@ -71,7 +72,7 @@ def human_study_wins(table: pd.DataFrame, *, profile: str) -> Figure:
         right.plot(row["strength"], place, "D", color=colour, markersize=4.5, zorder=4)
     left.set(xlim=(0, 1.12), xticks=np.linspace(0, 1, 6), xlabel="Share of its showings ticked")
     right.axvline(0, color=QUIET, **DASHED)
-    right.set_xlabel("Bradley-Terry strength (log odds; 0: the mean model)")
+    right.set_xlabel("Bradley-Terry strength (0: mean of the models)")
     name_models(left, rows["model"].tolist(), places=range(len(rows)))
     right.grid(visible=False, axis="y")
     first = rows.iloc[0]
@@ -111,11 +112,11 @@ def human_study_positions(table: pd.DataFrame, *, profile: str) -> Figure:
     mean = float((places["value"] * places["n"]).sum() / places["n"].sum())
     axes.axhline(mean, color=VERMILION, **DASHED, label=f"all places: {mean:.2f}")
     for place, row in zip(number, places.to_dict("records"), strict=True):
-        axes.text(place + 0.06, row["value"] + 0.015, f"{row['value']:.2f}", fontsize=7)
+        axes.text(place, 0.03, f"{row['value']:.2f}", ha="center", fontsize=7)
     axes.set(xticks=number, xlabel="Place of the row, from above", ylabel="Share ticked", ylim=(0, 1))
     axes.set_title(f"Position bias of {who(table, name='human_study_agreement')}")
     axes.legend(loc="upper right")
-    shown = f"n = {int(places['n'].min()):,} to {int(places['n'].max()):,} rows a place"
+    shown = counted(places["n"], "rows a place, models evened out")
     parts = [shown, _measure(table, "fleiss_kappa", "Fleiss' kappa"),
              _measure(table, "repeat_agreement", "judged alike twice"), _simulated(table)]  # fmt: skip
     add_caption(figure, profile=profile, parts=parts)
