@@ -7,7 +7,6 @@ intervals resample queries, because answers about one query stand or fall togeth
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -23,8 +22,8 @@ from solesearch.simulated_annotators import simulate
 from solesearch.uncertainty import Resampling, bootstrap_intervals
 
 PEOPLE, SIMULATED = "people", "simulated"
-# Ties the strengths together where a model never won or never lost: without it they would be infinite.
-# Our choice; a tenth of a comparison for each pair and direction.
+# Wins added to every pair, in both directions: a model that never won or never lost would else have an
+# infinite strength. Our choice.
 ALPHA = 0.1
 WINS = [
     "model", "win_rate", "low", "high", "strength", "strength_low", "strength_high", "shown", "ticked",
@@ -147,9 +146,8 @@ def strengths(beaten: np.ndarray) -> np.ndarray:
     """
     import choix
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        found = choix.ilsr_pairwise_dense(np.asarray(beaten, float), alpha=ALPHA, max_iter=200, tol=1e-6)
+    evened = np.asarray(beaten, float) + ALPHA * (1 - np.eye(len(beaten)))
+    found = choix.ilsr_pairwise_dense(evened, max_iter=500)
     return found - found.mean()
 
 
