@@ -26,7 +26,7 @@ studies = some.builds(
 )
 
 
-@budget(max_examples=60, deadline=None)
+@budget(max_examples=25, deadline=None)
 @given(studies)
 def test_every_task_shows_every_model_once(rules) -> None:
     tasks, key = planned(rules)
@@ -42,7 +42,7 @@ def test_every_task_shows_every_model_once(rules) -> None:
         assert line["same_class"] == same
 
 
-@budget(max_examples=60, deadline=None)
+@budget(max_examples=25, deadline=None)
 @given(studies)
 def test_repeats_and_checks_are_as_asked(rules) -> None:
     tasks, key = planned(rules)
@@ -63,7 +63,7 @@ def test_repeats_and_checks_are_as_asked(rules) -> None:
     assert (checks["same_class"] == 0).all() and (checks["kind"] == FIRST).all()
 
 
-@budget(max_examples=30, deadline=None)
+@budget(max_examples=10, deadline=None)
 @given(studies)
 def test_same_seed_same_plan_another_seed_another(rules) -> None:
     assert planned(rules)[0] == planned(rules)[0]
@@ -74,11 +74,11 @@ def test_same_seed_same_plan_another_seed_another(rules) -> None:
 
 def test_order_of_rows_favours_no_model() -> None:
     _, key = planned(settings(queries=24, repeats=0.0, seed=1))
-    many = [planned(settings(queries=24, repeats=0.0, seed=seed))[1] for seed in range(20)]
+    many = [planned(settings(queries=24, repeats=0.0, seed=seed))[1] for seed in range(8)]
     rows = pd.concat(many)
     rows = rows[rows["model"] != ATTENTION]
     places = rows["row"].map(lambda row: ord(row) - ord("A")).groupby(rows["model"]).mean()
-    assert places.max() - places.min() < 0.15  # 480 tasks: a standard error of .04
+    assert places.max() - places.min() < 0.25  # 192 tasks: a standard error of .06
     assert len(key) == 24 * 3 + 3
 
 
