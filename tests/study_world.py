@@ -85,14 +85,16 @@ class Server:
         self.process = subprocess.Popen(
             command, env={**os.environ, "SOLESEARCH_ROOT": str(self.root)}, stdout=subprocess.DEVNULL
         )
-        for _ in range(600):
+        deadline = time.monotonic() + 180  # a second on an idle machine
+        while time.monotonic() < deadline:
             assert self.process.poll() is None, "the server ended before it served"
             try:
-                with urllib.request.urlopen(f"{self.address}/study/", timeout=2):
+                with urllib.request.urlopen(f"{self.address}/study/", timeout=5):
                     return self
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.05)
-        raise AssertionError("the server did not answer within 30 s")
+        self.kill()
+        raise AssertionError("the server did not answer within three minutes")
 
     def kill(self) -> None:
         """SIGKILL: no handler, no flush."""

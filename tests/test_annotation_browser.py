@@ -84,7 +84,7 @@ class Visitor:
         return self.driver.find_element(By.ID, element).text
 
     def wait(self, what) -> None:
-        WebDriverWait(self.driver, 30, poll_frequency=0.05).until(lambda _: what())
+        WebDriverWait(self.driver, 120, poll_frequency=0.05).until(lambda _: what())
 
     def press(self, *keys: str) -> None:
         for key in keys:

@@ -195,7 +195,7 @@ def stream(server: Server, name: str, acknowledged: list, stop: threading.Event)
         except (OSError, urllib.error.URLError):
             return
         acknowledged.append((name, sent["task"], sent["rows"][0]))
-        if len(acknowledged) >= 12:
+        if len(acknowledged) >= 20:
             stop.set()
 
 
@@ -204,7 +204,7 @@ def test_sigkill_in_the_middle_of_answers_loses_nothing_acknowledged(paths: Path
     server, acknowledged, enough = Server(paths.root).start(), [], threading.Event()
     writers = [
         threading.Thread(target=stream, args=(server, f"annotator-{number}", acknowledged, enough))
-        for number in range(5)
+        for number in range(10)
     ]
     for writer in writers:
         writer.start()
@@ -212,17 +212,17 @@ def test_sigkill_in_the_middle_of_answers_loses_nothing_acknowledged(paths: Path
     server.kill()
     for writer in writers:
         writer.join(30)
-    assert 12 <= len(acknowledged) < 55, "killed in the middle, not before or after"
+    assert 20 <= len(acknowledged) < 110, "killed in the middle, not before or after"
     table = answers.AnswerStore(paths.answer_store).table()
     kept = list(table[["annotator", "task", "rows"]].itertuples(index=False, name=None))
     assert len(set(kept)) == len(kept) and set(acknowledged) <= set(kept)
     server.start()
     try:
-        for number in range(5):
+        for number in range(10):
             for task in range(1, 12):  # all again: what was there is not counted twice
                 rows = ["ABC"[task % 3]]
                 post(server, answer(f"t{task:03d}", annotator=f"annotator-{number}", rows=rows))
     finally:
         server.kill()
     table = answers.AnswerStore(paths.answer_store).table()
-    assert len(table) == 55 == len(table.drop_duplicates(answers.UNIQUE))
+    assert len(table) == 110 == len(table.drop_duplicates(answers.UNIQUE))

@@ -36,7 +36,7 @@ def write_many(path, annotator: str, barrier) -> None:
 
 
 def test_ten_annotators_at_once_lose_nothing_and_count_nothing_twice(tmp_path) -> None:
-    path, fork = tmp_path / "answers.sqlite", multiprocessing.get_context("spawn")
+    path, fork = tmp_path / "answers.sqlite", multiprocessing.get_context("fork")
     barrier = fork.Barrier(WRITERS)
     names = [f"annotator-{number}" for number in range(WRITERS)]
     writers = [fork.Process(target=write_many, args=(path, name, barrier)) for name in names]
@@ -63,7 +63,7 @@ def race(path, rows: str, barrier, queue) -> None:
 
 
 def test_two_tabs_that_disagree_leave_one_answer(tmp_path) -> None:
-    path, fork = tmp_path / "answers.sqlite", multiprocessing.get_context("spawn")
+    path, fork = tmp_path / "answers.sqlite", multiprocessing.get_context("fork")
     barrier, queue = fork.Barrier(2), fork.Queue()
     tabs = [fork.Process(target=race, args=(path, rows, barrier, queue)) for rows in ("A", "B")]
     for tab in tabs:

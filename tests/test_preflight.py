@@ -38,6 +38,8 @@ def test_committed_values_are_possible(workspace: Path, profile: str) -> None:
         ("retraining", {"networks": ["MobileNet-0.5"]}, "MobileNet-0.5 is not among networks.names"),
         ("retraining", {"heads": ["two"]}, "one_unit, classes"),
         ("gallery", {"k": 0}, "queries, k"),
+        ("human_study", {"repeats": 0.9}, "repeats must lie"),
+        ("human_study", {"query": 3}, "unknown query"),
         ("gallery", {"colour": 1}, "queries, k"),
     ],
 )

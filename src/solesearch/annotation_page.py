@@ -233,8 +233,10 @@ RESULTS_STYLE = (
     "padding:0 1rem}table{border-collapse:collapse;display:block;overflow-x:auto}"
     "th,td{border-bottom:1px solid #bbb;padding:.3rem .7rem;text-align:right}"
     "th:first-child,td:first-child{text-align:left}"
+    "meter{width:8rem}"
     ".simulated{background:#fff1d6;border:2px solid #8f3200;padding:.6rem 1rem;font-weight:600}"
-    "meter{width:8rem}:focus-visible{outline:3px solid #d55e00}"
+    "@media (max-width:640px){h1{font-size:1.4rem}h2{font-size:1.15rem}th,td{padding:.3rem .4rem}"
+    "meter{display:none}}:focus-visible{outline:3px solid #d55e00}"
 )
 
 

@@ -227,12 +227,12 @@ def agreement_table(judged: Judged, settings: Resampling) -> pd.DataFrame:
     """Return columns AGREEMENT: kappa over annotators, consistency over repeats, ticks by position, none."""
     kappa, items = fleiss(judged)
     nothing = (float("nan"), float("nan"))
-    lines = [("fleiss_kappa", "ticked or not, all annotators", kappa, *nothing, items)]
+    lines = [("fleiss_kappa", "Fleiss' kappa of ticked or not", kappa, *nothing, items)]
     repeats = repeated_rows(judged)
     equal = (repeats["ticked"] == repeats["ticked_again"]).to_numpy(float)
     lines.append(_mean_line("repeat_agreement", "rows judged alike twice", equal, repeats["query"], settings))
     again = cohen(repeats["ticked"].to_numpy(bool), repeats["ticked_again"].to_numpy(bool))
-    lines.append(("repeat_kappa", "Cohen's kappa of the same", again, *nothing, len(repeats)))
+    lines.append(("repeat_kappa", "Cohen's kappa of rows judged twice", again, *nothing, len(repeats)))
     tasks = judged.rows.drop_duplicates(["annotator", "task"])
     none = (tasks["letters"] == "").to_numpy(float)
     lines.append(_mean_line("none", "answers that ticked no row", none, tasks["query"], settings))
