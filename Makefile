@@ -32,6 +32,7 @@ lab: $(READY) ## JupyterLab on the notebooks
 figures: $(READY) ## redraw the charts from the committed results; needs no photos and no training
 	@$(BIN)/python -m solesearch.figures
 	@$(BIN)/python -m solesearch.claim_figures
+	@$(BIN)/python -m solesearch.study_figures
 
 readme: $(READY) ## write the README's generated blocks again from the results
 	@$(BIN)/python -m solesearch.report

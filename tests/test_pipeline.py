@@ -15,14 +15,14 @@ import pandas as pd
 import pytest
 from pipeline_runs import copy_of, environment, run
 
-from solesearch import claim_figures
+from solesearch import claim_figures, study_figures
 from solesearch.figures import CHARTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 STAGES = [
     *("01_prepare_data", "02_train_infogan", "03_networks", "04_embed", "05_index", "06_evaluate"),
-    *("07_galleries", "09_claims"),
+    *("07_galleries", "08_human_study", "09_claims"),
 ]
 MEASURED = {"latency.csv", "run.json", "03_networks.ipynb"}  # and all charts of time
 MEASURED |= {"claims.csv", "claims.md", "claims.html", "09_claims.ipynb"}  # hold ratios of times
@@ -73,6 +73,7 @@ def test_results_have_the_promised_columns(clone: Path) -> None:
         "latency": "model runtime batch median_ms p95_ms images_per_s parameters file_mb machine",
         "weights": "network source sha256 published_file",
         "sizes": "model what parameters megabytes",
+        "human_study_annotators": "annotator tasks checks failed none median_ms kept reason answers",
         "retraining": "model step loss gradient_norm mean_probability",
     }
     for name, wanted in columns.items():
@@ -92,13 +93,13 @@ def test_results_have_the_promised_columns(clone: Path) -> None:
 def test_figures_are_there_and_redraw_to_the_same_bytes(clone: Path) -> None:
     figures = clone / "figures" / "smoke"
     before = {path.name: path.read_bytes() for path in figures.glob("*.p*")}
-    assert len(before) == 2 * len({**CHARTS, **claim_figures.CHARTS})
+    assert len(before) == 2 * len({**CHARTS, **claim_figures.CHARTS, **study_figures.CHARTS})
     assert len(list((figures / "galleries").glob("*.png"))) == 6
     assert (figures / "galleries" / "handbags" / "handbags.png").is_file()
     assert "handbags (" in (figures / "galleries" / "gallery.html").read_text()
     for path in figures.glob("*.p*"):
         path.unlink()
-    for module in ("figures", "claim_figures"):
+    for module in ("figures", "claim_figures", "study_figures"):
         run(clone, sys.executable, "-m", f"solesearch.{module}", "smoke")
     assert {path.name: path.read_bytes() for path in figures.glob("*.p*")} == before
 

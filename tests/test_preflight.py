@@ -44,6 +44,8 @@ def test_committed_values_are_possible(workspace: Path, profile: str) -> None:
         ("gallery", {"query_ids": [12]}, r"gallery.query_ids: .*got \[12\]"),
         ("gallery", {"bag_labels": None}, "gallery.bag_labels: a list of names"),
         ("gallery", {"colour": 1}, "sample.gallery: missing none; unknown colour"),
+        ("human_study", {"repeats": 0.9}, "repeats must lie"),
+        ("human_study", {"query": 3}, "unknown query"),
     ],
 )
 def test_impossible_values_are_named(workspace: Path, section: str, values: dict, words: str) -> None:

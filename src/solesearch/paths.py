@@ -120,6 +120,21 @@ class Paths:
         return self.run / "claims"
 
     @property
+    def human_study(self) -> Path:
+        """Stage 08: plan.json, which the page loads, and key.csv, which it never reads."""
+        return self.run / "human_study"
+
+    @property
+    def answers(self) -> Path:
+        """What people answered in the human study, as it is committed: primary data, never an output."""
+        return self.root / "data" / "answers" / f"{self.profile}.csv"
+
+    @property
+    def answer_store(self) -> Path:
+        """The answers as they come in (SQLite, ignored by Git and DVC); export writes `answers` from it."""
+        return self.answers.with_suffix(".sqlite")
+
+    @property
     def notebooks(self) -> Path:
         """Executed copies of the notebooks."""
         return self.run / "notebooks"

@@ -28,7 +28,19 @@ import pandas as pd
 import yaml
 from PIL import Image
 
-from solesearch import claim_figures, claims, claims_report, drawing, figures, report, study, uncertainty
+from solesearch import (
+    claim_figures,
+    claims,
+    claims_report,
+    drawing,
+    figures,
+    human_study,
+    report,
+    study,
+    study_analysis,
+    study_figures,
+    uncertainty,
+)
 from solesearch.catalog import class_counts, read_photos
 from solesearch.errors import InputError, exit_status
 from solesearch.files import read_table
@@ -156,7 +168,23 @@ def derived_tables(paths: Paths) -> dict[str, Callable[[], pd.DataFrame]]:
         "checkpoints": lambda: study.read_checkpoints(opened),
         "retrieval": lambda: summarised(queries),
         **{name: lambda name=name: uncertain(name) for name in ("intervals", "seed_spread", "differences")},
+        **study_makers(paths, settings),
     }
+
+
+def study_makers(paths: Paths, resampling: uncertainty.Resampling) -> dict[str, Callable[[], pd.DataFrame]]:
+    """Return table name -> what computes a table of the human study again; {} where none was planned."""
+    plan_path = human_study.plan_file(paths.human_study)
+    if not plan_path.is_file():
+        return {}
+    plan = human_study.read_plan(plan_path)
+    key = human_study.read_key(human_study.key_file(paths.human_study), plan=plan)
+    settings = human_study.load_human_study(paths.profile)
+    answers, source = study_analysis.answers_of(paths, plan, key, settings)
+    tables = study_analysis.study_tables(
+        answers, key, source=source, settings=settings, resampling=resampling
+    )
+    return {name: lambda table=table: table for name, table in tables.items()}
 
 
 def summarised(queries: pd.DataFrame) -> pd.DataFrame:
@@ -221,7 +249,7 @@ def check_verdicts(paths: Paths) -> Iterator[Check]:
 
 def check_figures(paths: Paths) -> Iterator[Check]:
     """Draw every chart again from its committed table and compare the picture."""
-    for name, chart in {**figures.CHARTS, **claim_figures.CHARTS}.items():
+    for name, chart in {**figures.CHARTS, **claim_figures.CHARTS, **study_figures.CHARTS}.items():
         target, line = paths.figures / f"{name}.png", f"figures/{paths.profile}/{name}.png"
         lacking = [table for table in chart.tables if not paths.result(table).is_file()]
         if lacking and not target.is_file():

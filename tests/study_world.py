@@ -1,0 +1,105 @@
+"""A small human study without networks: 24 photos of three classes, two models, a plan on the disk."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from solesearch import files, human_study
+from solesearch.human_study import HumanStudySettings, Plan
+from solesearch.paths import Paths
+from solesearch.uncertainty import Resampling
+
+LABELS = np.array(["boots", "flats", "heels"] * 8)
+MODELS = [("infogan", 1), ("hog", 0), ("mean_colour", 0)]
+
+
+def settings(**changes) -> HumanStudySettings:
+    values = {
+        "queries": 10, "k": 3, "models": [], "repeats": 0.1, "attention_checks": 3, "seed": 4,
+        "most_failed_checks": 0.25, "shortest_median_ms": 500, "fewest_tasks": 2, "simulated_annotators": 4,
+        "simulated_careless": 1,
+    }  # fmt: skip
+    return HumanStudySettings(**{**values, **changes})
+
+
+def planned(rules: HumanStudySettings, *, models=MODELS) -> tuple[dict, pd.DataFrame]:
+    """Return tasks and key for the first photos as queries, rows drawn at random."""
+    draw = np.random.default_rng(0)
+    rows = {
+        model: np.stack([draw.choice(24, size=rules.k, replace=False) for _ in range(rules.queries)])
+        for model in models
+    }
+    strangers = np.arange(24)
+    return human_study.plan_tasks(range(rules.queries), rows, LABELS, strangers=strangers, settings=rules)
+
+
+def write_small_plan(paths: Paths, **changes) -> tuple[Plan, pd.DataFrame]:
+    """Write plan and key as the stage does, and pixels to show."""
+    rules = settings(**changes)
+    tasks, key = planned(rules)
+    plan = Plan("p1an", paths.profile, rules.k, "catalogue", tasks)
+    key.insert(0, "plan", plan.id)
+    folder = paths.human_study
+    human_study.write_plan(
+        plan, key, plan_path=human_study.plan_file(folder), key_path=human_study.key_file(folder)
+    )
+    shades = np.linspace(0, 255, 24).astype(np.uint8)
+    pixels = np.broadcast_to(shades[:, None, None, None], (24, 32, 48, 3)).copy()
+    pixels[:, 8:24, 12:36, 1] = 120
+    files.write_array(paths.pixels, pixels)
+    return plan, human_study.read_key(human_study.key_file(folder), plan=plan)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """The study's own server in a process of its own, so that it can be killed for real."""
+
+    def __init__(self, root: Path, *, profile: str = "smoke"):
+        """Choose a port; `start` begins."""
+        self.root, self.profile, self.port = root, profile, free_port()
+        self.process: subprocess.Popen | None = None
+
+    @property
+    def address(self) -> str:
+        """The root of all addresses."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> Server:
+        """Start and wait until it answers."""
+        command = [sys.executable, "-m", "solesearch.annotation_page", self.profile, "--port", str(self.port)]
+        self.process = subprocess.Popen(
+            command, env={**os.environ, "SOLESEARCH_ROOT": str(self.root)}, stdout=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 180  # a second on an idle machine
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, "the server ended before it served"
+            try:
+                with urllib.request.urlopen(f"{self.address}/study/", timeout=5):
+                    return self
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.05)
+        self.kill()
+        raise AssertionError("the server did not answer within three minutes")
+
+    def kill(self) -> None:
+        """SIGKILL: no handler, no flush."""
+        self.process.kill()
+        self.process.wait()
+
+
+RESAMPLES = Resampling(resamples=50, permutations=9, confidence=0.95, significance=0.05, seed=1)
