@@ -10,14 +10,14 @@ import base64
 from collections.abc import Callable, Sequence
 from html import escape
 
-from solesearch.search_service import AnswerRow, Photo, shown_similarity
+from solesearch.search_service import AnswerRow, Model, Photo, shown_similarity
 from solesearch.uploads import Upload
 
 PhotoUrl = Callable[[str], str]  # a photo's id -> the address of its picture
 
 # Okabe and Ito's colours, darkened where they would vanish on white; shapes change with every class, so that
 # forty classes differ in one or the other.
-COLOURS = ("#0072b2", "#d55e00", "#007a5a", "#b0497f", "#8a6d00", "#2c7fb8", "#5b5b5b", "#7a3e9d")
+COLOURS = ("#0072b2", "#d55e00", "#007a5a", "#b0497f", "#8a6d00", "#111111", "#7d7d7d", "#7a3e9d")
 SHAPES = (
     "M0-6A6 6 0 1 1 0 6A6 6 0 1 1 0-6Z",  # circle
     "M-5.5-5.5H5.5V5.5H-5.5Z",  # square
@@ -54,7 +54,7 @@ def query_photo(photo: Photo, url: PhotoUrl) -> str:
     """Return the query, a photo of the catalogue, with its class and id."""
     words = f"{photo.label}, photo {photo.id}"
     return (
-        f'<figure class="query"><img src="{escape(url(photo.id))}" alt="Query: {escape(words)}">'
+        f'<figure class="query" tabindex="-1"><img src="{escape(url(photo.id))}" alt="Query: {escape(words)}">'
         f"<figcaption><strong>Query</strong>{escape(photo.label)}<small>{escape(photo.id)}</small>"
         f"<small>{escape(photo.split)} photo</small></figcaption></figure>"
     )
@@ -65,7 +65,7 @@ def query_upload(upload: Upload) -> str:
     data = base64.b64encode(upload.preview()).decode("ascii")
     remarks = "".join(f"<small>{escape(remark)}</small>" for remark in upload.remarks)
     return (
-        f'<figure class="query"><img src="data:image/jpeg;base64,{data}" alt="Query: the photo you uploaded">'
+        f'<figure class="query" tabindex="-1"><img src="data:image/jpeg;base64,{data}" alt="Query: the photo you uploaded">'
         f"<figcaption><strong>Query</strong>your photo<small>class not known</small>{remarks}</figcaption>"
         "</figure>"
     )
@@ -114,13 +114,18 @@ def look_of(labels: Sequence[str]) -> dict[str, tuple[str, str]]:
     }
 
 
-def feature_map(points: Sequence[tuple[Photo, float, float]], labels: Sequence[str], *, total: int) -> str:
-    """Return the map as an SVG with a legend: a mark a photo, coloured and shaped by class.
+def feature_map(
+    points: Sequence[tuple[Photo, float, float]], labels: Sequence[str], *, model: Model, total: int
+) -> str:
+    """Return the map of `model`'s features as an SVG with a legend: a mark a photo, coloured and shaped by class.
 
     `points` are (photo, x, y) in [0, 1]. The drawing is one stop of the keyboard; arrows walk from mark to
     mark (web_page.js).
     """
-    look, kept = look_of(labels), [label for label in labels if any(one.label == label for one, _, _ in points)]
+    look, kept = (
+        look_of(labels),
+        [label for label in labels if any(one.label == label for one, _, _ in points)],
+    )
     groups = "".join(_map_group(label, points, *look[label]) for label in kept)
     legend = "".join(
         f'<li><button type="button" data-class="{escape(label)}" aria-pressed="true">'
@@ -128,10 +133,15 @@ def feature_map(points: Sequence[tuple[Photo, float, float]], labels: Sequence[s
         f"{escape(label)}</button></li>"
         for label in kept
     )
-    some = f"{len(points):,} of {total:,} photos, drawn at random" if len(points) < total else f"all {total:,} photos"
+    some = (
+        f"{len(points):,} of {total:,} photos, drawn at random"
+        if len(points) < total
+        else f"all {total:,} photos"
+    )
     return (
-        f'<div class="map"><p id="map-help">Each mark is a photo ({some}); near marks have near features. Press a '
-        "mark for its neighbours, or walk with the arrow keys and press Enter. Press a class to hide it.</p>"
+        f'<div class="map"><p id="map-help">Features of {escape(model.title)}: principal components, then t-SNE. '
+        f"Each mark is a photo ({some}); near marks have near features. Press a mark "
+        "for its neighbours, or walk with the arrow keys and press Enter. Press a class to hide it.</p>"
         f'<ul class="legend" aria-label="Classes">{legend}</ul>'
         f'<svg class="points" viewBox="0 0 {MAP_WIDTH} {MAP_HEIGHT}" tabindex="0" role="application" '
         f'aria-label="Map of the features" aria-describedby="map-help">{groups}'
@@ -139,9 +149,7 @@ def feature_map(points: Sequence[tuple[Photo, float, float]], labels: Sequence[s
     )
 
 
-def _map_group(
-    label: str, points: Sequence[tuple[Photo, float, float]], colour: str, shape: str
-) -> str:
+def _map_group(label: str, points: Sequence[tuple[Photo, float, float]], colour: str, shape: str) -> str:
     width, height = MAP_WIDTH - 2 * MARGIN, MAP_HEIGHT - 2 * MARGIN
     marks = "".join(
         f'<path d="{shape}" transform="translate({MARGIN + x * width:.1f} {MARGIN + y * height:.1f})" '

@@ -166,8 +166,12 @@ def _search_tab(actions: PageActions, *, most_answers: int) -> None:
     with gr.Row():
         with gr.Column(scale=3, min_width=280):
             with gr.Row():
-                label = gr.Dropdown([EVERY_CLASS, *service.labels], value=EVERY_CLASS, label="Class", min_width=150)
-                named = gr.Textbox(label="Photo id, then Enter", placeholder=first.id, max_lines=1, min_width=150)
+                label = gr.Dropdown(
+                    [EVERY_CLASS, *service.labels], value=EVERY_CLASS, label="Class", min_width=150
+                )
+                named = gr.Textbox(
+                    label="Photo id, then Enter", placeholder=first.id, max_lines=1, min_width=150
+                )
             picker = gr.HTML(actions.pick(EVERY_CLASS, 0), js_on_load=script("pick"), elem_id="picker")
             with gr.Row():
                 more = gr.Button("Other photos", size="sm", min_width=120)
@@ -197,9 +201,9 @@ def _search_tab(actions: PageActions, *, most_answers: int) -> None:
 
 def _map_tab(actions: PageActions) -> None:
     service = actions.service
-    drawing = page_html.feature_map(service.map_points(), service.labels, total=len(service.photos))
-    title = service.model(PROPOSED).title
-    gr.HTML(f"<p>Features of {page_html.escape(title)}: principal components, then t-SNE.</p>")
+    drawing = page_html.feature_map(
+        service.map_points(), service.labels, model=service.model(PROPOSED), total=len(service.photos)
+    )
     shown = gr.HTML(drawing, js_on_load=script("map"), elem_id="feature-map")
     below = gr.HTML(
         page_html.message("No photo chosen yet."), js_on_load=script("pick"), elem_id="map-neighbours"

@@ -25,7 +25,7 @@ from solesearch.embedding import load_embedding
 from solesearch.errors import InputError
 from solesearch.onnx_model import OnnxModel
 from solesearch.paths import Paths
-from solesearch.photo import fit_to, load_pixels, to_signed
+from solesearch.photo import load_pixels, to_signed
 from solesearch.uploads import Upload
 
 PIXELS, SIGNED = "uint8 pixels", "float32 in [-1, 1]"  # what a model takes
@@ -127,7 +127,9 @@ class SearchService:
             paths.showcase / "photos.csv", made_by=STAGE, dtype=TYPES, keep_default_na=False
         )
         if len(table) != facts["photos"] or not facts["models"]:
-            raise InputError(f"{paths.showcase}: its files do not fit together; delete it and run `make repro`")
+            raise InputError(
+                f"{paths.showcase}: its files do not fit together; delete it and run `make repro`"
+            )
         return cls(paths, facts, table)
 
     # --- photos ------------------------------------------------------------------------------------------
@@ -140,7 +142,9 @@ class SearchService:
     def photo(self, photo: str) -> Photo:
         """Return a photo by its id; raises InputError for an unknown one."""
         if photo not in self._row:
-            raise InputError(f"{photo!r}: no photo of that id in the catalogue; ids look like {self.photos[0].id}")
+            raise InputError(
+                f"{photo!r}: no photo of that id in the catalogue; ids look like {self.photos[0].id}"
+            )
         return self.photos[self._row[photo]]
 
     def numbered(self, number: int) -> Photo:
@@ -177,7 +181,9 @@ class SearchService:
         for model in self.models:
             if model.name == name:
                 return model
-        raise InputError(f"model {name!r}: not on this page; there are {', '.join(m.name for m in self.models)}")
+        raise InputError(
+            f"model {name!r}: not on this page; there are {', '.join(m.name for m in self.models)}"
+        )
 
     def common_photos(self, models: Iterable[str]) -> int:
         """Return how many photos all of `models` know: rows side by side answer from those alone."""
@@ -261,7 +267,9 @@ class OpenedModel:
         """Read vectors; raises InputError when they are not those of the showcase's photos."""
         held = load_embedding(folder, model.name)
         if held.ids != ids[: model.photos] or held.vectors.shape != (model.photos, model.dimensions):
-            raise InputError(f"{folder / model.name}.npy: of other photos; delete {folder} and run `make repro`")
+            raise InputError(
+                f"{folder / model.name}.npy: of other photos; delete {folder} and run `make repro`"
+            )
         self.model, self.vectors, self._folder = model, held.vectors, folder
         self._ids, self._lock = held.ids, Lock()
         self._indexes: dict[int, NumpyIndex] = {}
@@ -282,7 +290,9 @@ class OpenedModel:
         """Return the features, float32 [d], of uint8 pixels [height, width, 3] of the model's input size."""
         images = pixels[None]
         if not self.model.file:
-            from solesearch.controls import control_features  # scikit-image: a second that searches do not need
+            from solesearch.controls import (
+                control_features,
+            )  # scikit-image: a second that searches do not need
 
             return control_features(self.model.name, images)[0]
         with self._lock:
@@ -292,4 +302,4 @@ class OpenedModel:
 
 def shown_similarity(value: float) -> str:
     """Return a similarity with one decimal, rounded down: 100.0 only where no random pair is as near."""
-    return f"{math.floor(value * 10) / 10:.1f} %"
+    return f"{math.floor(value * 10) / 10:.1f}\u00a0%"

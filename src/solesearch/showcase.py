@@ -27,7 +27,6 @@ from solesearch.model_names import PRIOR, PROPOSED, UNTRAINED, model_name
 from solesearch.networks import NetworkEmbedder, Variant
 from solesearch.onnx_model import export_features, save_onnx
 from solesearch.originals import photo_folder
-from solesearch.paths import Paths
 from solesearch.progress import Progress
 from solesearch.search_service import PIXELS, SIGNED, Model, SearchService, pairs_file
 from solesearch.settings import fill, load_section
@@ -63,9 +62,7 @@ class ShowcaseSettings:
 
 def load_settings(profile: str, overrides: dict[str, Any] | None = None) -> ShowcaseSettings:
     """Return section `showcase` of a profile; raises InputError for an impossible value."""
-    return fill(
-        ShowcaseSettings, load_section(profile, "showcase", overrides), where=f"{profile}.showcase"
-    )
+    return fill(ShowcaseSettings, load_section(profile, "showcase", overrides), where=f"{profile}.showcase")
 
 
 def build(profile: str, overrides: dict[str, Any] | None = None) -> pd.DataFrame:
@@ -158,7 +155,11 @@ class Exporter:
 
     def _export(self, name: str, *, seed: int) -> tuple[str, str, tuple[int, int]]:
         """Write the ONNX file of a network; return its name ("" for a control), what it takes, and the size."""
-        study, file, size = self.study, f"{name}.onnx", tuple(int(side) for side in self.study.pixels.shape[1:3])
+        study, file, size = (
+            self.study,
+            f"{name}.onnx",
+            tuple(int(side) for side in self.study.pixels.shape[1:3]),
+        )
         if name in CONTROLS:
             return "", PIXELS, size
         if name in (PROPOSED, UNTRAINED):
@@ -265,7 +266,13 @@ def check_models(service: SearchService) -> None:
 def overview(models: list[Model]) -> pd.DataFrame:
     """Return one row a model, as the notebook shows it."""
     rows = [
-        (model.title, model.photos, model.dimensions, model.file or "computed", f"{model.height} x {model.width}")
+        (
+            model.title,
+            model.photos,
+            model.dimensions,
+            model.file or "computed",
+            f"{model.height} x {model.width}",
+        )
         for model in models
     ]
     return pd.DataFrame(rows, columns=["model", "answers from photos", "dimensions", "network", "input"])

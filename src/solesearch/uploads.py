@@ -98,7 +98,9 @@ def refusal(reason: str, limits: UploadLimits) -> str:
         "huge": f"The photo has more than {limits.most_pixels / 1e6:g} megapixels. Please choose a smaller one.",
         "tiny": f"The photo is too small: at least {SMALLEST_SIDE} pixels on each side are needed.",
     }
-    unreadable = "This is no photo that can be read, or it is damaged. Please choose a JPEG, PNG or WebP file."
+    unreadable = (
+        "This is no photo that can be read, or it is damaged. Please choose a JPEG, PNG or WebP file."
+    )
     return sentences.get(kind, unreadable)
 
 

@@ -1,11 +1,27 @@
 // What the browser does itself: a pressed photo, an upload, walking over the map. Each function gets the element
 // of its component and Gradio's `trigger`; web_page.py calls them from the components' js_on_load.
 window.solesearch = {
+  // Once new answers are in: the keyboard's place moves to their query when its button was among the old ones,
+  // and on a phone, where answers lie below the screen, the page scrolls to them.
+  reveal(place, moveFocus) {
+    const row = document.getElementById(place);
+    if (!row) return;
+    const watching = new MutationObserver(() => {
+      watching.disconnect();
+      if (row.getBoundingClientRect().top > 0.8 * innerHeight) row.scrollIntoView();
+      if (moveFocus) row.querySelector(".query")?.focus({ preventScroll: true });
+    });
+    watching.observe(row, { childList: true, subtree: true });
+  },
+
   // A pressed photo becomes the query.
   pick(element, trigger) {
     element.addEventListener("click", (event) => {
       const button = event.target.closest("button[data-number]");
-      if (button) trigger("click", { number: Number(button.dataset.number) });
+      if (!button) return;
+      const below = button.closest("#map-neighbours") ? "map-neighbours" : "results";
+      window.solesearch.reveal(below, Boolean(button.closest("#results, #map-neighbours")));
+      trigger("click", { number: Number(button.dataset.number) });
     });
   },
 
@@ -14,9 +30,11 @@ window.solesearch = {
     element.addEventListener("change", async (event) => {
       const [file] = event.target.files || [];
       if (!file) return;
+      window.solesearch.reveal("results", false);
       const most = Number(event.target.dataset.mostBytes);
       if (file.size > most) {
         trigger("upload", { token: "", problem: `The file is larger than ${most / 1e6} MB. Please choose a smaller photo.` });
+        event.target.value = "";
         return;
       }
       try {
@@ -44,7 +62,19 @@ window.solesearch = {
       ring.setAttribute("visibility", "visible");
       element.querySelector(".here").textContent = `${mark.parentNode.dataset.class}, photo ${mark.dataset.id}`;
     };
-    const choose = (mark) => { show(mark); trigger("click", { number: Number(mark.dataset.number) }); };
+    // The neighbours that the row below shows get a black edge on the map.
+    const row = () => document.getElementById("map-neighbours");
+    const edge = () => {
+      const near = new Set([...row().querySelectorAll(".answers [data-number]")].map((one) => one.dataset.number));
+      for (const mark of drawing().querySelectorAll("path")) mark.classList.toggle("near", near.has(mark.dataset.number));
+    };
+    let watching = false;
+    const choose = (mark) => {
+      show(mark);
+      if (!watching) new MutationObserver(edge).observe(row(), { childList: true, subtree: true });
+      watching = true;
+      trigger("click", { number: Number(mark.dataset.number) });
+    };
     const nearest = (x, y, wanted = () => true) => {
       let best = null, least = Infinity;
       for (const mark of visible()) {
@@ -85,14 +115,5 @@ window.solesearch = {
         choose(current);
       }
     });
-
-    // The neighbours that the row shows get a black edge on the map.
-    const row = document.getElementById("map-neighbours");
-    if (row) {
-      new MutationObserver(() => {
-        const near = new Set([...row.querySelectorAll("[data-number]")].map((one) => one.dataset.number));
-        for (const mark of drawing().querySelectorAll("path")) mark.classList.toggle("near", near.has(mark.dataset.number));
-      }).observe(row, { childList: true, subtree: true });
-    }
   },
 };

@@ -13,7 +13,6 @@ import importlib.util
 import inspect
 import json
 import os
-import socket
 import sys
 import threading
 import warnings
@@ -35,8 +34,8 @@ from solesearch.photo import FORMATS, upright_rgb
 from solesearch.search_service import SearchService
 from solesearch.settings import fill, load_section
 from solesearch.uploads import MEGABYTE, UploadLimits, UploadShelf, read_upload, small_jpeg, too_large
+from solesearch.web_address import HOST, PORT, listen
 
-HOST, PORT = "127.0.0.1", 7860
 PHOTO_SIDE = 320  # pixels; what a row shows is smaller
 PHOTOS_KEPT = 4000  # encoded photos in memory, about 10 kB each
 LONGEST_CALL = 65_536  # bytes of a call to Gradio; the page's own are below 2 kB
@@ -44,8 +43,15 @@ CALL_KEYS = ("data", "event_data", "fn_index", "trigger_id", "session_hash")
 DAY_S = 86_400
 
 # What the page asks Gradio for. Everything else of Gradio is answered with 404.
-OPEN_TO_GET = ("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt")
-OPEN_BELOW = ("/assets/", "/static/", "/gradio_api/heartbeat/", "/gradio_api/startup-events", "/photo/", "/study")
+OPEN_TO_GET = ("/", "/health", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt")
+OPEN_BELOW = (
+    "/assets/",
+    "/static/",
+    "/gradio_api/heartbeat/",
+    "/gradio_api/startup-events",
+    "/photo/",
+    "/study",
+)
 OPEN_TO_POST = ("/upload", "/study", "/gradio_api/reset")
 CALLS = "/gradio_api/run/"
 
@@ -149,7 +155,7 @@ def is_open(method: str, path: str) -> bool:
     if method == "POST":
         return path in OPEN_TO_POST or path.startswith("/study/")
     return method in ("GET", "HEAD") and (
-        path in (*OPEN_TO_GET, "/health") or any(path.startswith(one) for one in OPEN_BELOW)
+        path in OPEN_TO_GET or any(path.startswith(one) for one in OPEN_BELOW)
     )
 
 
@@ -310,22 +316,6 @@ def add_study(app: FastAPI, paths: Paths, pictures: PhotoPictures) -> Any:
     return StudyPages("/study/", "/study/results", "")
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes a free one. Raises InputError when the port is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-        listening.listen(128)
-    except OSError as error:
-        listening.close()
-        raise InputError(
-            f"port {port} on {host}: {error.strerror or error}; name another, say `make app PORT={port + 1}`"
-        ) from error
-    return listening
-
-
 def serve(profile: str, *, host: str = HOST, port: int = PORT) -> None:
     """Serve a profile's page until the process is ended; raises InputError before anything is loaded."""
     service, settings = SearchService.open(Paths.of(profile)), load_settings(profile)
@@ -337,7 +327,10 @@ def serve(profile: str, *, host: str = HOST, port: int = PORT) -> None:
     warm = threading.Thread(target=service.warm_up, args=([one.name for one in service.models],), daemon=True)
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
     shown = f"[{host}]" if ":" in host else host
-    print(f"The page of {profile} is at http://{shown}:{listening.getsockname()[1]} (Ctrl+C ends it)", flush=True)
+    print(
+        f"The page of {profile} is at http://{shown}:{listening.getsockname()[1]} (Ctrl+C ends it)",
+        flush=True,
+    )
     with threadpool_limits(1):  # visitors side by side, a thread each, instead of one on all cores
         warm.start()
         uvicorn.Server(config).run(sockets=[listening])
