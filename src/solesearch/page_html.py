@@ -13,6 +13,7 @@ from html import escape
 from solesearch.search_service import AnswerRow, Model, Photo, shown_similarity
 from solesearch.uploads import Upload
 
+MapPoint = tuple[Photo, float, float]  # x and y in [0, 1]
 PhotoUrl = Callable[[str], str]  # a photo's id -> the address of its picture
 
 # Okabe and Ito's colours, darkened where they would vanish on white; shapes change with every class, so that
@@ -54,7 +55,8 @@ def query_photo(photo: Photo, url: PhotoUrl) -> str:
     """Return the query, a photo of the catalogue, with its class and id."""
     words = f"{photo.label}, photo {photo.id}"
     return (
-        f'<figure class="query" tabindex="-1"><img src="{escape(url(photo.id))}" alt="Query: {escape(words)}">'
+        f'<figure class="query" tabindex="-1"><img src="{escape(url(photo.id))}" '
+        f'alt="Query: {escape(words)}">'
         f"<figcaption><strong>Query</strong>{escape(photo.label)}<small>{escape(photo.id)}</small>"
         f"<small>{escape(photo.split)} photo</small></figcaption></figure>"
     )
@@ -65,7 +67,8 @@ def query_upload(upload: Upload) -> str:
     data = base64.b64encode(upload.preview()).decode("ascii")
     remarks = "".join(f"<small>{escape(remark)}</small>" for remark in upload.remarks)
     return (
-        f'<figure class="query" tabindex="-1"><img src="data:image/jpeg;base64,{data}" alt="Query: the photo you uploaded">'
+        f'<figure class="query" tabindex="-1"><img src="data:image/jpeg;base64,{data}" '
+        'alt="Query: the photo you uploaded">'
         f"<figcaption><strong>Query</strong>your photo<small>class not known</small>{remarks}</figcaption>"
         "</figure>"
     )
@@ -79,9 +82,9 @@ def answer_rows(query: str, rows: Sequence[AnswerRow], url: PhotoUrl, *, catalog
 
 READING = (
     '<p class="reading">Nearest first. The distance is Euclidean, in each model’s own unit. '
-    "<em>Nearer than 99.5 %</em>: so many of 100 random pairs of test photos lie farther apart for this model; "
-    "this can be read across models. A green frame with ✓ marks the query’s class. Press a photo to search on "
-    "with it.</p>"
+    "<em>Nearer than 99.5 %</em>: so many of 100 random pairs of test photos lie farther apart for this "
+    "model; this can be read across models. A green frame with ✓ marks the query’s class. Press a photo to "
+    "search on with it.</p>"
 )
 
 
@@ -114,22 +117,18 @@ def look_of(labels: Sequence[str]) -> dict[str, tuple[str, str]]:
     }
 
 
-def feature_map(
-    points: Sequence[tuple[Photo, float, float]], labels: Sequence[str], *, model: Model, total: int
-) -> str:
-    """Return the map of `model`'s features as an SVG with a legend: a mark a photo, coloured and shaped by class.
+def feature_map(points: Sequence[MapPoint], labels: Sequence[str], *, model: Model, total: int) -> str:
+    """Return the map of `model`'s features as an SVG with a legend: a mark a photo, its look by class.
 
-    `points` are (photo, x, y) in [0, 1]. The drawing is one stop of the keyboard; arrows walk from mark to
-    mark (web_page.js).
+    The drawing is one stop of the keyboard; arrows walk from mark to mark (web_page.js).
     """
-    look, kept = (
-        look_of(labels),
-        [label for label in labels if any(one.label == label for one, _, _ in points)],
-    )
+    look, there = look_of(labels), {photo.label for photo, _, _ in points}
+    kept = [label for label in labels if label in there]
     groups = "".join(_map_group(label, points, *look[label]) for label in kept)
     legend = "".join(
         f'<li><button type="button" data-class="{escape(label)}" aria-pressed="true">'
-        f'<svg viewBox="-9 -9 18 18" aria-hidden="true"><path d="{look[label][1]}" fill="{look[label][0]}"/></svg>'
+        f'<svg viewBox="-9 -9 18 18" aria-hidden="true"><path d="{look[label][1]}" '
+        f'fill="{look[label][0]}"/></svg>'
         f"{escape(label)}</button></li>"
         for label in kept
     )
@@ -139,17 +138,18 @@ def feature_map(
         else f"all {total:,} photos"
     )
     return (
-        f'<div class="map"><p id="map-help">Features of {escape(model.title)}: principal components, then t-SNE. '
-        f"Each mark is a photo ({some}); near marks have near features. Press a mark "
+        f'<div class="map"><p id="map-help">Features of {escape(model.title)}: principal components, then '
+        f"t-SNE. Each mark is a photo ({some}); near marks have near features. Press a mark "
         "for its neighbours, or walk with the arrow keys and press Enter. Press a class to hide it.</p>"
         f'<ul class="legend" aria-label="Classes">{legend}</ul>'
         f'<svg class="points" viewBox="0 0 {MAP_WIDTH} {MAP_HEIGHT}" tabindex="0" role="application" '
         f'aria-label="Map of the features" aria-describedby="map-help">{groups}'
-        '<circle class="cursor" r="13" visibility="hidden"/></svg><p class="here" aria-live="polite"></p></div>'
+        '<circle class="cursor" r="13" visibility="hidden"/></svg>'
+        '<p class="here" aria-live="polite"></p></div>'
     )
 
 
-def _map_group(label: str, points: Sequence[tuple[Photo, float, float]], colour: str, shape: str) -> str:
+def _map_group(label: str, points: Sequence[MapPoint], colour: str, shape: str) -> str:
     width, height = MAP_WIDTH - 2 * MARGIN, MAP_HEIGHT - 2 * MARGIN
     marks = "".join(
         f'<path d="{shape}" transform="translate({MARGIN + x * width:.1f} {MARGIN + y * height:.1f})" '

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from html import escape
 from importlib import resources
 from typing import Any, NamedTuple
 
@@ -117,7 +118,8 @@ def script(function: str) -> str:
 
 def head() -> str:
     """Return what goes into the page's head: the one script, inline, so that nothing is fetched for it."""
-    return f"<script>{resources.files('solesearch').joinpath('web_page.js').read_text(encoding='utf-8')}</script>"
+    code = resources.files("solesearch").joinpath("web_page.js").read_text(encoding="utf-8")
+    return f"<script>{code}</script>"
 
 
 def style() -> str:
@@ -137,9 +139,10 @@ def build_blocks(actions: PageActions, study: StudyPages, *, most_answers: int) 
     kind = "a synthetic catalogue, drawn by code" if facts["synthetic"] else "photographs"
     with gr.Blocks(title=f"solesearch: {facts['profile']}", analytics_enabled=False) as blocks:
         gr.HTML(
-            f"<h1>Shoes that look alike</h1><p>Profile <strong>{page_html.escape(facts['profile'])}</strong>: "
-            f"{len(actions.service.photos):,} photos, {kind}. The proposed model is an InfoGAN’s discriminator "
-            f"that saw no label (seed {facts['checkpoint']['seed']}, step {facts['checkpoint']['step']}).</p>"
+            f"<h1>Photos that look alike</h1><p>Profile <strong>{escape(facts['profile'])}</strong>: "
+            f"{len(actions.service.photos):,} photos, {kind}. The proposed model is an InfoGAN’s "
+            f"discriminator that saw no label (seed {facts['checkpoint']['seed']}, "
+            f"step {facts['checkpoint']['step']}).</p>"
         )
         with gr.Tabs():
             with gr.Tab("Search", id="search"):
@@ -232,8 +235,8 @@ def _upload_field(most_bytes: int) -> str:
     megabytes = f"{most_bytes / 1e6:g}"
     return (
         '<div class="upload"><label for="upload-file">Or search with a photo of your own '
-        f'(up to {megabytes} MB; it stays in this server’s memory)</label><input type="file" id="upload-file" '
-        f'accept="image/*" data-most-bytes="{most_bytes}"></div>'
+        f"(up to {megabytes} MB; it stays in this server’s memory)</label>"
+        f'<input type="file" id="upload-file" accept="image/*" data-most-bytes="{most_bytes}"></div>'
     )
 
 
@@ -241,4 +244,4 @@ def _frame(title: str, address: str, missing: str) -> None:
     if not address:
         gr.HTML(page_html.message(missing))
         return
-    gr.HTML(f'<iframe class="study" src="{address}" title="{page_html.escape(title)}"></iframe>')
+    gr.HTML(f'<iframe class="study" src="{address}" title="{escape(title)}"></iframe>')

@@ -200,10 +200,9 @@ class SearchService:
         """
         query, opened = self.photo(photo), self._open(model)
         row = self._row[photo]
-        if row < opened.model.photos:
-            vector = opened.vectors[row]
-        else:  # a model of the test photos, asked about another: embedded now
-            vector = self.embed_file(photo, model)
+        known = row < opened.model.photos
+        # A model of the test photos may be asked about another one: that is embedded now.
+        vector = opened.vectors[row] if known else self.embed_file(photo, model)
         unwanted = self._own_product(row) if leave_out_product else frozenset({photo})
         return self._answer(opened, vector, k=k, among=among, unwanted=unwanted, label=query.label)
 

@@ -66,7 +66,7 @@ def load_settings(profile: str, overrides: dict[str, Any] | None = None) -> Show
 
 
 def build(profile: str, overrides: dict[str, Any] | None = None) -> pd.DataFrame:
-    """Write the showcase of a profile and return one row a model: what it covers and how long its vectors are.
+    """Write the showcase of a profile and return one row a model: what it covers, how long its vectors are.
 
     `showcase.json` goes last, so a killed run leaves none. Raises InputError that names what the stages
     before did not leave, or a model that does not embed photos as it did there.
@@ -137,7 +137,7 @@ class Exporter:
         )  # fmt: skip
 
     def _vectors(self, name: str, *, seed: int) -> np.ndarray:
-        """Return a model's vectors float32 [n, d] in the showcase's order: of all photos, or of the test's."""
+        """Return a model's vectors float32 [n, d], in the showcase's order: of all photos or the test's."""
         ids, study = self.photos["id"], self.study
         if name == PROPOSED:
             return load_embedding(study.paths.embeddings, embedding_name(name, seed)).of(ids)
@@ -154,12 +154,9 @@ class Exporter:
         return study.discriminator(seed=seed, step=0).embed(pixels)
 
     def _export(self, name: str, *, seed: int) -> tuple[str, str, tuple[int, int]]:
-        """Write the ONNX file of a network; return its name ("" for a control), what it takes, and the size."""
-        study, file, size = (
-            self.study,
-            f"{name}.onnx",
-            tuple(int(side) for side in self.study.pixels.shape[1:3]),
-        )
+        """Write the ONNX file of a network; return its name ("" for a control), what it takes, its size."""
+        study, file = self.study, f"{name}.onnx"
+        size = (int(study.pixels.shape[1]), int(study.pixels.shape[2]))
         if name in CONTROLS:
             return "", PIXELS, size
         if name in (PROPOSED, UNTRAINED):
@@ -234,7 +231,7 @@ def write_map(study: Study, photos: pd.DataFrame, settings: ShowcaseSettings) ->
 
 
 def description(study: Study, models: list[Model], catalogue: Any, photos: int) -> dict[str, Any]:
-    """Return showcase.json: the models, what they come from, where the photos lie and how they are decoded."""
+    """Return showcase.json: the models, their origin, where the photos lie and how they are decoded."""
     folder, seed = photo_folder(study.paths, catalogue), study.seeds[0]
     inside = folder.is_relative_to(study.paths.root)
     return {

@@ -1,4 +1,4 @@
-"""Photos that visitors send: judged by their bytes alone, decoded as the catalogue was, kept in memory only."""
+"""Photos that visitors send: judged by their bytes alone, decoded as the catalogue was, kept in memory."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Upload:
     remarks: tuple[str, ...]
 
     def pixels(self, size: tuple[int, int], *, fit: str) -> np.ndarray:
-        """Return it as uint8 [height, width, 3] of `size` (height, width), fitted as the catalogue's photos."""
+        """Return it as uint8 [height, width, 3] of `size` (height, width), fitted as the catalogue was."""
         return fit_to(self.image, size=size, fit=fit)
 
     def preview(self) -> bytes:
@@ -58,7 +58,7 @@ class Upload:
 
 
 def small_jpeg(image: Image.Image, *, side: int, quality: int = 88) -> bytes:
-    """Return an RGB image as JPEG with no side above `side` pixels; nothing of the file's metadata goes along."""
+    """Return an RGB image as JPEG with no side above `side` pixels; no metadata goes along."""
     small, written = image.copy(), io.BytesIO()
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     bare = Image.new("RGB", small.size)
@@ -95,7 +95,7 @@ def refusal(reason: str, limits: UploadLimits) -> str:
     """Return the visitor's sentence for a reason of `photo.PhotoRefusedError`."""
     kind = reason.partition(":")[0]
     sentences = {
-        "huge": f"The photo has more than {limits.most_pixels / 1e6:g} megapixels. Please choose a smaller one.",
+        "huge": f"The photo has more than {limits.most_pixels / 1e6:g} megapixels. Please choose a smaller.",
         "tiny": f"The photo is too small: at least {SMALLEST_SIDE} pixels on each side are needed.",
     }
     unreadable = (

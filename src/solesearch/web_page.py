@@ -58,8 +58,8 @@ CALLS = "/gradio_api/run/"
 # 'unsafe-eval' and 'unsafe-inline' are Gradio's needs (templates, styles); 'self' keeps all requests here.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'self'; "
-    "form-action 'self'"
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; object-src 'none'; "
+    "base-uri 'self'; form-action 'self'"
 )
 HEADERS = {
     b"content-security-policy": POLICY.encode(),
@@ -257,7 +257,8 @@ def create_app(service: SearchService, settings: PageSettings) -> FastAPI:
     blocks = build_blocks(actions, study, most_answers=settings.most_answers)
     gradio.mount_gradio_app(
         app, blocks, path="/", allowed_paths=[], footer_links=[], run_history=False, show_error=False,
-        ssr_mode=False, mcp_server=False, pwa=False, enable_monitoring=False, theme=theme(), css=style(), head=head(),
+        ssr_mode=False, mcp_server=False, pwa=False, enable_monitoring=False, theme=theme(), css=style(),
+        head=head(),
     )  # fmt: skip
     app.add_middleware(Guard)
     return app
