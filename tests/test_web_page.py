@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from html import unescape
@@ -125,9 +127,11 @@ def test_gradio_opens_no_file_that_a_call_names(client, root: Path, tmp_path: Pa
 
 def test_calls_are_checked_before_gradio_sees_them() -> None:
     plain = {"data": ["a", 1, None, ["b", 2.5], True], "event_data": {"number": 3}, "fn_index": 1}
-    assert json.loads(web_page.plain_call(json.dumps({**plain, "request": {"x": 1}}).encode())) == plain
+    extra = {**plain, "request": {"x": 1}, "session_hash": {"path": "x"}}
+    extra["event_data"] = {"number": 3, "index": [1], "value": {"path": "x"}, "token": ["x"]}
+    assert json.loads(web_page.plain_call(json.dumps(extra).encode())) == plain
+    assert json.loads(web_page.plain_call(b'{"data": [], "event_data": ["x"]}'))["event_data"] == {}
     bad = [{"data": [{}]}, {"data": [[{}]]}, {"data": [[[1]]]}, {"data": {}}, {"event_data": {}}, [], "x", 3]
-    bad += [{"data": [], "event_data": {"number": {}}}]
     for call in bad:
         assert web_page.plain_call(json.dumps(call).encode()) is None, call
     for body in (None, b"", b"\xff", b"[" * 100_000):
@@ -150,7 +154,8 @@ def test_searches_through_the_page(client) -> None:
     assert "Choose at least one model" in visitor.call("results", "click", [[], 5, False], {"number": 4})
     assert "no such number" in visitor.call("results", "click", [*BOTH], {"number": 999})
     assert "Press a photo" in visitor.call("results", "click", [*BOTH], None)
-    assert "not on this page" in visitor.call("results", "click", [["../x"], 5, False], {"number": 4})
+    unknown = visitor.body("results", "click", [["../x"], 5, False], {"number": 4})
+    assert client.post("/gradio_api/run/predict", json=unknown).status_code == 500  # Gradio knows the models
     shown = visitor.call("Class", "change", ["sandals"])
     assert shown.count("<button") == 8 and "boots" not in shown
     assert "Query: boots" in visitor.call("feature-map", "click", [], {"number": 3})
@@ -172,7 +177,7 @@ def test_uploads(client) -> None:
     refused = {
         b"": (422, "file is empty"),
         b"no image": (422, "no photo that can be read"),
-        png(draw_photo("boots", 1))[:200]: (422, "no photo that can be read"),
+        png(draw_photo("boots", 1))[:80]: (422, "no photo that can be read"),
     }
     for content, (status, words) in refused.items():
         reply = client.post("/upload", content=content, headers=BINARY)
@@ -231,6 +236,10 @@ def test_the_page_ends_and_says_what_is_wrong(root: Path, page: PageProcess, wor
     make_showcase()
     with pytest.raises(InputError, match=rf"port {page.port} on 127\.0\.0\.1: .*make app PORT="):
         PageProcess(PROFILE, port=page.port)
+    command = [sys.executable, "-m", "solesearch.web_page", PROFILE, "--port", str(page.port)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    assert ended.stderr.startswith(f"error: port {page.port} on 127.0.0.1: ")
     assert page.health()
 
 

@@ -16,7 +16,7 @@ from typing import IO, Self
 
 from solesearch.errors import InputError
 from solesearch.paths import Paths
-from solesearch.web_address import HOST, first_free_port
+from solesearch.web_address import HOST, first_free_port, listen
 
 PATIENCE_S = 60.0
 PAUSE_S = 0.1
@@ -24,21 +24,27 @@ NOTEBOOK_PORTS = range(7870, 7890)  # the first free one, so that a notebook's o
 
 
 class PageProcess:
-    """`python -m solesearch.web_page PROFILE` as a child process; `address` is where it answers."""
+    """`python -m solesearch.web_page PROFILE` as a child process; `address` is where it answers.
+
+    It ends with the process that started it, however that ends: its standard input then closes.
+    """
 
     def __init__(self, profile: str, *, port: int | None = None):
         """Start the page and wait until it answers; `seconds` says how long that took.
 
-        Raises InputError with the page's own line when it ends instead, or after PATIENCE_S.
+        Raises InputError when the port is taken (another page would answer there), with the page's own line
+        when it ends, or after PATIENCE_S.
         """
         self.port = port or first_free_port(NOTEBOOK_PORTS)
+        listen(HOST, self.port).close()
         self.address = f"http://{HOST}:{self.port}"
         root = Paths.of(profile).root
         environment = {**os.environ, "SOLESEARCH_ROOT": str(root), "PYTHONPATH": _search_path()}
         start = time.monotonic()
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "solesearch.web_page", profile, "--port", str(self.port)],
-            cwd=root, env=environment, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            [sys.executable, "-m", "solesearch.web_page", profile, "--port", str(self.port), "--follow"],
+            cwd=root, env=environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )  # fmt: skip
         try:
             self._wait(start + PATIENCE_S)
@@ -85,8 +91,8 @@ class PageProcess:
             self._child.wait(10)
         except subprocess.TimeoutExpired:
             self.kill()
-        if self._child.stderr:
-            self._child.stderr.close()
+        for pipe in (self._child.stdin, self._child.stderr):
+            pipe.close()
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -39,7 +39,8 @@ from solesearch.web_address import HOST, PORT, listen
 PHOTO_SIDE = 320  # pixels; what a row shows is smaller
 PHOTOS_KEPT = 4000  # encoded photos in memory, about 10 kB each
 LONGEST_CALL = 65_536  # bytes of a call to Gradio; the page's own are below 2 kB
-CALL_KEYS = ("data", "event_data", "fn_index", "trigger_id", "session_hash")
+CALL_KEYS = ("fn_index", "trigger_id", "session_hash")
+EVENT_KEYS = ("number", "token", "problem")  # what web_page.js tells
 DAY_S = 86_400
 
 # What the page asks Gradio for. Everything else of Gradio is answered with 404.
@@ -162,23 +163,22 @@ def is_open(method: str, path: str) -> bool:
 def plain_call(body: bytes | None) -> bytes | None:
     """Return a call to Gradio with the page's own keys and nothing but plain values, or None.
 
-    Values are numbers, texts, null, or lists of those: a mapping could be a file that Gradio opens. The event
-    may be one mapping of plain values, which Gradio hands on as it is.
+    Values are numbers, texts, null, or lists of those: a mapping could be a file that Gradio opens. Of what an
+    event tells, only what this page's own events tell goes on.
     """
     try:
         call = json.loads(body or b"")
-        data, event = call.get("data"), call.get("event_data")
+        data, told = call.get("data"), call.get("event_data")
     except (ValueError, AttributeError, RecursionError):
         return None
-    flat = [value for item in _listed(data) for value in (item if isinstance(item, list) else [item])]
-    told = _listed(list(event.values()) if isinstance(event, dict) else [event])
-    if not isinstance(data, list) or not all(_is_plain(value) for value in (*flat, *told)):
+    if not isinstance(data, list):
         return None
-    return json.dumps({key: call[key] for key in CALL_KEYS if key in call}).encode()
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+    if not all(_is_plain(value) for item in data for value in (item if isinstance(item, list) else [item])):
+        return None
+    told = told if isinstance(told, dict) else {}
+    kept = {key: call[key] for key in CALL_KEYS if key in call and _is_plain(call[key])}
+    event = {key: told[key] for key in EVENT_KEYS if key in told and _is_plain(told[key])}
+    return json.dumps({**kept, "data": data, "event_data": event}).encode()
 
 
 def _is_plain(value: Any) -> bool:
@@ -317,8 +317,11 @@ def add_study(app: FastAPI, paths: Paths, pictures: PhotoPictures) -> Any:
     return StudyPages("/study/", "/study/results", "")
 
 
-def serve(profile: str, *, host: str = HOST, port: int = PORT) -> None:
-    """Serve a profile's page until the process is ended; raises InputError before anything is loaded."""
+def serve(profile: str, *, host: str = HOST, port: int = PORT, follow: bool = False) -> None:
+    """Serve a profile's page until the process is ended, or with `follow` until its standard input is.
+
+    Raises InputError before anything is loaded.
+    """
     service, settings = SearchService.open(Paths.of(profile)), load_settings(profile)
     listening = listen(host, port)
     import uvicorn
@@ -334,7 +337,17 @@ def serve(profile: str, *, host: str = HOST, port: int = PORT) -> None:
     )
     with threadpool_limits(1):  # visitors side by side, a thread each, instead of one on all cores
         warm.start()
-        uvicorn.Server(config).run(sockets=[listening])
+        server = uvicorn.Server(config)
+        if follow:
+            threading.Thread(target=end_with_input, args=[server], daemon=True).start()
+        server.run(sockets=[listening])
+
+
+def end_with_input(server: Any) -> None:
+    """Tell a uvicorn server to end once standard input ends: whoever started it is gone."""
+    while sys.stdin.buffer.read(1):
+        pass
+    server.should_exit = True
 
 
 def main() -> int:
@@ -343,8 +356,10 @@ def main() -> int:
     parser.add_argument("profile", nargs="?", default="sample")
     parser.add_argument("--host", default=HOST, help="0.0.0.0 lets other machines in; there is no login")
     parser.add_argument("--port", type=int, default=PORT)
+    parser.add_argument("--follow", action="store_true", help="end when standard input ends")
     chosen = parser.parse_args()
-    return exit_status(lambda: serve(chosen.profile, host=chosen.host, port=chosen.port))
+    options = {"host": chosen.host, "port": chosen.port, "follow": chosen.follow}
+    return exit_status(lambda: serve(chosen.profile, **options))
 
 
 if __name__ == "__main__":
