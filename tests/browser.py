@@ -1,5 +1,6 @@
 """A real Chromium for the tests: Debian's, without a window, and with a record of what it asked for."""
 
+import base64
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -43,7 +44,7 @@ def open_browser(*, width: int, height: int, phone: bool = False) -> Iterator["B
             "Emulation.setDeviceMetricsOverride",
             {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone},
         )
-        yield Browser(driver)
+        yield Browser(driver, width)
     finally:
         driver.quit()
 
@@ -51,8 +52,8 @@ def open_browser(*, width: int, height: int, phone: bool = False) -> Iterator["B
 class Browser:
     """What the tests do with a page: wait, press, look, and ask what went over the wire."""
 
-    def __init__(self, driver: Any):
-        self.driver = driver
+    def __init__(self, driver: Any, width: int):
+        self.driver, self.width = driver, width
 
     def all(self, selector: str) -> list[Any]:
         return self.driver.find_elements("css selector", selector)
@@ -85,20 +86,17 @@ class Browser:
         element.click()
 
     def overflow(self) -> int:
-        """Return by how many pixels the page is wider than the window."""
-        return self.run("return document.documentElement.scrollWidth - window.innerWidth")
+        """Return by how many pixels the page is wider than the screen (innerWidth grows with it on a phone)."""
+        return self.run("return document.documentElement.scrollWidth") - self.width
 
     def picture(self, path: Path) -> None:
         """Keep a screenshot of the whole page, at most 3,000 pixels high."""
         path.parent.mkdir(parents=True, exist_ok=True)
         height = min(self.run("return document.documentElement.scrollHeight"), 3000)
-        width = self.run("return window.innerWidth")
-        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        clip = {"x": 0, "y": 0, "width": self.width, "height": height, "scale": 1}
         shot = self.driver.execute_cdp_cmd(
             "Page.captureScreenshot", {"format": "png", "captureBeyondViewport": True, "clip": clip}
         )
-        import base64
-
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def requests(self) -> set[str]:

@@ -132,7 +132,7 @@ def test_committed_notebooks_keep_the_rules(path: Path) -> None:
 
 
 def test_there_are_notebooks() -> None:
-    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06", "07", "09"]
+    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06", "07", "09", "12"]
 
 
 def test_start_up_lines_go_and_warnings_stay() -> None:

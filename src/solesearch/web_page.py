@@ -163,8 +163,8 @@ def is_open(method: str, path: str) -> bool:
 def plain_call(body: bytes | None) -> bytes | None:
     """Return a call to Gradio with the page's own keys and nothing but plain values, or None.
 
-    Values are numbers, texts, null, or lists of those: a mapping could be a file that Gradio opens. Of what an
-    event tells, only what this page's own events tell goes on.
+    Values are numbers, texts, null, or lists of those: a mapping could be a file that Gradio opens. Of what
+    an event tells, only what this page's own events tell goes on.
     """
     try:
         call = json.loads(body or b"")
