@@ -86,7 +86,7 @@ class Browser:
         element.click()
 
     def overflow(self) -> int:
-        """Return by how many pixels the page is wider than the screen (innerWidth grows with it on a phone)."""
+        """Return by how many pixels the page is wider than the screen (innerWidth may grow with it)."""
         return self.run("return document.documentElement.scrollWidth") - self.width
 
     def picture(self, path: Path) -> None:

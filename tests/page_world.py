@@ -36,7 +36,7 @@ def photo_table() -> pd.DataFrame:
     # Photos 0, 3, 6 are one product, 1, 4, 7 another, and so on: three photos a product.
     table["group"] = [f"{label}-{number // 9}" for number, label in enumerate(labels)]
     table["split"] = ["test" if number >= PHOTOS - TEST else "training" for number in range(PHOTOS)]
-    table = table.assign(position=0, width=WIDTH, height=HEIGHT, sha256="0")
+    table = table.assign(position=0)
     late = (table["split"] != "test").to_numpy()
     return table.iloc[np.argsort(late, kind="stable")].reset_index(drop=True)
 

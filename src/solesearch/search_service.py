@@ -30,7 +30,7 @@ from solesearch.uploads import Upload
 
 PIXELS, SIGNED = "uint8 pixels", "float32 in [-1, 1]"  # what a model takes
 STAGE = "stage showcase"
-TYPES = {"id": str, "label": str, "split": str, "group": str, "sha256": str}
+TYPES = {"id": str, "label": str, "split": str, "group": str}
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from solesearch.weights import load_network_settings, recorded
 PAIR_BLOCK = 512  # pairs at a time: 512 x 18,432 differences of raw pixels are 38 MB
 CHECKED = 8  # photos that every model must embed as the stages before did
 TOLERANCE = 1e-3  # of the distance from the stored vector, relative to the vector's length
-COLUMNS = ["number", "id", "label", "split", "group", "position", "width", "height", "sha256"]
+COLUMNS = ["number", "id", "label", "split", "group", "position"]
 
 
 @dataclass(frozen=True)
@@ -205,11 +205,13 @@ def project(vectors: np.ndarray, *, components: int, perplexity: int, seed: int)
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     most = min(components, len(vectors) - 1, vectors.shape[1])
     reduced = PCA(most, random_state=seed).fit_transform(vectors)
     nearby = min(float(perplexity), (len(vectors) - 1) / 3)
-    points = TSNE(2, perplexity=nearby, init="pca", random_state=seed).fit_transform(reduced)
+    with threadpool_limits(1):  # its threads wait for each other by spinning, which a busy machine punishes
+        points = TSNE(2, perplexity=nearby, init="pca", random_state=seed).fit_transform(reduced)
     low, high = points.min(axis=0), points.max(axis=0)
     return (points - low) / np.where(high > low, high - low, 1)
 
