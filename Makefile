@@ -1,6 +1,6 @@
 # `make help` lists what there is. Everything runs in .venv, from requirements.lock, without a network after it.
 .DEFAULT_GOAL := help
-.PHONY: help repro test lab figures readme verify zappos weights lint lock clean
+.PHONY: help repro test lab app figures readme verify zappos weights lint lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,6 +28,9 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 lab: $(READY) ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --log-level=WARN --notebook-dir=. $(AS_ROOT) notebooks/01_prepare_data.ipynb
+
+app: $(READY) ## the web page of a profile (PROFILE=sample) at 127.0.0.1:7860 (PORT, HOST)
+	@$(BIN)/python -m solesearch.web_page $(or $(PROFILE),sample) --host $(or $(HOST),127.0.0.1) --port $(or $(PORT),7860)
 
 figures: $(READY) ## redraw the charts from the committed results; needs no photos and no training
 	@$(BIN)/python -m solesearch.figures

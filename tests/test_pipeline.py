@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 STAGES = [
     *("01_prepare_data", "02_train_infogan", "03_networks", "04_embed", "05_index", "06_evaluate"),
-    *("07_galleries", "08_human_study", "09_claims"),
+    *("07_galleries", "08_human_study", "09_claims", "12_web_page"),
 ]
 MEASURED = {"latency.csv", "run.json", "03_networks.ipynb"}  # and all charts of time
 MEASURED |= {"claims.csv", "claims.md", "claims.html", "09_claims.ipynb"}  # hold ratios of times

@@ -23,9 +23,9 @@ def test_every_make_command_is_a_target(repository: Path) -> None:
     text = (repository / "README.md").read_text() + (repository / "data" / "README.md").read_text()
     makefile = (repository / "Makefile").read_text()
     commands = set(re.findall(r"\bmake ([a-z]+)\b(?= |`|$)", text, flags=re.M)) & {
-        "repro", "test", "lab", "figures", "readme", "zappos", "help",
+        "repro", "test", "lab", "app", "figures", "readme", "zappos", "help",
     }  # fmt: skip
-    assert {"repro", "test", "lab", "figures", "zappos", "help"} <= commands
+    assert {"repro", "test", "lab", "app", "figures", "zappos", "help"} <= commands
     for command in commands:
         assert re.search(rf"(?m)^{command}:.*## ", makefile), command
 

@@ -115,6 +115,11 @@ class Paths:
         return self.run / "index"
 
     @property
+    def showcase(self) -> Path:
+        """Stage showcase: what the web page answers from; showcase.json is written last."""
+        return self.run / "showcase"
+
+    @property
     def claims(self) -> Path:
         """Stage 09: the pairs of the leakage audit, and short trainings of other readings of the papers."""
         return self.run / "claims"

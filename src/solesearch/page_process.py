@@ -1,0 +1,109 @@
+"""The web page in a process of its own, for a notebook or a test: started, waited for, and ended again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from html import escape
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from solesearch.errors import InputError
+from solesearch.paths import Paths
+from solesearch.web_address import HOST, first_free_port, listen
+
+PATIENCE_S = 60.0
+PAUSE_S = 0.1
+NOTEBOOK_PORTS = range(7870, 7890)  # the first free one, so that a notebook's output is the same each time
+
+
+class PageProcess:
+    """`python -m solesearch.web_page PROFILE` as a child process; `address` is where it answers.
+
+    It ends with the process that started it, however that ends: its standard input then closes.
+    """
+
+    def __init__(self, profile: str, *, port: int | None = None):
+        """Start the page and wait until it answers; `seconds` says how long that took.
+
+        Raises InputError when the port is taken (another page would answer there), with the page's own line
+        when it ends, or after PATIENCE_S.
+        """
+        self.port = port or first_free_port(NOTEBOOK_PORTS)
+        listen(HOST, self.port).close()
+        self.address = f"http://{HOST}:{self.port}"
+        root = Paths.of(profile).root
+        environment = {**os.environ, "SOLESEARCH_ROOT": str(root), "PYTHONPATH": _search_path()}
+        start = time.monotonic()
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "solesearch.web_page", profile, "--port", str(self.port), "--follow"],
+            cwd=root, env=environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            self._wait(start + PATIENCE_S)
+        except BaseException:
+            self.stop()
+            raise
+        self.seconds = time.monotonic() - start
+
+    def _wait(self, deadline: float) -> None:
+        while time.monotonic() < deadline:
+            if self._child.poll() is not None:
+                said: IO[str] = self._child.stderr
+                lines = said.read().strip().splitlines() or ["it said nothing"]
+                raise InputError(f"the web page did not start: {lines[-1].removeprefix('error: ')}")
+            if self.health():
+                return
+            time.sleep(PAUSE_S)
+        raise InputError(f"the web page did not answer within {PATIENCE_S:.0f} s; is the machine very busy?")
+
+    def health(self) -> dict | None:
+        """Return what /health says, or None while nothing answers."""
+        try:
+            with urllib.request.urlopen(f"{self.address}/health", timeout=5) as answer:
+                return json.load(answer)
+        except (urllib.error.URLError, ConnectionError, TimeoutError, ValueError):
+            return None
+
+    def frame(self, *, height: int = 900) -> str:
+        """Return an inline frame of the page, as HTML for a notebook's cell."""
+        return (
+            f'<iframe src="{escape(self.address)}" title="The web page" width="100%" height="{height}" '
+            'style="border: 1px solid #888"></iframe>'
+        )
+
+    def kill(self) -> None:
+        """End the process at once, as a crash would (SIGKILL)."""
+        self._child.kill()
+        self._child.wait()
+
+    def stop(self) -> None:
+        """End the process politely, and at once if it does not listen."""
+        self._child.terminate()
+        try:
+            self._child.wait(10)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        for pipe in (self._child.stdin, self._child.stderr):
+            pipe.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Stop the page, whatever happened inside."""
+        self.stop()
+
+
+def _search_path() -> str:
+    """Return PYTHONPATH with the folder that this code was imported from in front."""
+    here = str(Path(__file__).resolve().parents[1])
+    return os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -1,0 +1,106 @@
+"""A showcase made by hand, without TensorFlow: 24 small photos of three classes, three models, a map."""
+
+import io
+
+import numpy as np
+import pandas as pd
+from onnx import TensorProto, helper
+from PIL import Image
+
+from solesearch import files
+from solesearch.controls import control_features
+from solesearch.embedding import Embedding, save_embedding
+from solesearch.paths import Paths
+from solesearch.photo import to_signed
+from solesearch.search_service import PIXELS, SIGNED, pairs_file
+
+HEIGHT, WIDTH = 32, 48
+COLOURS = {"boots": (200, 40, 40), "heels": (40, 160, 60), "sandals": (50, 60, 200)}
+PHOTOS, TEST = 24, 9
+PROFILE = "smoke"
+
+
+def draw_photo(label: str, shade: int) -> np.ndarray:
+    """Return a sole of a class's colour on white, uint8 [HEIGHT, WIDTH, 3]; shades tell photos apart."""
+    photo = np.full((HEIGHT, WIDTH, 3), 255, dtype=np.uint8)
+    colour = np.clip(np.array(COLOURS[label]) + 2 * shade, 0, 255)
+    photo[12:26, 6 : 30 + shade // 2] = colour
+    return photo
+
+
+def photo_table() -> pd.DataFrame:
+    """Return photos.csv of the showcase: test photos first, numbers as in stage prepare's table."""
+    labels = [list(COLOURS)[number % 3] for number in range(PHOTOS)]
+    table = pd.DataFrame({"number": range(PHOTOS), "label": labels})
+    table["id"] = [f"{label}/{number:02d}.png" for number, label in enumerate(labels)]
+    # Photos 0, 3, 6 are one product, 1, 4, 7 another, and so on: three photos a product.
+    table["group"] = [f"{label}-{number // 9}" for number, label in enumerate(labels)]
+    table["split"] = ["test" if number >= PHOTOS - TEST else "training" for number in range(PHOTOS)]
+    table = table.assign(position=0)
+    late = (table["split"] != "test").to_numpy()
+    return table.iloc[np.argsort(late, kind="stable")].reset_index(drop=True)
+
+
+def mean_network() -> bytes:
+    """Return an ONNX network that gives the mean of each channel: [b, h, w, 3] in [-1, 1] -> [b, 3]."""
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["b", HEIGHT, WIDTH, 3])
+    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["b", 3])
+    node = helper.make_node("ReduceMean", ["images"], ["features"], axes=[1, 2], keepdims=0)
+    graph = helper.make_graph([node], "mean", [images], [features])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return model.SerializeToString()
+
+
+def make_showcase() -> Paths:
+    """Write photos and a whole showcase of the profile `smoke` below $SOLESEARCH_ROOT; return its paths."""
+    paths, table = Paths.of(PROFILE), photo_table()
+    folder = paths.showcase
+    pixels = np.stack([draw_photo(*pair) for pair in zip(table["label"], table["number"], strict=True)])
+    for name, photo in zip(table["id"], pixels, strict=True):
+        (paths.drawn / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photo).save(paths.drawn / name)
+    files.write_table(folder / "photos.csv", table)
+    vectors = {
+        "infogan": to_signed(pixels).mean(axis=(1, 2)).astype(np.float32),
+        "mean_colour": control_features("mean_colour", pixels),
+        "pixels": control_features("pixels", pixels[:TEST]),
+    }
+    models = []
+    for name, held in vectors.items():
+        save_embedding(folder, name, Embedding(table["id"].tolist()[: len(held)], held))
+        files.write_array(pairs_file(folder, name), all_pairs(held[:TEST]))
+        learned = name == "infogan"
+        models.append({
+            "name": name, "title": name.replace("_", " "), "photos": len(held), "dimensions": held.shape[1],
+            "file": "infogan.onnx" if learned else "", "takes": SIGNED if learned else PIXELS,
+            "height": HEIGHT, "width": WIDTH,
+        })  # fmt: skip
+    (folder / "infogan.onnx").write_bytes(mean_network())
+    points = np.random.default_rng(0).random((PHOTOS, 2))
+    files.write_table(
+        folder / "map.csv", pd.DataFrame({"id": table["id"], "x": points[:, 0], "y": points[:, 1]})
+    )
+    files.write_json(folder / "showcase.json", {
+        "profile": PROFILE, "catalogue": "0123456789abcdef", "synthetic": True, "photos": PHOTOS,
+        "photo_folder": str(paths.drawn.relative_to(paths.root)), "fit": "stretch", "exclusion_window": 0,
+        "checkpoint": {"seed": 1, "step": 4}, "models": models,
+    })  # fmt: skip
+    return paths
+
+
+def all_pairs(vectors: np.ndarray) -> np.ndarray:
+    """Return the distances of all pairs, float32, ascending."""
+    far = [np.linalg.norm(one - other) for number, one in enumerate(vectors) for other in vectors[:number]]
+    return np.sort(np.array(far, dtype=np.float32))
+
+
+def png(photo: np.ndarray, **options) -> bytes:
+    """Return a photo as PNG."""
+    return encoded(Image.fromarray(photo), "PNG", **options)
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    """Return an image as a file of `kind`."""
+    written = io.BytesIO()
+    image.save(written, kind, **options)
+    return written.getvalue()
