@@ -229,7 +229,7 @@ def test_label_studio_tasks_hold_every_answer(workspace) -> None:
     plan, _ = write_small_plan(paths)
     fill_store(paths)
     answers.export(paths)
-    tasks = json.loads((paths.human_study / "label_studio.json").read_text())
+    tasks = json.loads((paths.label_studio / "tasks.json").read_text())
     assert len(tasks) == len(plan.tasks)
     second = tasks[1]
     assert second["data"]["query"] == f"/photo/{plan.tasks['t002']['query']}"
@@ -238,7 +238,7 @@ def test_label_studio_tasks_hold_every_answer(workspace) -> None:
     assert said["ann"]["result"][0]["value"] == {"choices": ["B"]}
     assert said["bo"]["result"][0]["value"] == {"choices": ["none"]}
     assert said["bo"]["lead_time"] == 1.5
-    config = ElementTree.fromstring((paths.human_study / "label_studio.xml").read_text())
+    config = ElementTree.fromstring((paths.label_studio / "config.xml").read_text())
     names = {tag.get("name") for tag in config.iter() if tag.get("name")}
     result = said["ann"]["result"][0]
     assert {result["from_name"], result["to_name"]} <= names

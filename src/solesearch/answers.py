@@ -251,7 +251,7 @@ def export(paths: Paths) -> list[Path]:
     """Bring the store into data/answers/<profile>.csv, plan and key beside it; return what was written.
 
     Answers that lie there already stay, but for those taken back since. Also writes Label Studio's JSON to
-    runs/<profile>/human_study/. Raises InputError without a store, or when its answers are not all to the
+    runs/<profile>/label_studio/. Raises InputError without a store, or when its answers are not all to the
     plan in runs/<profile>/.
     """
     if not paths.answer_store.is_file():
@@ -272,7 +272,7 @@ def export(paths: Paths) -> list[Path]:
     write_plan(plan, key, plan_path=plan_path, key_path=key_path)
     write_answers(paths.answers, answers)
     written = [paths.answers, plan_path, key_path]
-    return [*written, *write_label_studio(paths.human_study, answers, plan)]
+    return [*written, *write_label_studio(paths.label_studio, answers, plan)]
 
 
 def check_plan(answers: pd.DataFrame, plan: Plan, *, where: Path) -> None:
@@ -345,12 +345,13 @@ def label_studio_config(plan: Plan) -> str:
 
 
 def write_label_studio(folder: Path, answers: pd.DataFrame, plan: Plan) -> list[Path]:
-    """Write label_studio.json and its configuration label_studio.xml; return their paths."""
+    """Write tasks.json and the configuration config.xml that it belongs to; return their paths."""
     tasks = label_studio_tasks(answers, plan, photo_url="/photo/{number}")
-    target = folder / "label_studio.json"
+    target = folder / "tasks.json"
     files.write_text(target, json.dumps(tasks, indent=1) + "\n")
-    files.write_text(target.with_suffix(".xml"), label_studio_config(plan))
-    return [target, target.with_suffix(".xml")]
+    config = folder / "config.xml"
+    files.write_text(config, label_studio_config(plan))
+    return [target, config]
 
 
 # --- the command -----------------------------------------------------------------------------------------
