@@ -86,7 +86,7 @@ class Browser:
         element.click()
 
     def tap(self, element: Any) -> None:
-        """Press where an element is, whatever lies on top: a mark of a few pixels may be missed by a little."""
+        """Press where an element is, whatever lies on top: a mark of a few pixels may be missed."""
         from selenium.webdriver.common.action_chains import ActionChains
 
         self.run("arguments[0].scrollIntoView({block: 'center'})", element)
