@@ -85,6 +85,13 @@ class Browser:
         self.run("arguments[0].scrollIntoView({block: 'center'})", element)
         element.click()
 
+    def tap(self, element: Any) -> None:
+        """Press where an element is, whatever lies on top: a mark of a few pixels may be missed."""
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        self.run("arguments[0].scrollIntoView({block: 'center'})", element)
+        ActionChains(self.driver).move_to_element(element).click().perform()
+
     def overflow(self) -> int:
         """Return by how many pixels the page is wider than the screen (innerWidth may grow with it)."""
         return self.run("return document.documentElement.scrollWidth") - self.width

@@ -155,7 +155,7 @@ def test_map(desk: Browser, pictures: Path) -> None:
 
     tab(desk, "Map")
     mark = desk.one('svg.points path[data-number="5"]')
-    desk.press(mark)
+    desk.tap(mark)
     seen = "#map-neighbours .query img"
     desk.wait(lambda: desk.all(seen), "the neighbours")
     assert desk.one(seen).get_attribute("alt") == "Query: sandals, photo sandals/05.png"
@@ -198,7 +198,7 @@ def test_a_phone(page: PageProcess, pictures: Path) -> None:
         phone.wait(lambda: phone.run(top) < 0.8 * 844, "the answers on the screen")
         phone.picture(pictures / "phone_search.png")
         tab(phone, "Map")
-        phone.press(phone.one('svg.points path[data-number="5"]'))
+        phone.tap(phone.one('svg.points path[data-number="5"]'))
         phone.wait(lambda: phone.all("#map-neighbours .answers li"), "the neighbours")
         assert phone.overflow() <= 0
         phone.picture(pictures / "phone_map.png")

@@ -78,6 +78,7 @@ def test_a_whole_showcase(workspace: Path) -> None:
     """Vectors, networks and map of 24 photos; an upload of a photo finds it, whatever the model."""
     study = open_small_study()
     files.write_table(study.paths.networks / "networks.csv", pd.DataFrame(columns=OVERVIEW))
+    files.write_json(study.paths.manifest, {"sha256": "0" * 64})
     table = showcase.build("smoke")
     assert table["model"].tolist()[:3] == ["InfoGAN (proposed)", "Discriminator, untrained", "HOG"]
     assert set(table["answers from photos"]) == {24}

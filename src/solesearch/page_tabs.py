@@ -170,10 +170,10 @@ def _search_tab(actions: PageActions, *, most_answers: int) -> None:
         with gr.Column(scale=3, min_width=280):
             with gr.Row():
                 label = gr.Dropdown(
-                    [EVERY_CLASS, *service.labels], value=EVERY_CLASS, label="Class", min_width=150
+                    [EVERY_CLASS, *service.labels], value=EVERY_CLASS, label="Class", min_width=120
                 )
                 named = gr.Textbox(
-                    label="Photo id, then Enter", placeholder=first.id, max_lines=1, min_width=150
+                    label="Photo id, then Enter", placeholder=first.id, max_lines=1, min_width=120
                 )
             picker = gr.HTML(actions.pick(EVERY_CLASS, 0), js_on_load=script("pick"), elem_id="picker")
             with gr.Row():
