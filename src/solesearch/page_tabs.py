@@ -28,12 +28,7 @@ EVERY_CLASS = "all classes"
 DIRECT = {"queue": False, "show_progress": "hidden", "api_visibility": "undocumented"}
 
 
-class StudyPages(NamedTuple):
-    """Where the human study's pages are, or why there are none; "" for what does not hold."""
-
-    annotate: str
-    results: str
-    missing: str
+STUDY_TABS = {"Annotate": "/study/", "Results of the study": "/study/results"}  # annotation_page.attach
 
 
 class PageActions:
@@ -133,7 +128,7 @@ def theme() -> gr.themes.Base:
     return gr.themes.Base(primary_hue="blue", font=sans, font_mono=mono)
 
 
-def build_blocks(actions: PageActions, study: StudyPages, *, most_answers: int) -> gr.Blocks:
+def build_blocks(actions: PageActions, *, most_answers: int) -> gr.Blocks:
     """Return the whole page: tabs Search, Map, Annotate, Results of the study."""
     facts = actions.service.facts
     kind = "a synthetic catalogue, drawn by code" if facts["synthetic"] else "photographs"
@@ -149,9 +144,9 @@ def build_blocks(actions: PageActions, study: StudyPages, *, most_answers: int) 
                 _search_tab(actions, most_answers=most_answers)
             with gr.Tab("Map", id="map"):
                 _map_tab(actions)
-            for title, address in (("Annotate", study.annotate), ("Results of the study", study.results)):
+            for title, address in STUDY_TABS.items():
                 with gr.Tab(title):
-                    _frame(title, address, study.missing)
+                    gr.HTML(f'<iframe class="study" src="{address}" title="{escape(title)}"></iframe>')
     return blocks
 
 
@@ -238,10 +233,3 @@ def _upload_field(most_bytes: int) -> str:
         f"(up to {megabytes} MB; it stays in this server’s memory)</label>"
         f'<input type="file" id="upload-file" accept="image/*" data-most-bytes="{most_bytes}"></div>'
     )
-
-
-def _frame(title: str, address: str, missing: str) -> None:
-    if not address:
-        gr.HTML(page_html.message(missing))
-        return
-    gr.HTML(f'<iframe class="study" src="{address}" title="{escape(title)}"></iframe>')

@@ -9,7 +9,6 @@ stands in them (6.31: `async_move_files_to_cache` checks neither on a mounted pa
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import inspect
 import json
 import os
@@ -28,6 +27,7 @@ from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from solesearch.annotation_page import attach
 from solesearch.errors import InputError, exit_status
 from solesearch.paths import Paths
 from solesearch.photo import FORMATS, upright_rgb
@@ -252,9 +252,9 @@ def create_app(service: SearchService, settings: PageSettings) -> FastAPI:
     pictures, shelf = PhotoPictures(service), UploadShelf(kept=settings.uploads)
     add_photos(app, service, pictures)
     add_uploads(app, shelf, settings)
-    study = add_study(app, service.paths, pictures)
+    attach(app, paths=service.paths, photo_url=pictures.url_of_number)
     actions = PageActions(service, shelf, url=pictures.url, most_bytes=settings.limits.most_bytes)
-    blocks = build_blocks(actions, study, most_answers=settings.most_answers)
+    blocks = build_blocks(actions, most_answers=settings.most_answers)
     gradio.mount_gradio_app(
         app, blocks, path="/", allowed_paths=[], footer_links=[], run_history=False, show_error=False,
         ssr_mode=False, mcp_server=False, pwa=False, enable_monitoring=False, theme=theme(), css=style(),
@@ -303,18 +303,6 @@ def add_uploads(app: FastAPI, shelf: UploadShelf, settings: PageSettings) -> Non
             return JSONResponse({"token": await run_in_threadpool(decode, data)})
         except InputError as error:
             return JSONResponse({"problem": str(error)}, 422)
-
-
-def add_study(app: FastAPI, paths: Paths, pictures: PhotoPictures) -> Any:
-    """Register the human study's pages where they are installed, and return where they are."""
-    from solesearch.page_tabs import StudyPages
-
-    if importlib.util.find_spec("solesearch.annotation_page") is None:
-        return StudyPages("", "", "The human study is not part of this version.")
-    from solesearch import annotation_page
-
-    annotation_page.attach(app, paths=paths, photo_url=pictures.url_of_number)
-    return StudyPages("/study/", "/study/results", "")
 
 
 def serve(profile: str, *, host: str = HOST, port: int = PORT, follow: bool = False) -> None:
