@@ -236,8 +236,7 @@ def oracle_curve(study: Study) -> pd.DataFrame:
     progress, rows = Progress("judging checkpoints on test", total=len(tasks), unit="checkpoint"), []
     for number, (seed, step) in enumerate(tasks, start=1):
         vectors = study.discriminator(seed=seed, step=step).embed(pixels)
-        for gallery in GALLERIES:
-            judged = study.judge(vectors, photos, gallery=gallery)
+        for gallery, judged in study.judge(vectors, photos).items():
             table = summarise(judged, model="infogan", seed=seed, gallery=gallery, ks=study.evaluation.ks)
             rows.append(table[(table["class"] == "all") & (table["metric"] == "precision")].assign(step=step))
         progress.update(number)
