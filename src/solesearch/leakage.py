@@ -22,7 +22,7 @@ from solesearch.errors import InputError
 from solesearch.exact_search import squared_distances
 from solesearch.galleries import EDGE, FOOT, GAP, Sheet, three_digits
 from solesearch.progress import Progress
-from solesearch.retrieval import GALLERIES, excluded_pairs, precision_at, summarise
+from solesearch.retrieval import excluded_pairs, precision_at, summarise
 from solesearch.study import LEARNED, Study, checkpoint_steps, model_vectors, read_checkpoints
 
 BLOCK = 512  # queries compared at a time
