@@ -9,7 +9,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from html import escape
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -71,13 +70,6 @@ class PageProcess:
                 return json.load(answer)
         except (urllib.error.URLError, ConnectionError, TimeoutError, ValueError):
             return None
-
-    def frame(self, *, height: int = 900) -> str:
-        """Return an inline frame of the page, as HTML for a notebook's cell."""
-        return (
-            f'<iframe src="{escape(self.address)}" title="The web page" width="100%" height="{height}" '
-            'style="border: 1px solid #888"></iframe>'
-        )
 
     def kill(self) -> None:
         """End the process at once, as a crash would (SIGKILL)."""

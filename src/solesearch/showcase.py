@@ -27,6 +27,7 @@ from solesearch.model_names import PRIOR, PROPOSED, UNTRAINED, model_name
 from solesearch.networks import NetworkEmbedder, Variant
 from solesearch.onnx_model import export_features, save_onnx
 from solesearch.originals import photo_folder
+from solesearch.plain_onnx import with_plain_names
 from solesearch.progress import Progress
 from solesearch.search_service import PIXELS, SIGNED, Model, SearchService, pairs_file
 from solesearch.settings import fill, load_section
@@ -161,14 +162,17 @@ class Exporter:
             return "", PIXELS, size
         if name in (PROPOSED, UNTRAINED):
             chosen = chosen_step(study, seed) if name == PROPOSED else 0
-            save_onnx(
-                self.folder / file, export_features(study.discriminator(seed=seed, step=chosen).features)
-            )
+            save_onnx(self.folder / file, portable(study.discriminator(seed=seed, step=chosen).features))
             return file, SIGNED, size
         weights = {one.network: one.path for one in recorded(study.paths.profile, self.networks)}
         network = NetworkEmbedder(Variant(name), self.networks, weights=weights[name])
-        save_onnx(self.folder / file, export_features(network.features))
+        save_onnx(self.folder / file, portable(network.features))
         return file, PIXELS, (network.size, network.size)
+
+
+def portable(features: Any) -> bytes:
+    """Return a compiled TensorFlow function as an ONNX file, with the same bytes each time."""
+    return with_plain_names(export_features(features))
 
 
 def chosen_step(study: Study, seed: int) -> int:
