@@ -71,6 +71,14 @@ class PageProcess:
         except (urllib.error.URLError, ConnectionError, TimeoutError, ValueError):
             return None
 
+    def __repr__(self) -> str:
+        """Return where the page answers."""
+        return f"the web page at {self.address}"
+
+    def _repr_html_(self) -> str:
+        """Return an inline frame of the page, which is how a notebook shows this object."""
+        return f'<iframe src="{self.address}" title="The web page" width="100%" height="900"></iframe>'
+
     def kill(self) -> None:
         """End the process at once, as a crash would (SIGKILL)."""
         self._child.kill()
