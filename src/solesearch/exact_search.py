@@ -14,6 +14,7 @@ import numpy as np
 DISTANCES = 10_000_000  # at a time, 40 MB
 BLOCK = (64, 512)  # queries at a time, at least and at most: products of few rows waste time on the gallery
 SPARE = 7  # candidates beyond those wanted that are checked in double precision
+SLICE = 16_384  # photos of the gallery converted to double precision at a time: 200 MB at 1,536-D
 GROUP = 32  # photos, spread over the gallery, whose smallest distance is looked at first
 
 
@@ -65,9 +66,8 @@ def ranking(queries: np.ndarray, gallery: np.ndarray, *, head: int) -> np.ndarra
         near = np.take_along_axis(rough, order[:, [min(head, kept) - 1, kept - 1]], axis=1)
         _, order[:, :kept] = _exact_order(block, gallery, order[:, :kept])
         if kept < len(gallery):
-            for doubtful in np.flatnonzero(~_certain(near[:, 1] - near[:, 0], block, lengths)):
-                squares = squared_distances(block[doubtful : doubtful + 1], gallery)[0]
-                order[doubtful] = np.argsort(squares, kind="stable")
+            doubtful = ~_certain(near[:, 1] - near[:, 0], block, lengths)
+            order[doubtful], _ = _sorted_exactly(block[doubtful], gallery)
         ranked.append(order)
     return np.concatenate(ranked)
 
@@ -93,11 +93,21 @@ def _nearest_of_block(
     squares, rows = squares[:, :k], order[:, :k]
     if kept < len(gallery):
         near = np.sort(np.take_along_axis(rough, candidates, axis=1), axis=1)
-        for doubtful in np.flatnonzero(~_certain(near[:, -1] - near[:, k - 1], queries, lengths)):
-            exact = squared_distances(queries[doubtful : doubtful + 1], gallery)[0]
-            rows[doubtful] = np.argsort(exact, kind="stable")[:k]
-            squares[doubtful] = exact[rows[doubtful]]
+        doubtful = ~_certain(near[:, -1] - near[:, k - 1], queries, lengths)
+        order, exact = _sorted_exactly(queries[doubtful], gallery)
+        rows[doubtful], squares[doubtful] = order[:, :k], exact[:, :k]
     return squares, rows
+
+
+def _sorted_exactly(queries: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return all rows, int64 [q, n], nearest first, and their squared distances, in double precision."""
+    parts = [gallery[start : start + SLICE] for start in range(0, len(gallery), SLICE)]
+    if len(queries):
+        squares = np.concatenate([squared_distances(queries, part) for part in parts], axis=1)
+    else:
+        squares = np.empty((0, len(gallery)))  # the usual case: nothing is worth converting the gallery for
+    order = np.argsort(squares, axis=1, kind="stable")
+    return order, np.take_along_axis(squares, order, axis=1)
 
 
 def _exact_order(
