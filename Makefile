@@ -33,9 +33,7 @@ app: $(READY) ## the web page of a profile (PROFILE=sample) at 127.0.0.1:7860 (P
 	@$(BIN)/python -m solesearch.web_page $(or $(PROFILE),sample) --host $(or $(HOST),127.0.0.1) --port $(or $(PORT),7860)
 
 figures: $(READY) ## redraw the charts from the committed results; needs no photos and no training
-	@$(BIN)/python -m solesearch.figures
-	@$(BIN)/python -m solesearch.claim_figures
-	@$(BIN)/python -m solesearch.study_figures
+	@$(BIN)/python -m solesearch.charts
 
 readme: $(READY) ## write the README's generated blocks again from the results
 	@$(BIN)/python -m solesearch.report

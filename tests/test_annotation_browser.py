@@ -3,7 +3,6 @@
 Screenshots are kept in runs/screenshots/ so that a person can look at them.
 """
 
-import os
 import re
 import shutil
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from browser import open_browser, skip_without_browser
 from study_world import Server, write_small_plan
 
 from solesearch import answers
@@ -21,32 +21,14 @@ from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER),
-        reason="no browser: apt-get install chromium chromium-driver, then these tests run",
-    ),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def browser():
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (
-        "--headless=new",
-        "--disable-dev-shm-usage",
-        "--disable-gpu",
-        "--force-device-scale-factor=1",
-    ):
-        options.add_argument(flag)
-    if os.geteuid() == 0:
-        options.add_argument("--no-sandbox")  # Chromium refuses its sandbox to root
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+    skip_without_browser()
+    with open_browser(width=1280, height=900) as opened:
+        yield opened.driver
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from small_world import difference_rows, interval_rows
 
 from solesearch import claim_figures, files
 from solesearch.errors import InputError
+from solesearch.figures import drawn
 from solesearch.paths import Paths
 
 
@@ -60,7 +61,7 @@ def test_chart_gives_the_same_bytes_twice(workspace, name: str) -> None:
     paths = Paths.of("smoke")
     files.write_table(paths.result(table), TABLES[table])
     figure = claim_figures.draw_chart(name, profile="smoke")
-    again = claim_figures.drawn_again(claim_figures.CHARTS[name], paths)
+    again = drawn(claim_figures.CHARTS[name], paths)
     assert figure._repr_png_() == again._repr_png_() == (paths.figures / f"{name}.png").read_bytes()
     assert (paths.figures / f"{name}.pdf").stat().st_size > 1000
 

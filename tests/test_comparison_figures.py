@@ -18,7 +18,7 @@ from matplotlib.colors import same_color, to_hex
 from matplotlib.figure import Figure
 from test_figures import assert_legible, caption, words
 
-from solesearch import drawing, figures
+from solesearch import charts, drawing, figures
 from solesearch.errors import InputError
 from solesearch.networks import published_networks
 from solesearch.published import published_row
@@ -320,9 +320,9 @@ def test_redraw_uses_the_optional_tables_where_they_are(workspace, monkeypatch) 
     table = retrieval_table(NETWORKS)
     table.to_csv(folder / "retrieval.csv", index=False)
     wanted = {name: figures.CHARTS[name] for name in ("precision_bars", "retraining")}
-    monkeypatch.setattr(figures, "CHARTS", wanted)
+    monkeypatch.setattr(charts, "CHARTS", wanted)
     lines: list[str] = []
-    figures.redraw("zappos", report=lines.append)
+    charts.redraw("zappos", report=lines.append)
     assert [line.partition(":")[0] for line in lines if "skipped" in line] == ["retraining skipped"]
     assert "networks.csv: not there yet" in lines[-1]
     before = (workspace / "figures/zappos/precision_bars.png").read_bytes()

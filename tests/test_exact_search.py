@@ -64,6 +64,18 @@ def test_without_its_bound_the_misleading_vectors_would_be_ranked_wrongly(
     assert nearest(gallery, gallery, k=3)[1].tolist() != sorted_rows(gallery, gallery)[0][:, :3].tolist()
 
 
+def test_doubtful_queries_are_ranked_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by one, each would convert the whole gallery to double precision: minutes for raw pixels."""
+    random, calls, real = np.random.default_rng(1), [], exact_search.squared_distances
+    gallery = (1000 + random.normal(size=(200, 32)) * 0.01).astype(np.float32)
+    monkeypatch.setattr(
+        exact_search, "squared_distances", lambda *pair: calls.append(len(pair[0])) or real(*pair)
+    )
+    nearest(gallery, gallery, k=3)
+    ranking(gallery, gallery, head=3)
+    assert len(calls) == 2 and min(calls) > 100
+
+
 def test_faiss_finds_the_same() -> None:
     random = np.random.default_rng(2)
     gallery, queries = (random.normal(size=(n, 64)).astype(np.float32) for n in (3000, 100))

@@ -20,7 +20,7 @@ from matplotlib.colors import same_color, to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from solesearch import drawing, figures, galleries
+from solesearch import charts, drawing, figures, galleries
 from solesearch.errors import InputError
 from solesearch.galleries import GalleryRow, Neighbour
 from solesearch.index_figures import NUMBERS
@@ -478,14 +478,14 @@ def write_results(root: Path, profile: str, names: list[str]) -> Path:
 def test_command_line_redraws_what_can_be_drawn(workspace: Path, capsys) -> None:
     folder = write_results(workspace, "smoke", ["catalogue", "checkpoints"])
     (folder / "latency.csv").write_bytes(b"")
-    assert figures.main([]) == 0
+    assert charts.main([]) == 0
     lines = capsys.readouterr().out.splitlines()
     names = ["photos_per_class", "checkpoint_curve"]
     drawn = [f"figures/smoke/{name}.{kind}" for name in names for kind in ("png", "pdf")]
     assert [line for line in lines if "skipped" not in line] == drawn
     skipped = [line for line in lines if "skipped" in line]
     reasons = dict(line.split(" skipped: ") for line in skipped)
-    assert list(reasons) == [name for name in figures.CHARTS if name not in names]
+    assert list(reasons) == [name for name in charts.CHARTS if name not in names]
     assert "training.csv: not there yet" in reasons["loss_curves"]
     assert "latency.csv: damaged" in reasons["time_bars"]
     assert "networks.csv: not there yet" in reasons["accuracy_parameters"]
@@ -494,9 +494,9 @@ def test_command_line_redraws_what_can_be_drawn(workspace: Path, capsys) -> None
 
 def test_another_process_redraws_the_same_bytes(workspace: Path) -> None:
     write_results(workspace, "zappos", ["catalogue"])
-    here = {path.name: path.read_bytes() for path in figures.redraw("zappos", report=lambda line: None)}
+    here = {path.name: path.read_bytes() for path in charts.redraw("zappos", report=lambda line: None)}
     assert len(here) == 2
-    command = [sys.executable, "-m", "solesearch.figures", "zappos"]
+    command = [sys.executable, "-m", "solesearch.charts", "zappos"]
     environment = {**os.environ, "PYTHONHASHSEED": "77", "MPLBACKEND": "TkAgg", "TZ": "Asia/Tokyo"}
     environment.pop("DISPLAY", None)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -505,10 +505,10 @@ def test_another_process_redraws_the_same_bytes(workspace: Path) -> None:
 
 
 def test_nothing_to_draw_is_said_and_ends_with_1(workspace: Path, capsys) -> None:
-    assert figures.main([]) == 1
+    assert charts.main([]) == 1
     assert "results: no tables yet" in capsys.readouterr().err
-    assert figures.main(["zappos"]) == 1
-    assert len(capsys.readouterr().out.splitlines()) == len(figures.CHARTS)
+    assert charts.main(["zappos"]) == 1
+    assert len(capsys.readouterr().out.splitlines()) == len(charts.CHARTS)
     assert not (workspace / "figures").exists()
 
 

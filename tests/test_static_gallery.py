@@ -4,8 +4,6 @@ import base64
 import html
 import io
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from browser import open_browser, skip_without_browser
 from PIL import Image
 
 from solesearch import static_gallery
@@ -219,35 +218,23 @@ def test_committed_page_is_whole_and_small(repository: Path) -> None:
     assert f"This page: {path.stat().st_size / 1e6:.1f} MB" in text
 
 
-MEASURE = """<!doctype html><body style="margin:0"><iframe id="page" style="width:390px;height:900px;border:0"
-src="gallery.html"></iframe><pre id="told"></pre><script>
-const seen = (list) => [...list].filter((one) => one.offsetHeight > 0).length;
-document.getElementById("page").onload = () => {
-  const inside = document.getElementById("page").contentDocument, root = inside.documentElement, told = [];
-  const some = (kind) => seen(inside.querySelectorAll(kind));
-  const count = () => told.push(some(".query"), some(".model"));
-  const click = (id) => { inside.getElementById(id).click(); count(); };
-  count(); click("class-1"); click("model-1"); click("class-all");
-  told.push(root.scrollWidth <= root.clientWidth, some(".old"));
-  document.getElementById("told").textContent = told.join(" ");
-};</script>"""
-
-
 @pytest.mark.slow
 def test_filters_and_width_in_a_browser(tmp_path: Path) -> None:
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not browser:
-        pytest.skip("no Chromium here (Debian: apt install chromium), so nothing was clicked in a browser")
+    skip_without_browser()
     wide = {
         query: [replace(row, neighbours=row.neighbours * 3) for row in rows]
         for query, rows in answers().items()
     }
     write_page(tmp_path / "gallery.html", gallery_page(wide, profile="sample", searched=9))
-    (tmp_path / "frame.html").write_text(MEASURE)
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
-               f"--user-data-dir={tmp_path / 'browser'}", "--virtual-time-budget=5000", "--dump-dom",
-               (tmp_path / "frame.html").as_uri()]  # fmt: skip
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
-    [told] = re.findall(r'<pre id="told">(.*?)</pre>', shown)
-    # queries and rows seen: at first, boots alone, without HOG, all classes; no sideways scroll; filters work
-    assert told == "3 6 2 4 2 2 3 3 true 0"
+    with open_browser(width=390, height=900, phone=True) as browser:
+        browser.driver.get((tmp_path / "gallery.html").as_uri())
+
+        def seen(*kinds: str) -> list[int]:
+            return [sum(one.is_displayed() for one in browser.all(kind)) for kind in kinds]
+
+        assert seen(".query", ".model", ".old") == [3, 6, 0]
+        assert browser.overflow() <= 0  # nothing to scroll sideways
+        for pressed, queries, rows in (("class-1", 2, 4), ("model-1", 2, 2), ("class-all", 3, 3)):
+            browser.press(browser.one(f"#{pressed}"))
+            assert seen(".query", ".model") == [queries, rows], pressed
+        assert {address.partition(":")[0] for address in browser.requests()} <= {"file", "data"}

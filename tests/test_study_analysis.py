@@ -9,8 +9,8 @@ from study_world import planned, settings, write_small_plan
 
 from solesearch import answers, human_study, study_analysis, study_figures
 from solesearch.answers import COLUMNS
-from solesearch.claim_figures import drawn_again
 from solesearch.errors import InputError
+from solesearch.figures import drawn
 from solesearch.paths import Paths
 from solesearch.simulated_annotators import simulate, ticks
 from solesearch.study_analysis import Judged
@@ -226,7 +226,7 @@ def test_chart_gives_the_same_bytes_twice_and_says_simulated(workspace, tables, 
     paths = Paths.of("smoke")
     study_analysis.write_study(paths, tables)
     figure = study_figures.draw_chart(name, profile="smoke")
-    again = drawn_again(study_figures.CHARTS[name], paths)
+    again = drawn(study_figures.CHARTS[name], paths)
     assert again._repr_png_() == (paths.figures / f"{name}.png").read_bytes()
     assert "SIMULATED annotators" in texts(figure)
     assert "simulated: a rule plus noise, no people" in texts(figure).replace("\n", " ")
@@ -239,7 +239,7 @@ def test_one_person_who_ticked_nothing_twice_can_be_drawn(workspace, name: str) 
     alone = said(("ann", "t1", "A"), ("ann", "t2", ""))
     options = {"source": "people", "settings": settings(), "resampling": RESAMPLING}
     study_analysis.write_study(paths, study_analysis.study_tables(alone, KEY, **options))
-    words = texts(drawn_again(chart, paths))
+    words = texts(drawn(chart, paths))
     assert "nan" not in words and "people" in words
 
 

@@ -169,16 +169,18 @@ def parsed(kind: type[Sent], body: bytes) -> Any:
     return sent
 
 
+def refusal(error: RefusedError | InputError) -> JSONResponse:
+    """Return one line with the fitting status: what the request says, a conflict, or bad input."""
+    status = error.status if isinstance(error, RefusedError) else 422
+    return JSONResponse({"detail": str(error)}, 409 if isinstance(error, ConflictError) else status, HEADERS)
+
+
 def guarded(work: Callable[..., Any]) -> JSONResponse:
-    """Return what `work` gives as JSON, or one line with the fitting status on a refusal or bad input."""
+    """Return what `work` gives as JSON, or its refusal."""
     try:
         return JSONResponse(work(), headers=HEADERS)
-    except RefusedError as error:
-        return JSONResponse({"detail": str(error)}, error.status, headers=HEADERS)
-    except ConflictError as error:
-        return JSONResponse({"detail": str(error)}, 409, headers=HEADERS)
-    except InputError as error:
-        return JSONResponse({"detail": str(error)}, 422, headers=HEADERS)
+    except (RefusedError, InputError) as error:
+        return refusal(error)
 
 
 def attach(app: FastAPI, *, paths: Paths, photo_url: Callable[[int], str]) -> None:
@@ -218,12 +220,8 @@ async def _handled(request: Request, kind: type[Sent], work: Callable[[Any], Any
     try:
         body = await limited_body(request)
     except RefusedError as error:
-        return guarded(lambda error=error: _raise(error))
+        return refusal(error)
     return await run_in_threadpool(guarded, lambda: work(parsed(kind, body)))  # waits for the disk there
-
-
-def _raise(error: Exception) -> None:
-    raise error
 
 
 # --- results ---------------------------------------------------------------------------------------------

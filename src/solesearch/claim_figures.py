@@ -1,12 +1,10 @@
-"""The charts of stage claims, drawn from its committed tables alone: `python -m solesearch.claim_figures`.
+"""The charts of stage claims, drawn from its committed tables alone.
 
 Same conventions as figures.py: each takes a table, returns a Figure, and equal tables give equal bytes.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,15 +27,13 @@ from solesearch.drawing import (
     checked,
     counted,
     name_models,
-    save,
     select,
     select_precision,
     styled,
 )
 from solesearch.errors import InputError
-from solesearch.figures import Registered, profiles_with_tables, read_result
+from solesearch.figures import Registered, draw_registered
 from solesearch.model_names import PROPOSED, model_name
-from solesearch.paths import Paths
 from solesearch.published import published_row
 
 K = 5
@@ -218,42 +214,6 @@ CHARTS: dict[str, Registered] = {
 }
 
 
-def drawn_again(chart: Registered, paths: Paths) -> Figure:
-    """Draw a registered chart, of this registry or of figures.py, from the committed tables; save nothing."""
-    tables = [read_result(paths, name) for name in chart.tables]
-    beside = {
-        name: read_result(paths, name) if paths.result(name).is_file() else None for name in chart.beside
-    }
-    return chart.draw(*tables, profile=paths.profile, **beside)
-
-
 def draw_chart(name: str, *, profile: str) -> Figure:
-    """Draw chart `name` from its table, save it to figures/<profile>/ and return it;"""
-    if name not in CHARTS:
-        raise InputError(f"chart {name!r} is unknown; there are {', '.join(CHARTS)}")
-    paths = Paths.of(profile)
-    figure = drawn_again(CHARTS[name], paths)
-    save(figure, paths.figures / name)
-    return figure
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Redraw the claims' charts of all profiles whose tables are there: no photos, no training."""
-    parser = argparse.ArgumentParser(prog="python -m solesearch.claim_figures", description=main.__doc__)
-    parser.add_argument("profiles", nargs="*", metavar="PROFILE")
-
-    try:
-        for profile in parser.parse_args(arguments).profiles or profiles_with_tables():
-            for name, chart in CHARTS.items():
-                if all(Paths.of(profile).result(table).is_file() for table in chart.tables):
-                    draw_chart(name, profile=profile)
-
-                    print(f"figures/{profile}/{name}.png")
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    """Draw one of this module's charts; see `figures.draw_registered`."""
+    return draw_registered(CHARTS, name, profile=profile)

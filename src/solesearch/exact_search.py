@@ -67,7 +67,8 @@ def ranking(queries: np.ndarray, gallery: np.ndarray, *, head: int) -> np.ndarra
         _, order[:, :kept] = _exact_order(block, gallery, order[:, :kept])
         if kept < len(gallery):
             doubtful = ~_certain(near[:, 1] - near[:, 0], block, lengths)
-            order[doubtful], _ = _sorted_exactly(block[doubtful], gallery)
+            if doubtful.any():
+                order[doubtful], _ = _sorted_exactly(block[doubtful], gallery)
         ranked.append(order)
     return np.concatenate(ranked)
 
@@ -94,18 +95,16 @@ def _nearest_of_block(
     if kept < len(gallery):
         near = np.sort(np.take_along_axis(rough, candidates, axis=1), axis=1)
         doubtful = ~_certain(near[:, -1] - near[:, k - 1], queries, lengths)
-        order, exact = _sorted_exactly(queries[doubtful], gallery)
-        rows[doubtful], squares[doubtful] = order[:, :k], exact[:, :k]
+        if doubtful.any():
+            order, exact = _sorted_exactly(queries[doubtful], gallery)
+            rows[doubtful], squares[doubtful] = order[:, :k], exact[:, :k]
     return squares, rows
 
 
 def _sorted_exactly(queries: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return all rows, int64 [q, n], nearest first, and their squared distances, in double precision."""
     parts = [gallery[start : start + SLICE] for start in range(0, len(gallery), SLICE)]
-    if len(queries):
-        squares = np.concatenate([squared_distances(queries, part) for part in parts], axis=1)
-    else:
-        squares = np.empty((0, len(gallery)))  # the usual case: nothing is worth converting the gallery for
+    squares = np.concatenate([squared_distances(queries, part) for part in parts], axis=1)
     order = np.argsort(squares, axis=1, kind="stable")
     return order, np.take_along_axis(squares, order, axis=1)
 

@@ -1,4 +1,4 @@
-"""Every chart, drawn from the committed tables alone: `python -m solesearch.figures [PROFILE ...]`.
+"""The charts of training, precision, time and size, drawn from the committed tables alone.
 
 Each function takes tables, returns a matplotlib Figure, leaves no global state behind and needs no display;
 the notebooks and the command line get the same bytes. Pictures that show photos are in galleries.py, what
@@ -8,12 +8,9 @@ and `time_comparison`, C Fig 8.2 `accuracy_parameters` (comparison_figures.py, c
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -71,7 +68,7 @@ from solesearch.model_names import (
     network_row,
     untrained_networks,
 )
-from solesearch.paths import Paths, repository_root
+from solesearch.paths import Paths
 from solesearch.retraining_figures import retraining_curves
 
 LOSSES = {
@@ -392,63 +389,31 @@ def read_result(paths: Paths, name: str) -> pd.DataFrame:
         raise InputError(f"{path}: damaged ({error}); restore it or run {PIPELINE} again") from error
 
 
-def draw_chart(name: str, *, profile: str) -> Figure:
-    """Draw chart `name` of a profile from its results table, save it to figures/<profile>/ and return it.
+def drawn(chart: Registered, paths: Paths) -> Figure:
+    """Draw a registered chart of a profile from its results tables; save nothing.
 
-    Notebook and `redraw` both come through here, so a redrawn chart has the same bytes. Raises InputError
-    for an unknown name, or a missing or faulty table.
+    Raises InputError for a missing or faulty table.
     """
-    if name not in CHARTS:
-        raise InputError(f"chart {name!r} is unknown; there are {', '.join(CHARTS)}")
-    chart, paths = CHARTS[name], Paths.of(profile)
     tables = [read_result(paths, table) for table in chart.tables]
     there = {table: paths.result(table).is_file() for table in chart.beside}
     beside = {table: read_result(paths, table) if found else None for table, found in there.items()}
-    figure = chart.draw(*tables, profile=profile, **beside)
+    return chart.draw(*tables, profile=paths.profile, **beside)
+
+
+def draw_registered(charts: Mapping[str, Registered], name: str, *, profile: str) -> Figure:
+    """Draw chart `name` of a registry, save it to figures/<profile>/ and return it.
+
+    Notebooks and `solesearch.charts` both come through here, so a redrawn chart has the same bytes. Raises
+    InputError for an unknown name, or a missing or faulty table.
+    """
+    if name not in charts:
+        raise InputError(f"chart {name!r} is unknown; there are {', '.join(charts)}")
+    paths = Paths.of(profile)
+    figure = drawn(charts[name], paths)
     save(figure, paths.figures / name)
     return figure
 
 
-def redraw(profile: str, *, report: Callable[[str], None] = print) -> list[Path]:
-    """Draw every chart of a profile from results/<profile>/*.csv alone and return the files.
-
-    `report` gets one line a file; a chart whose table is missing or faulty costs one line, the rest is drawn.
-    """
-    paths, written = Paths.of(profile), []
-    for name in CHARTS:
-        try:
-            draw_chart(name, profile=profile)
-        except InputError as error:
-            report(f"{name} skipped: {error}")
-            continue
-        new = [paths.figures / f"{name}.{suffix}" for suffix in ("png", "pdf")]
-        for path in new:
-            report(str(path.relative_to(paths.root)))
-        written += new
-    return written
-
-
-def profiles_with_tables() -> list[str]:
-    """Return the folders below results/ that hold tables, sorted; raises InputError when there is none."""
-    folder = repository_root() / "results"
-    found = sorted({path.parent.name for path in folder.glob("*/*.csv")})
-    if not found:
-        raise InputError(f"{folder}: no tables yet; {PIPELINE} writes them")
-    return found
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Redraw the charts from the committed tables: no photos, no training, seconds."""
-    parser = argparse.ArgumentParser(prog="python -m solesearch.figures", description=main.__doc__)
-    parser.add_argument("profiles", nargs="*", metavar="PROFILE", help="default: all with tables in results/")
-    try:
-        profiles = parser.parse_args(arguments).profiles or profiles_with_tables()
-        written = [path for profile in profiles for path in redraw(profile)]
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0 if written else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def draw_chart(name: str, *, profile: str) -> Figure:
+    """Draw one of this module's charts; see `draw_registered`."""
+    return draw_registered(CHARTS, name, profile=profile)

@@ -208,23 +208,17 @@ def study_models(study: Study, settings: HumanStudySettings) -> tuple[list[tuple
 
 
 def nearest_rows(study: Study, model: str, *, seed: int, queries: Sequence[str], k: int) -> np.ndarray:
-    """Return photo numbers int [q, k]: for each query id its nearest test photos, its product left out."""
-    from solesearch.exact_search import squared_distances
-    from solesearch.retrieval import excluded_pairs
-    from solesearch.study import model_vectors
+    """Return photo numbers int [q, k]: for each query id its nearest test photos, its product left out.
 
-    photos, vectors = model_vectors(study, model, seed=seed)
-    place = pd.Series(np.arange(len(photos)), index=photos["id"])
-    rows = place[list(queries)].to_numpy()
-    window = study.evaluation.exclusion_window
-    distances = squared_distances(vectors[rows], vectors)
-    excluded = excluded_pairs(photos, queries=rows, gallery="product_excluded", window=window)
-    if ((~excluded).sum(axis=1) < k).any():
-        raise InputError(f"human study: fewer than {k} photos may answer; lower human_study.k")
-    distances[excluded] = np.inf
-    nearest = np.argsort(distances, axis=1, kind="stable")[:, :k]
-    numbers = pd.Series(np.arange(len(study.photos)), index=study.photos["id"])
-    return numbers[photos["id"]].to_numpy()[nearest]
+    They are the photos that the galleries show (recommendations.py). Raises InputError for a k out of reach.
+    """
+    from solesearch.recommendations import test_photo_index
+    from solesearch.study import same_product
+
+    index = test_photo_index(study, model, seed=seed)
+    number = {photo: row for row, photo in enumerate(study.photos["id"])}
+    found = [index.search_by_id(query, k=k, leave_out=same_product(study, query)) for query in queries]
+    return np.array([[number[one.id] for one in row] for row in found])
 
 
 def catalogue_digest(photos: pd.DataFrame) -> str:

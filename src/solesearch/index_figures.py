@@ -116,7 +116,8 @@ def _speed_panel(axes: Axes, rows: pd.DataFrame, *, looks: dict[str, dict[str, o
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     photos, kind = int(rows["n"].iloc[0]), rows["vectors"].iloc[0]
     axes.set(xlabel="Single queries a second (log scale)")
-    axes.set_title(f"{photos:,} vectors, " + ("with perturbed copies" if kind == COPIES else "all real"))
+    kinds = "with perturbed copies" if kind == COPIES else "all real"
+    axes.set_title(f"{photos:,} vectors,\n{kinds}")  # two lines: three panels stand side by side
 
 
 def comparison(index: pd.DataFrame) -> pd.DataFrame:

@@ -26,6 +26,7 @@ from solesearch.errors import InputError
 from solesearch.onnx_model import OnnxModel
 from solesearch.paths import Paths
 from solesearch.photo import load_pixels, to_signed
+from solesearch.retrieval import excluded_pairs
 from solesearch.uploads import Upload
 
 PIXELS, SIGNED = "uint8 pixels", "float32 in [-1, 1]"  # what a model takes
@@ -111,8 +112,6 @@ class SearchService:
         self.test_photos = int((photos["split"] == "test").sum())
         self._row = {photo.id: row for row, photo in enumerate(self.photos)}
         self._row_of_number = {photo.number: row for row, photo in enumerate(self.photos)}
-        self._group = pd.factorize(photos["group"])[0]
-        self._position = photos["position"].to_numpy(dtype=np.int64)
         self._opened: dict[str, OpenedModel] = {}
         self._lock = Lock()
 
@@ -229,10 +228,14 @@ class SearchService:
             opened.embed(np.zeros((opened.model.height, opened.model.width, 3), dtype=np.uint8))
 
     def _own_product(self, row: int) -> frozenset[str]:
-        """Return the ids that the product-excluded gallery leaves out (retrieval.excluded_pairs)."""
-        near = np.abs(self._position - self._position[row]) <= self.facts["exclusion_window"]
-        rows = np.flatnonzero((self._group == self._group[row]) & near)
-        return frozenset(self.photos[one].id for one in rows) | {self.photos[row].id}
+        """Return the ids that the product-excluded gallery leaves out, the photo itself among them."""
+        [own] = excluded_pairs(
+            self._table,
+            queries=np.array([row]),
+            gallery="product_excluded",
+            window=self.facts["exclusion_window"],
+        )
+        return frozenset(self.photos[one].id for one in np.flatnonzero(own))
 
     def _open(self, name: str) -> OpenedModel:
         model = self.model(name)

@@ -31,7 +31,7 @@ from solesearch.plain_onnx import with_plain_names
 from solesearch.progress import Progress
 from solesearch.search_service import PIXELS, SIGNED, Model, SearchService, pairs_file
 from solesearch.settings import fill, load_section
-from solesearch.study import Study, catalogue_summary, chosen_steps, model_vectors, read_checkpoints
+from solesearch.study import Study, catalogue_summary, model_vectors, read_chosen
 from solesearch.weights import load_network_settings, recorded
 
 PAIR_BLOCK = 512  # pairs at a time: 512 x 18,432 differences of raw pixels are 38 MB
@@ -161,7 +161,7 @@ class Exporter:
         if name in CONTROLS:
             return "", PIXELS, size
         if name in (PROPOSED, UNTRAINED):
-            chosen = chosen_step(study, seed) if name == PROPOSED else 0
+            chosen = read_chosen(study.paths)[seed] if name == PROPOSED else 0
             save_onnx(self.folder / file, portable(study.discriminator(seed=seed, step=chosen).features))
             return file, SIGNED, size
         weights = {one.network: one.path for one in recorded(study.paths.profile, self.networks)}
@@ -173,11 +173,6 @@ class Exporter:
 def portable(features: Any) -> bytes:
     """Return a compiled TensorFlow function as an ONNX file, with the same bytes each time."""
     return with_plain_names(export_features(features))
-
-
-def chosen_step(study: Study, seed: int) -> int:
-    """Return the step that stage embed chose for a seed."""
-    return chosen_steps(read_checkpoints(study))[seed]
 
 
 def pair_distances(vectors: np.ndarray, *, pairs: int, seed: int) -> np.ndarray:
@@ -248,7 +243,7 @@ def description(study: Study, models: list[Model], catalogue: Any, photos: int) 
         "photo_folder": str(folder.relative_to(study.paths.root) if inside else folder),
         "fit": catalogue.fit,
         "exclusion_window": study.evaluation.exclusion_window,
-        "checkpoint": {"seed": seed, "step": chosen_step(study, seed)},
+        "checkpoint": {"seed": seed, "step": read_chosen(study.paths)[seed]},
         "models": [dataclasses.asdict(model) for model in models],
     }
 

@@ -1,20 +1,16 @@
-"""The charts of stage human_study, drawn from its committed tables: `python -m solesearch.study_figures`.
+"""The charts of stage human_study, drawn from its committed tables alone.
 
 Same conventions as figures.py. C section 8.4.3 prints no result, so no chart has a column of the papers'.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from solesearch.claim_figures import drawn_again
+from solesearch.claim_figures import WHISKER
 from solesearch.drawing import (
     BLUE,
     DASHED,
@@ -28,25 +24,23 @@ from solesearch.drawing import (
     checked,
     counted,
     name_models,
-    save,
     select,
     styled,
 )
 from solesearch.errors import InputError
-from solesearch.figures import Registered, profiles_with_tables
+from solesearch.figures import Registered, draw_registered
 from solesearch.model_names import PROPOSED
-from solesearch.paths import Paths
+from solesearch.study_analysis import PEOPLE, SIMULATED
 
-WHISKER = {"fmt": "none", "ecolor": "black", "elinewidth": 0.9, "capsize": 2, "capthick": 0.9, "zorder": 3}
 NO_NUMBERS = "C 8.4.3 prints no result to compare with"
 
 
 def who(table: pd.DataFrame, *, name: str) -> str:
     """Return `people` or `SIMULATED annotators`; raises InputError when a table mixes them."""
     sources = set(table["answers"])
-    if len(sources) != 1 or not sources <= {"people", "simulated"}:
+    if len(sources) != 1 or not sources <= {PEOPLE, SIMULATED}:
         raise InputError(f"table {name}: answers must be all people or all simulated; got {sorted(sources)}")
-    return "people" if sources == {"people"} else "SIMULATED annotators"
+    return "people" if sources == {PEOPLE} else "SIMULATED annotators"
 
 
 @styled
@@ -89,7 +83,7 @@ def _interval(axes: Axes, value: float, low: float, high: float, *, place: float
 
 
 def _simulated(table: pd.DataFrame) -> str:
-    return "simulated: a rule plus noise, no people" if set(table["answers"]) == {"simulated"} else ""
+    return "simulated: a rule plus noise, no people" if set(table["answers"]) == {SIMULATED} else ""
 
 
 @styled
@@ -136,30 +130,5 @@ CHARTS: dict[str, Registered] = {
 
 
 def draw_chart(name: str, *, profile: str) -> Figure:
-    """Draw chart `name` from its table, save it to figures/<profile>/ and return it."""
-    if name not in CHARTS:
-        raise InputError(f"chart {name!r} is unknown; there are {', '.join(CHARTS)}")
-    paths = Paths.of(profile)
-    figure = drawn_again(CHARTS[name], paths)
-    save(figure, paths.figures / name)
-    return figure
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Redraw the study's charts of all profiles whose tables are there: no photos, no answers."""
-    parser = argparse.ArgumentParser(prog="python -m solesearch.study_figures", description=main.__doc__)
-    parser.add_argument("profiles", nargs="*", metavar="PROFILE")
-    try:
-        for profile in parser.parse_args(arguments).profiles or profiles_with_tables():
-            for name, chart in CHARTS.items():
-                if all(Paths.of(profile).result(table).is_file() for table in chart.tables):
-                    draw_chart(name, profile=profile)
-                    print(f"figures/{profile}/{name}.png")
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    """Draw one of this module's charts; see `figures.draw_registered`."""
+    return draw_registered(CHARTS, name, profile=profile)

@@ -29,7 +29,7 @@ import yaml
 from PIL import Image
 
 from solesearch import (
-    claim_figures,
+    charts,
     claims,
     claims_report,
     drawing,
@@ -38,7 +38,6 @@ from solesearch import (
     report,
     study,
     study_analysis,
-    study_figures,
     uncertainty,
 )
 from solesearch.catalog import class_counts, read_photos
@@ -249,14 +248,14 @@ def check_verdicts(paths: Paths) -> Iterator[Check]:
 
 def check_figures(paths: Paths) -> Iterator[Check]:
     """Draw every chart again from its committed table and compare the picture."""
-    for name, chart in {**figures.CHARTS, **claim_figures.CHARTS, **study_figures.CHARTS}.items():
+    for name, chart in charts.CHARTS.items():
         target, line = paths.figures / f"{name}.png", f"figures/{paths.profile}/{name}.png"
         lacking = [table for table in chart.tables if not paths.result(table).is_file()]
         if lacking and not target.is_file():
             yield Check(SKIP, line, f"no table {lacking[0]}.csv, and no picture")
             continue
         try:
-            figure = claim_figures.drawn_again(chart, paths)
+            figure = figures.drawn(chart, paths)
             fault, words = picture_fault(picture_bytes(figure), target, most=SAME_LOOK)
         except InputError as error:
             fault, words = True, str(error)
