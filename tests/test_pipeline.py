@@ -55,7 +55,7 @@ def snapshot(root: Path) -> dict[str, bytes]:
 
 
 def test_executed_notebooks_hold_pictures_and_no_errors(clone: Path) -> None:
-    for stage in PICTURES:
+    for stage, count in PICTURES.items():
         read = nbformat.read(clone / "runs" / "smoke" / "notebooks" / f"{stage}.ipynb", as_version=4)
         outputs = [output for cell in read.cells for output in cell.get("outputs", [])]
         assert outputs, stage
@@ -63,7 +63,7 @@ def test_executed_notebooks_hold_pictures_and_no_errors(clone: Path) -> None:
         noise = [output.text for output in outputs if output.get("name") == "stderr"]
         assert not noise, f"{stage}: {noise}"
         pictures = [output for output in outputs if "image/png" in output.get("data", {})]
-        assert len(pictures) == PICTURES[stage], stage
+        assert len(pictures) == count, stage
 
 
 def test_results_have_the_promised_columns(clone: Path) -> None:
