@@ -1,0 +1,64 @@
+"""Every chart of the project, redrawn from the committed tables: `python -m solesearch.charts [PROFILE ...]`.
+
+The charts themselves are in figures.py (and what it imports), claim_figures.py and study_figures.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from solesearch import claim_figures, figures, study_figures
+from solesearch.drawing import PIPELINE
+from solesearch.errors import InputError
+from solesearch.figures import Registered, draw_registered
+from solesearch.paths import Paths, repository_root
+
+CHARTS: dict[str, Registered] = {**figures.CHARTS, **claim_figures.CHARTS, **study_figures.CHARTS}
+
+
+def redraw(profile: str, *, report: Callable[[str], None] = print) -> list[Path]:
+    """Draw every chart of a profile from results/<profile>/*.csv alone and return the files.
+
+    `report` gets one line a file; a chart whose table is missing or faulty costs one line, the rest is drawn.
+    """
+    paths, written = Paths.of(profile), []
+    for name in CHARTS:
+        try:
+            draw_registered(CHARTS, name, profile=profile)
+        except InputError as error:
+            report(f"{name} skipped: {error}")
+            continue
+        new = [paths.figures / f"{name}.{suffix}" for suffix in ("png", "pdf")]
+        for path in new:
+            report(str(path.relative_to(paths.root)))
+        written += new
+    return written
+
+
+def profiles_with_tables() -> list[str]:
+    """Return the folders below results/ that hold tables, sorted; raises InputError when there is none."""
+    folder = repository_root() / "results"
+    found = sorted({path.parent.name for path in folder.glob("*/*.csv")})
+    if not found:
+        raise InputError(f"{folder}: no tables yet; {PIPELINE} writes them")
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Redraw the charts from the committed tables: no photos, no training, seconds."""
+    parser = argparse.ArgumentParser(prog="python -m solesearch.charts", description=main.__doc__)
+    parser.add_argument("profiles", nargs="*", metavar="PROFILE", help="default: all with tables in results/")
+    try:
+        profiles = parser.parse_args(arguments).profiles or profiles_with_tables()
+        written = [path for profile in profiles for path in redraw(profile)]
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0 if written else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
