@@ -60,11 +60,11 @@ def test_without_its_bound_the_misleading_vectors_would_be_ranked_wrongly(
 ) -> None:
     random = np.random.default_rng(1)
     gallery = (1000 + random.normal(size=(200, 32)) * 0.01).astype(np.float32)
-    monkeypatch.setattr(exact_search, "_certain", lambda gaps, *_: np.ones(len(gaps), dtype=bool))
+    monkeypatch.setattr(exact_search, "_margins", lambda queries, _: np.full(len(queries), -np.inf))
     assert nearest(gallery, gallery, k=3)[1].tolist() != sorted_rows(gallery, gallery)[0][:, :3].tolist()
 
 
-def test_doubtful_queries_are_ranked_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_doubtful_candidates_are_ranked_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """One by one, each would convert the whole gallery to double precision: minutes for raw pixels."""
     random, calls, real = np.random.default_rng(1), [], exact_search.squared_distances
     gallery = (1000 + random.normal(size=(200, 32)) * 0.01).astype(np.float32)
@@ -74,6 +74,23 @@ def test_doubtful_queries_are_ranked_together(monkeypatch: pytest.MonkeyPatch) -
     nearest(gallery, gallery, k=3)
     ranking(gallery, gallery, head=3)
     assert len(calls) == 2 and min(calls) > 100
+
+
+def test_a_few_doubtful_candidates_are_checked_without_the_whole_gallery(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Forty photos a hair apart, in a gallery where all else is far: only those forty are looked at again."""
+    random = np.random.default_rng(3)
+    close = np.full((40, 32), 100.0) + random.normal(size=(40, 32)) * 1e-4
+    gallery = np.concatenate([random.normal(size=(2000, 32)) * 100, close]).astype(np.float32)
+    gallery = gallery[random.permutation(len(gallery))]
+    query = np.full((1, 32), 100, dtype=np.float32)
+    rows, wanted = sorted_rows(query, gallery)
+    monkeypatch.setattr(exact_search, "squared_distances", lambda *_: pytest.fail("the whole gallery"))
+    distances, found = nearest(query, gallery, k=5)
+    assert found.tolist() == rows[:, :5].tolist()
+    np.testing.assert_allclose(distances, wanted[:, :5], atol=1e-9)
+    assert ranking(query, gallery, head=5)[:, :5].tolist() == rows[:, :5].tolist()
 
 
 def test_faiss_finds_the_same() -> None:

@@ -2,7 +2,8 @@
 
 FAISS's Flat index is the arbiter, in the tests. A single-precision product takes half the time of a double
 one but rounds: it finds candidates, and double precision ranks them. A bound on the product's rounding tells
-when that is certain; where it is not, the query is done in double precision throughout.
+when a few candidates are certain to suffice; where they are not, all photos within that bound are candidates,
+and where those are many, the queries concerned are done in double precision throughout, together.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ DISTANCES = 10_000_000  # at a time, 40 MB
 BLOCK = (64, 512)  # queries at a time, at least and at most: products of few rows waste time on the gallery
 SPARE = 7  # candidates beyond those wanted that are checked in double precision
 SLICE = 16_384  # photos of the gallery converted to double precision at a time: 200 MB at 1,536-D
+MANY = 1 / 32  # of the gallery within the bound: a product in double precision is faster than candidates
 GROUP = 32  # photos, spread over the gallery, whose smallest distance is looked at first
 
 
@@ -63,12 +65,16 @@ def ranking(queries: np.ndarray, gallery: np.ndarray, *, head: int) -> np.ndarra
     for block, rough in _rough_blocks(queries, gallery, lengths):
         order = np.argsort(rough, axis=1, kind="stable")
         kept = min(head + SPARE, len(gallery))
-        near = np.take_along_axis(rough, order[:, [min(head, kept) - 1, kept - 1]], axis=1)
+        limits = rough[np.arange(len(block)), order[:, min(head, kept) - 1]] + _margins(block, lengths)
         _, order[:, :kept] = _exact_order(block, gallery, order[:, :kept])
         if kept < len(gallery):
-            doubtful = ~_certain(near[:, 1] - near[:, 0], block, lengths)
-            if doubtful.any():
-                order[doubtful], _ = _sorted_exactly(block[doubtful], gallery)
+            within = (rough <= limits[:, None]).sum(axis=1)
+            some, many = _doubtful(within, kept, len(gallery))
+            for number in some:
+                one, few = slice(number, number + 1), within[number]
+                order[one, :few] = _exact_order(block[one], gallery, order[one, :few])[1]
+            if len(many):
+                order[many], _ = _sorted_exactly(block[many], gallery)
         ranked.append(order)
     return np.concatenate(ranked)
 
@@ -93,12 +99,28 @@ def _nearest_of_block(
     squares, order = _exact_order(queries, gallery, candidates)
     squares, rows = squares[:, :k], order[:, :k]
     if kept < len(gallery):
-        near = np.sort(np.take_along_axis(rough, candidates, axis=1), axis=1)
-        doubtful = ~_certain(near[:, -1] - near[:, k - 1], queries, lengths)
-        if doubtful.any():
-            order, exact = _sorted_exactly(queries[doubtful], gallery)
-            rows[doubtful], squares[doubtful] = order[:, :k], exact[:, :k]
+        near = np.partition(np.take_along_axis(rough, candidates, axis=1), k - 1, axis=1)
+        limits = near[:, k - 1] + _margins(queries, lengths)
+        unsure = np.flatnonzero(near.max(axis=1) <= limits)  # of the others, no candidate is missing
+        within = [np.flatnonzero(rough[number] <= limits[number]) for number in unsure]
+        some, many = _doubtful(np.array([len(few) for few in within], dtype=np.int64), 0, len(gallery))
+        for number in some:
+            one = slice(unsure[number], unsure[number] + 1)
+            exact, found = _exact_order(queries[one], gallery, within[number][None, :])
+            squares[one], rows[one] = exact[:, :k], found[:, :k]
+        if len(many):
+            found, exact = _sorted_exactly(queries[unsure[many]], gallery)
+            rows[unsure[many]], squares[unsure[many]] = found[:, :k], exact[:, :k]
     return squares, rows
+
+
+def _doubtful(within: np.ndarray, kept: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which queries have some, and which many, of n photos within their limit beyond the kept ones.
+
+    `within` [q] counts the photos up to each limit.
+    """
+    most = max(kept, int(n * MANY))
+    return np.flatnonzero((within > kept) & (within <= most)), np.flatnonzero(within > most)
 
 
 def _sorted_exactly(queries: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -141,12 +163,12 @@ def _smallest(rough: np.ndarray, count: int) -> np.ndarray:
     return chosen
 
 
-def _certain(gaps: np.ndarray, queries: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Tell for which queries no photo beyond the candidates can be among those wanted, bool [q].
+def _margins(queries: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return how far apart two rough distances of a query make their order certain, float32 [q].
 
-    `gaps` [q] lie between the last wanted and the last candidate. Rounding of a product of d terms: at most
-    d * 2^-24 * |a| |b| (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1).
+    Rounding of a product of d terms: at most d * 2^-24 * |a| |b| (Higham, Accuracy and Stability of Numerical
+    Algorithms, 2002, section 3.1), for each of the two.
     """
     unit, d, longest = 2.0**-24, queries.shape[1], float(lengths.max())
     rounding = (d + 4) * unit * (2 * np.sqrt(squared_lengths(queries) * longest) + longest)
-    return gaps > 2 * rounding
+    return 2 * rounding
