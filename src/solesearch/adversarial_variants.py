@@ -1,8 +1,8 @@
 """The InfoGAN of the papers with one idea changed at a time, for the ablation ladder.
 
 `Recipe` is the papers' training step cut into the pieces that an idea may replace; unchanged it gives the
-numbers of `infogan.InfoGan`, bit for bit. Each class below it replaces one piece. The networks stay those of P
-Table I throughout.
+numbers of `infogan.InfoGan`, bit for bit. Each class below it replaces one piece. The networks stay those of
+P Table I throughout.
 """
 
 from __future__ import annotations

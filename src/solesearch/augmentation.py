@@ -1,8 +1,8 @@
 """Changed copies of photos: views for contrastive training, DiffAugment, and photos turned about.
 
 Images are float32 in [-1, 1], [b, h, w, 3]. Catalogue photos lie on white, so what a crop or shift uncovers
-is white, too. Every draw is stateless, from an int tensor `seed` [2]: the same seed gives the same copy, and a
-resumed training sees what the uninterrupted one would have seen. All is a few vectorised operations a batch.
+is white, too. Every draw is stateless, from an int tensor `seed` [2]: the same seed gives the same copy, and
+a resumed training sees what the uninterrupted one would have seen. All work on a whole batch at once.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ VARIANTS: dict[str, Variant] = {
     ),
     "categorical_code": Variant(
         "one 8-way code",
-        "One categorical code of eight values in place of the continuous ones (Chen et al. 2016; P: 8 classes).",
+        "One categorical code of eight values, no continuous ones (InfoGAN, Chen et al. 2016; P: 8 classes).",
         gan={"continuous_codes": 0, "categorical_codes": 8},
     ),
     "lambda_0": Variant(
@@ -287,7 +287,8 @@ def trunk_file(folder: Path) -> Path:
 def load_trunk(profile: str, variant: str, seed: int, overrides: dict[str, Any] | None = None):
     """Return the trained infogan.Discriminator of a variant.
 
-    Spectral normalisation is baked into its kernels; `ema` brings its averages. Raises InputError where it is unknown, not trained yet, or made with other networks.
+    Spectral normalisation is baked into its kernels; `ema` brings its averages. Raises
+    InputError where the variant is unknown, not trained yet, or made with other networks.
     """
     from solesearch.infogan import build_discriminator
 
