@@ -1,4 +1,4 @@
-"""The ladder's trainings: what is trained, what may be seen, and going on after SIGKILL with the same bytes."""
+"""The ladder's trainings: what is trained, what may be seen, and the same bytes after SIGKILL."""
 
 import filecmp
 import os
@@ -21,7 +21,11 @@ from solesearch.settings import load_section
 from solesearch.splits import UNLABELLED
 
 OVERRIDES = {"ladder.steps": 6, "ladder.batch_size": 4, "ladder.resume_every": 2}
-CONTRASTIVE = {**load_section("smoke", "ladder")["contrastive"], "steps": 3, "batch_size": 4}
+
+
+def contrastive() -> dict:
+    """Return section ladder.contrastive for three steps of four photos."""
+    return {**load_section("smoke", "ladder")["contrastive"], "steps": 3, "batch_size": 4}
 
 
 def write_catalogue(root: Path) -> None:
@@ -93,31 +97,22 @@ def test_only_the_stated_share_of_labels_may_be_seen() -> None:
 
 
 def test_other_labels_reach_neither_training_nor_config(catalogue: Paths) -> None:
-    """Two classes exchange the labels that may not be seen: photos, classes and config stay the same."""
-    overrides = {**OVERRIDES, "ladder.ideas": {**load_section("smoke", "ladder")["ideas"]}}
-    before = variants.Ladder("smoke", overrides)
-    photos = pd.read_csv(catalogue.photos, keep_default_na=False)
-    seen = variants.labelled_rows(before.labels, share=0.02, seed=1)
-    assert len(seen) == 3  # one of each class
-    hidden = photos.index.difference(seen).intersection(range(12))
-    rotated = photos.loc[hidden, "label"].map({"boots": "heels", "heels": "flats", "flats": "boots"})
-    labels = before.labels.copy()
-    labels[hidden] = rotated
-    after = variants.Ladder("smoke", overrides)
-    after.labels = labels
-    rows = variants.labelled_rows(labels, share=0.02, seed=1)
-    for ladder, known in ((before, seen), (after, rows)):
-        given = ladder.labelled(1)
-        assert len(given.classes) == len(given.pixels) == 3
-        np.testing.assert_array_equal(given.pixels, ladder.pixels[known])
-        assert set(ladder.wanted("code_supervision", 1)["labelled"]) == {str(row) for row in known}
-        assert "labelled" not in ladder.wanted("infogan", 1)
+    ladder = variants.Ladder("smoke", OVERRIDES)
+    rows = variants.labelled_rows(ladder.labels, share=ladder.settings.ideas.labelled_share, seed=1)
+    assert len(rows) == 3  # 2 % of four photos a class: one
+    given = ladder.labelled(1)
+    np.testing.assert_array_equal(given.pixels, ladder.pixels[rows])
+    assert [ladder.classes[number] for number in given.classes] == ladder.labels[rows].tolist()
+    wanted = ladder.wanted("code_supervision", 1)
+    assert wanted["labelled"] == {str(row): ladder.labels[row] for row in rows}
+    assert wanted["settings"]["categorical_codes"] == 3
+    assert "labelled" not in ladder.wanted("infogan", 1)
 
 
 def test_a_value_stales_only_the_variants_that_read_it(catalogue: Paths) -> None:
     before = variants.Ladder("smoke", OVERRIDES)
     ideas = {**load_section("smoke", "ladder")["ideas"], "ema_decay": 0.5}
-    changes = {"ladder.ideas": ideas, "ladder.contrastive": CONTRASTIVE, "ladder.resume_every": 1}
+    changes = {"ladder.ideas": ideas, "ladder.contrastive": contrastive(), "ladder.resume_every": 1}
     after = variants.Ladder("smoke", {**OVERRIDES, **changes})
     differing = {name for name in variants.VARIANTS if before.wanted(name, 1) != after.wanted(name, 1)}
     assert differing == {"ema", "contrastive_head", "contrastive_only"}
@@ -143,11 +138,9 @@ train_variant("smoke", "ema", 1, {{**overrides, "ladder.resume_every": 1}})
 
 
 @pytest.mark.slow
-def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
-    workspace: Path, tmp_path_factory, monkeypatch
-) -> None:
-    """One process trains a run to its end, and is killed in the second run; a pool's process ends that one."""
-    overrides, whole = {**OVERRIDES, "ladder.contrastive": CONTRASTIVE}, tmp_path_factory.mktemp("whole")
+def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(workspace: Path, tmp_path_factory) -> None:
+    """One process ends a run and is killed in the second one; a pool's process goes on with that."""
+    overrides, whole = {**OVERRIDES, "ladder.contrastive": contrastive()}, tmp_path_factory.mktemp("whole")
     for root in (workspace, whole):
         write_catalogue(root)
     for name in ("params.yaml", "dvc.yaml"):
