@@ -63,8 +63,9 @@ def test_every_profile_has_a_ladder(workspace, profile: str) -> None:
     ("overrides", "message"),
     [
         ({"ladder.variants": ["infogan", "biggan"]}, r"smoke.ladder.variants: 'biggan' is none of infogan, "),
-        ({"ladder.steps": 0}, r"params.yaml, ladder.steps: 0 is not possible"),
-        ({"ladder.seeds": [1, 1]}, r"params.yaml, ladder.seeds: \[1, 1\] is not possible"),
+        ({"ladder.steps": 0}, r"params.yaml, ladder.steps: at least 1; got 0"),
+        ({"ladder.steps": "many"}, r"params.yaml, ladder.steps: 'many' is no int"),
+        ({"ladder.seeds": [1, 1]}, r"params.yaml, ladder.seeds: name each one once; got \[1, 1\]"),
         ({"ladder.contrastive": {"steps": 3}}, r"smoke.ladder.contrastive: missing batch_size, "),
         ({"ladder.epochs": 3}, r"no such key below smoke.ladder"),
     ],

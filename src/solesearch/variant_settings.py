@@ -13,13 +13,19 @@ OPTIMIZERS, DECAYS = ("adam", "sgd"), ("constant", "cosine")
 OTHERS = ("judging",)  # keys of the section that decide how variants are judged, not how they are trained
 
 
-def _stop_unless(section: str, value: Any, **rules: bool) -> None:
-    for name, holds in rules.items():
+def _stop_unless(section: str, value: Any, **rules: tuple[bool, str]) -> None:
+    """Raise InputError for the first field of `value` whose rule, (holds, range in words), does not hold."""
+    for name, (holds, words) in rules.items():
         if not holds:
-            raise InputError(
-                f"params.yaml, {section}.{name}: {getattr(value, name)!r} is not possible; "
-                "the comment beside it names the range"
-            )
+            raise InputError(f"params.yaml, {section}.{name}: {words}; got {getattr(value, name)!r}")
+
+
+def _stop_unless_numbers(section: str, value: Any) -> None:
+    kinds = {"int": int, "float": (int, float)}
+    for one in dataclasses.fields(value):
+        number = getattr(value, one.name)
+        if one.type in kinds and (not isinstance(number, kinds[one.type]) or isinstance(number, bool)):
+            raise InputError(f"params.yaml, {section}.{one.name}: {number!r} is no {one.type}")
 
 
 @dataclass(frozen=True)
@@ -35,12 +41,13 @@ class IdeaSettings:
     def __post_init__(self) -> None:
         """Raise InputError for a value outside its range."""
         weights = ("rotation_weight", "contrastive_weight", "supervision_weight")
+        _stop_unless_numbers("ladder.ideas", self)
         _stop_unless(
             "ladder.ideas",
             self,
-            ema_decay=0 <= self.ema_decay < 1,
-            labelled_share=0 < self.labelled_share <= 1,
-            **{name: getattr(self, name) > 0 for name in weights},
+            ema_decay=(0 <= self.ema_decay < 1, "from 0, below 1"),
+            labelled_share=(0 < self.labelled_share <= 1, "above 0, at most 1"),
+            **{name: (getattr(self, name) > 0, "above 0") for name in weights},
         )
 
 
@@ -70,26 +77,23 @@ class ContrastiveSettings:
 
     def __post_init__(self) -> None:
         """Raise InputError for a value that gives no view or no training."""
-        area, jitters = self.crop_area, ("brightness", "contrast", "saturation", "channel_gain")
+        _stop_unless_numbers("ladder.contrastive", self)
+        area, share = self.crop_area, "from 0, below 1"
+        ordered = len(area) == 2 and 0 < area[0] <= area[1] <= 4
+        below_1 = ("weight_decay", "dropout", "norm_momentum")
+        jitters = ("brightness", "contrast", "saturation", "channel_gain")
         _stop_unless(
             "ladder.contrastive",
             self,
-            steps=self.steps >= 1,
-            batch_size=self.batch_size >= 2,
-            optimizer=self.optimizer in OPTIMIZERS,
-            learning_rate=self.learning_rate > 0,
-            learning_rate_decay=self.learning_rate_decay in DECAYS,
-            weight_decay=0 <= self.weight_decay < 1,
-            temperature=self.temperature > 0,
-            hidden=self.hidden >= 1,
-            projection=self.projection >= 1,
-            dropout=0 <= self.dropout < 1,
-            norm_momentum=0 <= self.norm_momentum < 1,
-            crop_area=len(area) == 2 and 0 < area[0] <= area[1] <= 4,
-            crop_aspect=1 <= self.crop_aspect <= 4,
-            **{name: 0 <= getattr(self, name) < 1 for name in jitters},
-            grey=0 <= self.grey <= 1,
-            flip=0 <= self.flip <= 1,
+            batch_size=(self.batch_size >= 2, "at least 2"),
+            optimizer=(self.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS)),
+            learning_rate_decay=(self.learning_rate_decay in DECAYS, " or ".join(DECAYS)),
+            crop_area=(ordered, "two ascending shares of the photo, above 0, at most 4"),
+            crop_aspect=(1 <= self.crop_aspect <= 4, "from 1 to 4"),
+            **{name: (getattr(self, name) >= 1, "at least 1") for name in ("steps", "hidden", "projection")},
+            **{name: (getattr(self, name) > 0, "above 0") for name in ("learning_rate", "temperature")},
+            **{name: (0 <= getattr(self, name) < 1, share) for name in (*below_1, *jitters)},
+            **{name: (0 <= getattr(self, name) <= 1, "from 0 to 1") for name in ("grey", "flip")},
         )
 
 
@@ -110,17 +114,19 @@ class VariantSettings:
     def __post_init__(self) -> None:
         """Raise InputError for lists with nothing or something twice in them, and for numbers below 1."""
         lists = ("variants", "seeds", "finalist_seeds")
+        counts = ("steps", "resume_every", "threads")
+        _stop_unless_numbers("ladder", self)
         _stop_unless(
             "ladder",
             self,
-            **{name: _named_once(getattr(self, name)) for name in lists},
-            **{name: getattr(self, name) >= 1 for name in ("steps", "resume_every", "threads")},
-            batch_size=self.batch_size >= 2,
+            **{name: (_named_once(getattr(self, name)), "name each one once") for name in lists},
+            **{name: (getattr(self, name) >= 1, "at least 1") for name in counts},
+            batch_size=(self.batch_size >= 2, "at least 2 (batch normalisation)"),
         )
 
 
-def _named_once(values: list) -> bool:
-    return len(values) >= 1 and len(set(values)) == len(values)
+def _named_once(values: Any) -> bool:
+    return isinstance(values, list) and len(values) >= 1 and len(set(values)) == len(values)
 
 
 def read_variant_settings(profile: str, overrides: dict[str, Any] | None = None) -> VariantSettings:
