@@ -125,6 +125,20 @@ class Paths:
         return self.run / "claims"
 
     @property
+    def ladder(self) -> Path:
+        """Stage 10: one folder a variant of the ablation ladder."""
+        return self.run / "ladder"
+
+    def ladder_seed(self, variant: str, seed: int) -> Path:
+        """Log, trunk and samples of one seed of one variant."""
+        return self.ladder / variant / f"seed-{seed}"
+
+    @property
+    def ladder_seconds(self) -> Path:
+        """Seconds that each of these trainings took; outside the stage's output, since they differ."""
+        return self.run / "ladder-seconds"
+
+    @property
     def human_study(self) -> Path:
         """Stage 08: plan.json, which the page loads, and key.csv, which it never reads."""
         return self.run / "human_study"
