@@ -125,6 +125,11 @@ class Paths:
         return self.run / "claims"
 
     @property
+    def ladder(self) -> Path:
+        """Stage 10: one folder a training variant and seed; judged queries; the best model's ONNX file."""
+        return self.run / "ladder"
+
+    @property
     def human_study(self) -> Path:
         """Stage 08: plan.json, which the page loads, and key.csv, which it never reads."""
         return self.run / "human_study"
