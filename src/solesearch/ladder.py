@@ -65,6 +65,7 @@ class JudgingSettings:
     gem_power: float
     whitened_dimensions: int
     shrinkage: float
+    fitting_photos: int
     finalists: int
     most_megabytes: float
     most_ms: float
@@ -76,6 +77,7 @@ class JudgingSettings:
             f"recipes are {', '.join(self.named)}": not unknown,
             f"recipes hold {PLAIN!r} and at least one more": PLAIN in self.recipes and len(self.recipes) > 1,
             "finalists is at least 1": self.finalists >= 1,
+            "fitting_photos is 0 or more": self.fitting_photos >= 0,
             "most_megabytes and most_ms lie above 0": min(self.most_megabytes, self.most_ms) > 0,
         }
         for rule, holds in rules.items():
@@ -138,10 +140,19 @@ class Ladder:
         """Name -> recipe with this profile's numbers."""
         return self.judging.named
 
+    def untrained_seeds(self, split: str) -> list[int]:
+        """Seeds whose drawn weights are judged on a split: every one that something is compared with."""
+        further = self.training.finalist_seeds if split == "test" else self.training.seeds
+        return sorted({*self.study.seeds, *further})
+
     @cached_property
-    def untrained_seeds(self) -> list[int]:
-        """Seeds whose drawn weights are judged: every one that something is compared with."""
-        return sorted({*self.study.seeds, *self.training.seeds, *self.training.finalist_seeds})
+    def fitting_pixels(self) -> np.ndarray:
+        """Training photos that recipes are fitted on, uint8 [n, h, w, 3]: all, or some spread evenly."""
+        _, pixels = self.study.split("training")
+        count = self.judging.fitting_photos
+        if not 0 < count < len(pixels):
+            return pixels
+        return pixels[np.linspace(0, len(pixels) - 1, count).astype(int)]
 
     def trunk(self, variant: str, seed: int):
         """Return the infogan.Discriminator of a trunk; InputError where its training is not there."""
@@ -198,7 +209,7 @@ def judge_trunk(
     photos, pixels = study.split(split)
     parts, mirrored = both_ways(network, pixels, recipes)
     fitting = [recipe for recipe in recipes if recipe.whitened]
-    training = both_ways(network, study.split("training")[1], fitting) if fitting else ({}, None)
+    training = both_ways(network, ladder.fitting_pixels, fitting) if fitting else ({}, None)
     rows = []
     for name, recipe in zip(names, recipes, strict=True):
         fitted = fit_recipe(recipe, *training)
@@ -252,7 +263,7 @@ def judge_validation(ladder: Ladder) -> pd.DataFrame:
     The trained variants get `plain`, `variant_recipes` and the recipe that is best on the paper's trunk.
     """
     ready = [(PAPER, seed) for seed in ladder.study.seeds]
-    ready += [(UNTRAINED, seed) for seed in ladder.untrained_seeds]
+    ready += [(UNTRAINED, seed) for seed in ladder.untrained_seeds("validation")]
     trained = [(name, seed) for name in ladder.training.variants for seed in ladder.training.seeds]
     progress = Progress("judging the ladder", total=len(ready) + len(trained), unit="network")
     names, rows = ladder.judging.recipes, [judge_controls(ladder, split="validation")]
@@ -325,7 +336,7 @@ def judge_test(ladder: Ladder, finalists: Sequence[Key], *, best: str) -> pd.Dat
     wanted: dict[str, list[str]] = {}
     for variant, recipe in tested_models(finalists, best):
         wanted.setdefault(variant, []).append(recipe)
-    seeds = {PAPER: ladder.study.seeds, UNTRAINED: ladder.untrained_seeds}
+    seeds = {PAPER: ladder.study.seeds, UNTRAINED: ladder.untrained_seeds("test")}
     tasks = [
         (variant, seed)
         for variant in wanted

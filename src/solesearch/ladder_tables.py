@@ -31,6 +31,7 @@ from solesearch.paths import Paths
 from solesearch.study import read_chosen
 from solesearch.uncertainty import Resampling, bootstrap_intervals, resampling_units
 
+SPLITS = ("validation", "test")
 QUERIES = ["variant", "recipe", "seed", "split", "id", "value"]
 MODELS = ["variant", "recipe", "dimensions", "megabytes"]
 LADDER = [
@@ -54,7 +55,7 @@ def export(ladder: Ladder, key: Key, *, seed: int) -> tuple[bytes, FittedRecipe,
     network, recipe = ladder.trunk(key.variant, seed), ladder.recipes[key.recipe]
     training = ({}, None)
     if recipe.whitened:
-        training = both_ways(network, ladder.study.split("training")[1], [recipe])
+        training = both_ways(network, ladder.fitting_pixels, [recipe])
     fitted = fit_recipe(recipe, *training)
     size = ladder.study.gan.image_size
     return export_features(embedding_function(network, fitted, image_size=size)), fitted, network
@@ -206,7 +207,7 @@ def training_seconds(ladder: Ladder, trained: pd.DataFrame) -> dict[tuple[str, s
         if clock.is_file():
             share = steps[seed] / ladder.study.gan.steps
             rows.append((PAPER, str(seed), json.loads(clock.read_text()) * share))
-    rows += [(UNTRAINED, str(seed), 0.0) for seed in ladder.untrained_seeds]
+    rows += [(UNTRAINED, str(seed), 0.0) for split in SPLITS for seed in ladder.untrained_seeds(split)]
     rows += [(name, "0", 0.0) for name in CONTROLS]
     table = pd.DataFrame(rows, columns=["variant", "seed", "seconds"])
     found = table.drop_duplicates(["variant", "seed"], keep="last").set_index(["variant", "seed"])["seconds"]
