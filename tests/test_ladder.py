@@ -159,11 +159,10 @@ def stub_variants(paths: Paths) -> ModuleType:
     def settings(profile, overrides=None):
         return SimpleNamespace(variants=list(titles), seeds=[1], finalist_seeds=[1, 2, 3])
 
-    def train(profile, overrides=None):
-        names = (overrides or {}).get("ladder.variants", list(titles))
-        seeds = (overrides or {}).get("ladder.seeds", [1])
-        module.trained += [(name, seed) for name in names for seed in seeds]
-        rows = [(name, seed, 4, 1.5 * seed) for name in names for seed in seeds]
+    def train(profile, overrides=None, *, wanted=None):
+        pairs = wanted or [(name, 1) for name in titles]
+        module.trained += pairs
+        rows = [(name, seed, 4, 1.5 * seed) for name, seed in pairs]
         return pd.DataFrame(rows, columns=["variant", "seed", "steps", "seconds"])
 
     def trunk(profile, variant, seed, overrides=None):

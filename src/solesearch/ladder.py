@@ -318,10 +318,10 @@ def train_finalists(ladder: Ladder, finalists: Sequence[Key]) -> pd.DataFrame:
     from solesearch import variants
 
     names = [key.variant for key in finalists if key.variant in variants.VARIANTS]
-    if not names:
+    wanted = [(name, seed) for name in names for seed in ladder.training.finalist_seeds]
+    if not wanted:
         return pd.DataFrame(columns=["variant", "seed", "steps", "seconds"])
-    asked = {"ladder.variants": names, "ladder.seeds": list(ladder.training.finalist_seeds)}
-    return variants.train_variants(ladder.profile, {**(ladder.overrides or {}), **asked})
+    return variants.train_variants(ladder.profile, ladder.overrides, wanted=wanted)
 
 
 def tested_models(finalists: Sequence[Key], best: str) -> list[Key]:
