@@ -141,7 +141,11 @@ def test_the_best_recipe_is_chosen_on_the_papers_trunk() -> None:
         ("paper", "plain", 1): [0.9], ("paper", "whitened", 1): [0.6], ("paper", "layers_max", 1): [0.7],
         ("other", "whitened", 1): [1.0],
     })  # fmt: skip
-    assert ladder.best_recipe(queries, among=["plain", "whitened", "layers_max"]) == "layers_max"
+    assert ladder.best_recipe(queries, most_megabytes=5) == "layers_max"
+    large = queries["recipe"].eq("layers_max") * 6.0
+    assert ladder.best_recipe(queries.assign(megabytes=large), most_megabytes=5) == "whitened"
+    with pytest.raises(InputError, match="no recipe is so small"):
+        ladder.best_recipe(queries.assign(megabytes=6.0), most_megabytes=5)
 
 
 # --- a small run -----------------------------------------------------------------------------------------
@@ -212,7 +216,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, repository):
         opened = ladder.Ladder.open("smoke", {"ladder.judging": JUDGING})
         trained = stub.train_variants("smoke")
         queries = ladder.judge_validation(opened)
-        best = ladder.best_recipe(queries, among=opened.judging.recipes)
+        best = ladder.best_recipe(queries, most_megabytes=opened.judging.most_megabytes)
         finalists = ladder.finalists_of(opened, queries)
         trained = ladder.with_finalists(opened, trained, finalists)
         both = ladder.with_test(opened, queries, finalists, best=best)

@@ -38,7 +38,7 @@ from solesearch.ladder_effects import (
     mean_values,
 )
 from solesearch.latency import LatencySettings
-from solesearch.model_names import is_plain_network, model_name
+from solesearch.model_names import NO_WEIGHTS, is_plain_network, model_name
 from solesearch.paths import Paths
 from solesearch.progress import Progress
 from solesearch.retrieval import evaluate
@@ -47,7 +47,6 @@ from solesearch.study import Study, read_chosen
 from solesearch.uncertainty import (
     Resampling,
     load_resampling,
-    untrained_networks,
 )
 
 TITLES = {PAPER: "InfoGAN, the paper's recipe", UNTRAINED: "untrained discriminator"}
@@ -230,14 +229,9 @@ def both_ways(network, pixels: np.ndarray, recipes: Sequence[Recipe]) -> tuple[d
 def control_names(ladder: Ladder, *, split: str) -> list[str]:
     """Return a split's controls: hand-made features, and networks with real weights that saw all of it."""
     study = ladder.study
-    ids, unreal = set(study.split(split)[0]["id"]), untrained_networks(study.paths)
-    overview = study.networks.overview()
-    real = overview.loc[overview["weights"] != "untrained", "model"]
-    kept = [
-        name
-        for name in real
-        if is_plain_network(name) and name not in unreal and ids <= set(study.networks.load(name).ids)
-    ]
+    ids, overview = set(study.split(split)[0]["id"]), study.networks.overview()
+    real = overview.loc[overview["weights"] != NO_WEIGHTS, "model"]
+    kept = [name for name in real if is_plain_network(name) and ids <= set(study.networks.load(name).ids)]
     return ["random", *CONTROLS, *kept]
 
 
@@ -269,20 +263,26 @@ def judge_validation(ladder: Ladder) -> pd.DataFrame:
     names, rows = ladder.judging.recipes, [judge_controls(ladder, split="validation")]
     for number, one in enumerate([*ready, *trained], start=1):
         if number == len(ready) + 1:
-            best = best_recipe(pd.concat(rows), among=names)
+            best = best_recipe(pd.concat(rows), most_megabytes=ladder.judging.most_megabytes)
             names = list(dict.fromkeys([PLAIN, *ladder.judging.variant_recipes, best]))
         rows.append(judge_trunk(ladder, one, names, split="validation"))
         progress.update(number)
     return pd.concat(rows, ignore_index=True)
 
 
-def best_recipe(queries: pd.DataFrame, *, among: Sequence[str]) -> str:
+def best_recipe(queries: pd.DataFrame, *, most_megabytes: float) -> str:
     """Return the recipe (not plain) of the highest validation precision on the paper's own trunk.
 
-    Of equals the first named. The variants' trunks have no say: a recipe is chosen before they are seen.
+    Of equals the first judged; one whose numbers take more than `most_megabytes` is no candidate. The other
+    trunks have no say. Raises InputError where every recipe is larger.
     """
-    values = mean_values(queries, split="validation")[PAPER].reindex([one for one in among if one != PLAIN])
-    return str(values.idxmax())
+    small = queries[(queries["variant"] == PAPER) & (queries["megabytes"] <= most_megabytes)]
+    small = small[small["recipe"] != PLAIN]
+    if small.empty:
+        raise InputError(
+            f"params.yaml, ladder.judging.most_megabytes {most_megabytes}: no recipe is so small"
+        )
+    return str(mean_values(small, split="validation")[PAPER].idxmax())
 
 
 def choose_finalists(
