@@ -52,14 +52,15 @@ def ladder(table: pd.DataFrame, *, profile: str) -> Figure:
     """Draw the precision of every rung with its interval; controls are lines through all of them.
 
     Above the validation photos, by which models were chosen, below the test photos. Blue: the paper's
-    network, hollow: the same weights undrawn by training; orange: other trainings, grey: with labels. A
-    circle is the plain vector, a diamond another recipe; small dots are single seeds. `table`: ladder.csv.
+    network, hollow: its weights before any training; orange: other trainings, grey: with labels. A
+    circle is the plain vector, a diamond another recipe, of other trainings their best on validation photos;
+    small dots are single seeds. `table`: ladder.csv.
     """
     text = "rung variant recipe title seed split gallery needs_labels finalist"
     checked(table, name="ladder", columns=text, numbers="k value low high n")
     rows = table.assign(seed=table["seed"].astype(str), recipe=table["recipe"].fillna(""))
     panels = [(split, _places(select(rows, name="ladder", split=split), split=split)) for split in SPLITS]
-    heights = [1.2 + len(_names(placed)) for _, placed in panels]
+    heights = [1.75 + placed["place"].max() for _, placed in panels]
     figure = Chart(figsize=(WIDTH, 1.5 + ROW * sum(heights)), layout="constrained")
     axes = figure.subplots(len(panels), 1, sharex=True, height_ratios=heights)
     for one, (split, placed) in zip(axes, panels, strict=True):
@@ -73,6 +74,7 @@ def ladder(table: pd.DataFrame, *, profile: str) -> Figure:
         *(counted(rows.loc[rows["split"] == split, "n"], f"{split} queries") for split in SPLITS),
         "bar: 95 % interval over products",
         "small dot: one training seed",
+        "of other trainings the plain vector and their best recipe on validation photos",
     ]
     add_caption(figure, profile=profile, parts=parts)
     return figure
@@ -89,6 +91,7 @@ def _places(rows: pd.DataFrame, *, split: str) -> pd.DataFrame:
         order = pd.to_numeric(rows["finalist"], errors="coerce").fillna(np.inf)
         rows = rows.assign(name=rows["title"], section="", order=order).sort_values("order", kind="stable")
     else:
+        rows = _without_lesser(rows)
         rows = rows.assign(
             section=[_section(row) for row in rows.itertuples()],
             name=[_row_name(row) for row in rows.itertuples()],
@@ -98,9 +101,17 @@ def _places(rows: pd.DataFrame, *, split: str) -> pd.DataFrame:
     places, at, last = {}, 0.0, None
     for row in rows.itertuples():
         if (row.section, row.name) not in places:
-            at += 0.0 if last is None else (1.0 if row.section == last else 1.7)
+            at += 0.0 if last is None else (1.0 if row.section == last else 2.0)
             places[row.section, row.name], last = at, row.section
     return rows.assign(place=[places[row.section, row.name] for row in rows.itertuples()])
+
+
+def _without_lesser(rows: pd.DataFrame) -> pd.DataFrame:
+    """Leave out all recipes of another training but `plain` and the best one: two marks a row."""
+    means = rows[(rows["seed"] == "all") & (rows["recipe"] != PLAIN)].sort_values("value", ascending=False)
+    best = means.drop_duplicates("variant").set_index("variant")["recipe"]
+    ready = rows["variant"].isin([PAPER, UNTRAINED]) | (rows["recipe"] == PLAIN)
+    return rows[ready | (rows["recipe"] == rows["variant"].map(best))]
 
 
 def _title(rung: str) -> str:
@@ -142,7 +153,7 @@ def _looks(row) -> dict[str, object]:
 def _panel(axes: Axes, placed: pd.DataFrame) -> None:
     for row in placed.itertuples():
         looks = _looks(row)
-        below = 0.14 if row.variant == UNTRAINED else -0.14 if row.variant == PAPER else 0.0
+        below = {PAPER: -0.16, UNTRAINED: 0.16}.get(row.variant, 0.0) * (row.split == "validation")
         if row.seed != "all":
             axes.plot(row.value, row.place + below + 0.2, ".", color=looks["markeredgecolor"], markersize=2.5)
             continue
@@ -161,14 +172,18 @@ def _panel(axes: Axes, placed: pd.DataFrame) -> None:
     axes.set_yticks(list(names), list(names.values()), fontsize=7)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
-    axes.set_ylim(max(names) + 0.8, -0.8)
+    axes.set_ylim(max(names) + 0.8, -0.95)
     _section_lines(axes, placed)
 
 
 def _section_lines(axes: Axes, placed: pd.DataFrame) -> None:
     firsts = placed.groupby("section", sort=False)["place"].min()
-    for place in firsts.iloc[1:]:
-        axes.axhline(place - 0.85, color="#d0d0d0", linewidth=0.6)
+    for section, place in firsts.items():
+        if place > 0:
+            axes.axhline(place - 1.05, color="#d0d0d0", linewidth=0.6)
+        across = axes.get_yaxis_transform()
+        words = {"transform": across, "fontsize": 6.5, "fontstyle": "italic", "color": QUIET}
+        axes.text(0.004, place - 0.62, section, va="center", **words)
 
 
 def _control_lines(axes: Axes, means: pd.DataFrame) -> None:
@@ -184,7 +199,7 @@ def _legend(rows: pd.DataFrame) -> Sequence[Line2D]:
         Line2D([], [], marker="o", color=BLUE, label="the paper's network", **dot),
         Line2D([], [], marker="o", color="white", mec=BLUE, label="the same, untrained", **dot),
         Line2D([], [], marker="o", color=ORANGE, label="another training", **dot),
-        Line2D([], [], marker="D", color="white", mec="black", label="diamond: not the plain vector", **dot),
+        Line2D([], [], marker="D", color="white", mec="black", label="diamond: another recipe", **dot),
     ]
     if rows["needs_labels"].astype(str).str.lower().eq("true").where(rows["recipe"] != "", False).any():
         handles.append(Line2D([], [], marker="o", color=QUIET, label="needs labels", **dot))
