@@ -46,19 +46,18 @@ def trunk(workspace) -> contrastive.ContrastiveTrunk:
     gan = load_settings("smoke", image_size=(16, 24))[0]
     values = read_variant_settings("smoke").contrastive
     values = dataclasses.replace(values, steps=12, learning_rate=0.01, crop_area=[0.7, 1.0])
-    return contrastive.ContrastiveTrunk(
-        dataclasses.replace(gan, discriminator_dropout=values.dropout), values, seed=1
-    )
+    gan = dataclasses.replace(gan, discriminator_dropout=values.dropout)
+    return contrastive.ContrastiveTrunk(gan, values, trunk=build_discriminator(gan, seed=1), seed=1)
 
 
 def test_the_trunk_learns_and_its_idle_heads_do_not(trunk) -> None:
     blocks = tf.random.stateless_uniform((6, 2, 3, 3), [1, 2], -1, 1)
     images = tf.repeat(tf.repeat(blocks, 8, axis=1), 8, axis=2)
-    before = [variable.numpy().copy() for variable in trunk.discriminator.variables]
+    before = [variable.numpy().copy() for variable in trunk.network.variables]
     losses = [float(trunk.train_step(images)["contrastive"]) for _ in range(12)]
     assert np.isfinite(losses).all()
     assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:2])
-    for variable, old in zip(trunk.discriminator.variables, before, strict=True):
+    for variable, old in zip(trunk.network.variables, before, strict=True):
         idle = variable.path.split("/")[-2] in ("real", "code")
         assert (np.abs(variable.numpy() - old).max() == 0) == idle, variable.path
     assert float(trunk.optimizer.learning_rate) == pytest.approx(0, abs=1e-6)  # the cosine's end

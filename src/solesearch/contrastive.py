@@ -2,7 +2,7 @@
 
 The loss is NT-Xent of SimCLR (Chen et al. 2020, "A simple framework for contrastive learning of visual
 representations", eq. 1). `ContrastiveTrunk` trains the discriminator's convolutions with it and no generator
-at all, so that a ladder shows what the adversary adds.
+at all, so that a ladder shows what the adversary adds; it trains other trunks as well.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 
 from solesearch.augmentation import view
-from solesearch.infogan import build_discriminator
 from solesearch.settings import GanSettings
 from solesearch.variant_settings import ContrastiveSettings
 
@@ -70,15 +69,18 @@ def build_optimizer(settings: ContrastiveSettings) -> keras.optimizers.Optimizer
 
 
 class ContrastiveTrunk:
-    """The discriminator's trunk with a projection head, and nothing else, trained on views of photos."""
+    """A trunk with a projection head, and nothing else, trained on views of photos."""
 
-    def __init__(self, settings: GanSettings, contrastive: ContrastiveSettings, *, seed: int):
-        """Build the trunk with the weights that the InfoGAN of `seed` starts from, and the head."""
+    def __init__(self, settings: GanSettings, contrastive: ContrastiveSettings, *, trunk, seed: int):
+        """Take the trunk, whose call gives `.features`; the head's weights are drawn from `seed`.
+
+        It may be a discriminator: its two heads are left as they are.
+        """
         self.settings, self.contrastive, self.seed = settings, contrastive, seed
-        self.discriminator = build_discriminator(settings, seed=seed)
-        for norm in self.discriminator.norms:
+        self.network = trunk
+        for norm in trunk.norms:
             norm.momentum = contrastive.norm_momentum
-        features = self.discriminator(tf.zeros((1, *settings.image_size, 3))).features.shape[1]
+        features = trunk(tf.zeros((1, *settings.image_size, 3))).features.shape[1]
         self.head = projection_head(contrastive, features=features, seed=seed)
         self.optimizer = build_optimizer(contrastive)
         self.steps_done = keras.Variable(0, dtype="int32", trainable=False, name="steps_done")
@@ -86,16 +88,16 @@ class ContrastiveTrunk:
 
     def trained_variables(self) -> list[keras.Variable]:
         """Return the weights that a step changes: the trunk's and the projection head's."""
-        untrained = (self.discriminator.real_head, self.discriminator.code_head)
-        left_out = {id(variable) for head in untrained for variable in head.variables}
-        trunk = [one for one in self.discriminator.trainable_variables if id(one) not in left_out]
+        heads = [getattr(self.network, name, None) for name in ("real_head", "code_head")]
+        left_out = {id(variable) for head in heads if head for variable in head.variables}
+        trunk = [one for one in self.network.trainable_variables if id(one) not in left_out]
         return [*trunk, *self.head.trainable_variables]
 
     def state_variables(self) -> list[keras.Variable]:
         """Return every variable a resumed run needs."""
         return [
             self.steps_done,
-            *self.discriminator.variables,
+            *self.network.variables,
             *self.head.variables,
             *self.optimizer.variables,
         ]
@@ -105,12 +107,12 @@ class ContrastiveTrunk:
         seed = tf.stack([self.seed, tf.cast(self.steps_done.value, tf.int32)])
         views, variables = two_views(images, self.contrastive, seed=seed), self.trained_variables()
         with tf.GradientTape() as tape:
-            features = self.discriminator(views, training=True).features
+            features = self.network(views, training=True).features
             loss = contrastive_loss(self.head, features, self.contrastive)
         self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         self.steps_done.assign_add(1)
         return {"contrastive": loss}
 
     def trunk(self) -> list[np.ndarray]:
-        """Return the values of the discriminator's variables, in their order."""
-        return [variable.numpy() for variable in self.discriminator.variables]
+        """Return the values of the trunk's variables, in their order."""
+        return [variable.numpy() for variable in self.network.variables]

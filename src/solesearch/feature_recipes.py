@@ -42,6 +42,9 @@ class Recipe:
     flipped: bool = False  # mean over the photo and its mirror image
     whitened: int = 0  # principal components kept and scaled to variance 1; 0: none
     shrinkage: float = 0.0  # added to each variance, as a share of the mean of those kept
+    exponent: float = (
+        1.0  # 1: all components weigh the same; 0: PCA; between: scaled by variance^(-exponent/2)
+    )
     normalised: bool = False  # each convolution's part, and the vector at the end, to length 1
 
     def __post_init__(self) -> None:
@@ -52,6 +55,7 @@ class Recipe:
             "grid is at least 1": self.grid >= 1,
             "power is above 0": self.power > 0,
             "whitened and shrinkage are at least 0": self.whitened >= 0 and self.shrinkage >= 0,
+            "exponent lies in [0, 1]": 0 <= self.exponent <= 1,
         }
         for rule, holds in rules.items():
             if not holds:
@@ -157,12 +161,15 @@ def averaged(parts: Parts, mirrored: Parts | None, recipe: Recipe) -> np.ndarray
     return (vectors + joined(mirrored, recipe)) / 2
 
 
-def whitening(vectors: np.ndarray, *, dimensions: int, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:
+def whitening(
+    vectors: np.ndarray, *, dimensions: int, shrinkage: float, exponent: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Return (mean float32 [d], projection float32 [d, dimensions]) fitted on vectors [n, d].
 
     (vectors - mean) @ projection has the identity as covariance where `shrinkage` is 0: principal components
-    divided by the root of (variance + shrinkage * mean variance of those kept). The smaller of covariance and
-    Gram matrix is taken apart, in double precision. Raises InputError where n or d allow fewer dimensions.
+    divided by the root of (variance + shrinkage * mean variance of those kept), raised to `exponent`: below 1
+    large components keep a part of their weight. The smaller of covariance and Gram matrix is taken apart, in
+    double precision. Raises InputError where n or d allow fewer dimensions.
     """
     count, width = vectors.shape
     if dimensions > min(count - 1, width):
@@ -181,7 +188,7 @@ def whitening(vectors: np.ndarray, *, dimensions: int, shrinkage: float) -> tupl
         raise InputError(f"the training photos' vectors span fewer than {dimensions} dimensions; lower them")
     if not tall:  # from the Gram matrix: an axis in the space of photos becomes one in that of features
         axes = centred.T @ axes / np.sqrt(variances * (count - 1))
-    scale = np.sqrt(variances + shrinkage * variances.mean())
+    scale = (variances + shrinkage * variances.mean()) ** (exponent / 2)
     return mean.astype(np.float32), (axes / scale).astype(np.float32)
 
 
@@ -203,7 +210,8 @@ class FittedRecipe:
     def megabytes(self, network) -> float:
         """Return the float32 size of what embedding needs: the trunk as deep as used, and the whitening."""
         layers = max(layer for _, layer in self.recipe.parts)
-        used = [*network.convolutions[:layers], *network.norms[: layers - 1]]
+        learned = layers - getattr(network, "fixed_layers", 0)
+        used = [*network.convolutions[:learned], *network.norms[: layers - 1]]
         values = sum(layer.count_params() for layer in used)
         values += sum(array.size for array in (self.mean, self.projection) if array is not None)
         return values * BYTES / 1e6
@@ -214,7 +222,10 @@ def fit_recipe(recipe: Recipe, parts: Parts, mirrored: Parts | None = None) -> F
     if not recipe.whitened:
         return FittedRecipe(recipe)
     vectors = averaged(parts, mirrored, recipe)
-    return FittedRecipe(recipe, *whitening(vectors, dimensions=recipe.whitened, shrinkage=recipe.shrinkage))
+    fitted = whitening(
+        vectors, dimensions=recipe.whitened, shrinkage=recipe.shrinkage, exponent=recipe.exponent
+    )
+    return FittedRecipe(recipe, *fitted)
 
 
 # --- trunk and recipe as one function --------------------------------------------------------------------
@@ -263,11 +274,19 @@ def _unit_length(vectors):
 
 
 def named_recipes(
-    *, layers: Sequence[int], grid: int, power: float, dimensions: int, shrinkage: float
+    *,
+    layers: Sequence[int],
+    lower_layers: Sequence[int],
+    grid: int,
+    power: float,
+    dimensions: int,
+    shrinkage: float,
+    exponent: float,
 ) -> dict[str, Recipe]:
     """Return name -> recipe, single ideas first; the names are what params.yaml lists."""
     whitened = {"whitened": dimensions, "shrinkage": shrinkage}
     pooled = {"layers": tuple(layers), "grid": grid, "power": power, "normalised": True}
+    partly = {**whitened, "exponent": exponent}
     by_max, by_gem = {**pooled, "pooling": MAXIMUM}, {**pooled, "pooling": GENERALISED_MEAN}
     return {
         "plain": Recipe("plain (the paper)"),
@@ -277,6 +296,11 @@ def named_recipes(
         "layers_max": Recipe("layers, maximum", **by_max),
         "layers_gem": Recipe("layers, generalised mean", **by_gem),
         "normalised_whitened": Recipe("length 1, whitened", normalised=True, **whitened),
+        "normalised_half_whitened": Recipe("length 1, half whitened", normalised=True, **partly),
+        "layers_max_half_whitened": Recipe("layers (max), half whitened", **by_max, **partly),
+        "lower_max_half_whitened": Recipe(
+            "lower layers (max), half whitened", **{**by_max, "layers": tuple(lower_layers)}, **partly
+        ),
         "normalised_whitened_flipped": Recipe(
             "length 1, whitened, mirror average", normalised=True, flipped=True, **whitened
         ),

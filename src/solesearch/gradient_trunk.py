@@ -51,6 +51,8 @@ def oriented_gradients(images: tf.Tensor) -> tf.Tensor:
 class GradientTrunk(keras.Model):
     """Oriented gradients, then four 3x3 convolutions, each with batch norm and leaky ReLU; no heads."""
 
+    fixed_layers = 1  # at the start of `activations`, which no convolution made
+
     def __init__(self, *, leak: float, norm_momentum: float):
         """Take leaky ReLU's slope in (0, 1) and the batch norms' momentum in [0, 1)."""
         super().__init__(name="gradient_trunk")

@@ -60,10 +60,12 @@ class JudgingSettings:
     recipes: list[str]
     variant_recipes: list[str]
     layers: list[int]
+    lower_layers: list[int]
     grid: int
     gem_power: float
     whitened_dimensions: int
     shrinkage: float
+    exponent: float
     fitting_photos: int
     finalists: int
     most_megabytes: float
@@ -88,10 +90,12 @@ class JudgingSettings:
         """All recipes with this profile's numbers."""
         return named_recipes(
             layers=self.layers,
+            lower_layers=self.lower_layers,
             grid=self.grid,
             power=self.gem_power,
             dimensions=self.whitened_dimensions,
             shrinkage=self.shrinkage,
+            exponent=self.exponent,
         )
 
 

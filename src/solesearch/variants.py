@@ -49,7 +49,7 @@ from solesearch.training import (
 from solesearch.variant_settings import VariantSettings, as_values, read_variant_settings
 from solesearch.workers import process_pool
 
-CONTRASTIVE_ONLY = "contrastive_only"
+DISCRIMINATOR, GRADIENTS = "discriminator", "gradients"
 LAST_STEPS = 10  # whose mean loss the table shows
 
 
@@ -63,6 +63,7 @@ class Variant:
     gan: dict[str, Any] = field(default_factory=dict)  # changed GAN settings
     reads: tuple[str, ...] = ()  # keys of ladder.ideas that decide its numbers
     contrastive: bool = False  # reads ladder.contrastive
+    trunk: str = DISCRIMINATOR  # what learns: P Table I's discriminator, or gradient_trunk.py's
     needs_labels: bool = False
 
 
@@ -133,11 +134,18 @@ VARIANTS: dict[str, Variant] = {
         reads=("supervision_weight", "labelled_share"),
         needs_labels=True,
     ),
-    CONTRASTIVE_ONLY: Variant(
+    "contrastive_only": Variant(
         "contrastive, no GAN",
         "The same trunk learns from two augmented views alone, no generator (SimCLR; Chen et al. 2020).",
         training="",
         contrastive=True,
+    ),
+    "contrastive_gradients": Variant(
+        "contrastive on edges, no GAN",
+        "As before, on a trunk whose first layer is HOG's oriented gradients (Dalal and Triggs 2005).",
+        training="",
+        contrastive=True,
+        trunk=GRADIENTS,
     ),
 }
 
@@ -209,7 +217,7 @@ class Ladder:
         for name, _ in jobs:
             size = self.gan(name).batch_size
             if len(self.pixels) < size:
-                key = "ladder.contrastive.batch_size" if name == CONTRASTIVE_ONLY else "ladder.batch_size"
+                key = "ladder.batch_size" if VARIANTS[name].training else "ladder.contrastive.batch_size"
                 raise InputError(f"{len(self.pixels)} training photos make no batch of {size}; lower {key}")
         return jobs
 
@@ -218,7 +226,7 @@ class Ladder:
         variant, own = VARIANTS[name], self.settings
         gan = load_settings(self.profile, image_size=self.image_size, overrides=self.overrides)[0]
         steps, size, changes = own.steps, own.batch_size, dict(variant.gan)
-        if name == CONTRASTIVE_ONLY:
+        if not variant.training:
             steps, size = own.contrastive.steps, own.contrastive.batch_size
             changes["discriminator_dropout"] = own.contrastive.dropout
         if variant.needs_labels:
@@ -285,21 +293,32 @@ def trunk_file(folder: Path) -> Path:
 
 
 def load_trunk(profile: str, variant: str, seed: int, overrides: dict[str, Any] | None = None):
-    """Return the trained infogan.Discriminator of a variant.
+    """Return the trained trunk of a variant: an infogan.Discriminator or a gradient_trunk.GradientTrunk.
 
     Spectral normalisation is baked into its kernels; `ema` brings its averages. Raises
     InputError where the variant is unknown, not trained yet, or made with other networks.
     """
-    from solesearch.infogan import build_discriminator
-
     check_variants([variant], where="trunk to load")
     ladder = Ladder(profile, overrides)
     file = trunk_file(ladder.folder(variant, seed))
     if not file.is_file():
         raise InputError(f"{file}: not there yet; stage ladder trains it")
-    discriminator = build_discriminator(ladder.gan(variant), seed=seed)
-    load_variables(file, discriminator.variables)
-    return discriminator
+    trunk = build_trunk(ladder, variant, seed=seed)
+    load_variables(file, trunk.variables)
+    return trunk
+
+
+def build_trunk(ladder: Ladder, variant: str, *, seed: int):
+    """Return the trunk that a variant trains, with the weights that `seed` draws."""
+    gan = ladder.gan(variant)
+    if VARIANTS[variant].trunk == GRADIENTS:
+        from solesearch.gradient_trunk import build_gradient_trunk
+
+        momentum = ladder.settings.contrastive.norm_momentum
+        return build_gradient_trunk(gan.image_size, leak=gan.leak, norm_momentum=momentum, seed=seed)
+    from solesearch.infogan import build_discriminator
+
+    return build_discriminator(gan, seed=seed)
 
 
 # --- one training, in this process -----------------------------------------------------------------------
@@ -318,10 +337,11 @@ class LadderClock(Clock):
 def build_training(ladder: Ladder, name: str, seed: int):
     """Return the networks and the step of a variant, its weights drawn from `seed`."""
     variant, gan = VARIANTS[name], ladder.gan(name)
-    if name == CONTRASTIVE_ONLY:
+    if not variant.training:
         from solesearch.contrastive import ContrastiveTrunk
 
-        return ContrastiveTrunk(gan, ladder.settings.contrastive, seed=seed)
+        trunk = build_trunk(ladder, name, seed=seed)
+        return ContrastiveTrunk(gan, ladder.settings.contrastive, trunk=trunk, seed=seed)
     from solesearch.adversarial_variants import TRAININGS
 
     labelled = ladder.labelled(seed) if variant.needs_labels else None
