@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from solesearch import contrastive
 from solesearch.errors import InputError
+from solesearch.infogan import build_discriminator
 from solesearch.training import load_settings
 from solesearch.variant_settings import read_variant_settings
 
