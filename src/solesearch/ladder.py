@@ -34,8 +34,10 @@ from solesearch.ladder_effects import (
     PLAIN,
     UNDECIDED,
     UNTRAINED,
+    UNTRAINED_EDGES,
     Key,
     mean_values,
+    untrained_twin,
 )
 from solesearch.latency import LatencySettings
 from solesearch.model_names import NO_WEIGHTS, is_plain_network, model_name
@@ -50,6 +52,7 @@ from solesearch.uncertainty import (
 )
 
 TITLES = {PAPER: "InfoGAN, the paper's recipe", UNTRAINED: "untrained discriminator"}
+TITLES |= {UNTRAINED_EDGES: "untrained trunk on edges"}
 RIVAL = "MobileNetV2"  # the goal names it
 
 
@@ -158,7 +161,7 @@ class Ladder:
         return pixels[np.linspace(0, len(pixels) - 1, count).astype(int)]
 
     def trunk(self, variant: str, seed: int):
-        """Return the infogan.Discriminator of a trunk; InputError where its training is not there."""
+        """Return the network of a trunk; InputError where its training is not there."""
         if variant == UNTRAINED:
             from solesearch.infogan import build_discriminator
 
@@ -168,6 +171,11 @@ class Ladder:
             return self.study.discriminator(seed=seed, step=step).discriminator
         from solesearch import variants
 
+        if variant == UNTRAINED_EDGES:
+            from solesearch.gradient_trunk import build_gradient_trunk
+
+            momentum, gan = self.training.contrastive.norm_momentum, self.study.gan
+            return build_gradient_trunk(gan.image_size, leak=gan.leak, norm_momentum=momentum, seed=seed)
         return variants.load_trunk(self.profile, variant, seed, self.overrides)
 
     def needs_labels(self, variant: str) -> bool:
@@ -262,7 +270,10 @@ def judge_validation(ladder: Ladder) -> pd.DataFrame:
     """
     ready = [(PAPER, seed) for seed in ladder.study.seeds]
     ready += [(UNTRAINED, seed) for seed in ladder.untrained_seeds("validation")]
-    trained = [(name, seed) for name in ladder.training.variants for seed in ladder.training.seeds]
+    shown = list(ladder.training.variants)
+    if any(untrained_twin(name) == UNTRAINED_EDGES for name in shown):
+        shown.insert(0, UNTRAINED_EDGES)
+    trained = [(name, seed) for name in shown for seed in ladder.training.seeds]
     progress = Progress("judging the ladder", total=len(ready) + len(trained), unit="network")
     names, rows = ladder.judging.recipes, [judge_controls(ladder, split="validation")]
     for number, one in enumerate([*ready, *trained], start=1):
@@ -331,7 +342,7 @@ def train_finalists(ladder: Ladder, finalists: Sequence[Key]) -> pd.DataFrame:
 def tested_models(finalists: Sequence[Key], best: str) -> list[Key]:
     """Return what is judged on the test photos: the finalists, and trained beside untrained both ways."""
     pairs = [Key(variant, recipe) for recipe in (PLAIN, best) for variant in (PAPER, UNTRAINED)]
-    same = [Key(UNTRAINED, key.recipe) for key in finalists]
+    same = [Key(untrained_twin(key.variant), key.recipe) for key in finalists]
     return list(dict.fromkeys([*finalists, *pairs, *same]))
 
 

@@ -16,11 +16,9 @@ from solesearch.errors import InputError
 from solesearch.uncertainty import Resampling, bootstrap_intervals, holm, sign_flip_p_values
 
 # Trunks that need no training of this stage: stage train's chosen checkpoints, and drawn weights.
-PAPER, UNTRAINED, SHORT = (
-    "paper",
-    "untrained",
-    "infogan",
-)  # SHORT: the paper's recipe, as long as the variants
+PAPER, UNTRAINED = "paper", "untrained"
+UNTRAINED_EDGES = "untrained_gradients"  # drawn weights of gradient_trunk.py's trunk
+SHORT = "infogan"  # the paper's recipe, as long as the variants
 PLAIN = "plain"
 HIGHER, LOWER, UNDECIDED = "higher", "lower", "undecided"
 ADVERSARIAL, FINALIST = "adversarial training", "finalist"  # rungs that sentences are made of
@@ -42,6 +40,15 @@ class Comparison(NamedTuple):
     against: Key
 
 
+def untrained_twin(variant: str) -> str:
+    """Return the variant that has the same trunk as drawn."""
+    from solesearch import variants
+
+    learned = variants.VARIANTS.get(variant)
+    edges = variant == UNTRAINED_EDGES or (learned is not None and learned.trunk == variants.GRADIENTS)
+    return UNTRAINED_EDGES if edges else UNTRAINED
+
+
 def mean_values(queries: pd.DataFrame, *, split: str) -> pd.Series:
     """Return the precision of each (variant, recipe) of a split: the mean over queries of the seeds' mean."""
     rows = queries[queries["split"] == split]
@@ -57,6 +64,7 @@ def validation_comparisons(queries: pd.DataFrame, *, best: str) -> list[Comparis
     """
     there = list(mean_values(queries, split="validation").index)
     trainings = [name for name, recipe in there if recipe == PLAIN and name not in (PAPER, UNTRAINED)]
+    on_edges = [name for name in trainings if untrained_twin(name) == UNTRAINED_EDGES != name]
     pairs = [
         (f"recipe, {words}", Key(variant, recipe), Key(variant, PLAIN))
         for variant, words in ((PAPER, "trained network"), (UNTRAINED, "untrained network"))
@@ -73,6 +81,11 @@ def validation_comparisons(queries: pd.DataFrame, *, best: str) -> list[Comparis
         for other in (SHORT, UNTRAINED)
         if name != other
     ]
+    pairs += [
+        ("training, on edges", Key(name, recipe), Key(UNTRAINED_EDGES, recipe))
+        for name, recipe in there
+        if name in on_edges
+    ]
     known = set(there)
     return [
         Comparison(rung, "validation", *pair)
@@ -87,7 +100,8 @@ def tested_comparisons(queries: pd.DataFrame, finalists: Sequence[Key], *, best:
     pairs = [(ADVERSARIAL, Key(PAPER, recipe), Key(UNTRAINED, recipe)) for recipe in (PLAIN, best)]
     for key in finalists:
         controls = [Key(name, "") for name, recipe in there if recipe == ""]
-        others = [*controls, Key(PAPER, PLAIN), Key(UNTRAINED, PLAIN), Key(UNTRAINED, key.recipe)]
+        twin = untrained_twin(key.variant)
+        others = [*controls, Key(PAPER, PLAIN), Key(UNTRAINED, PLAIN), Key(twin, key.recipe)]
         pairs += [(FINALIST, key, other) for other in dict.fromkeys(others) if other != key]
     return [Comparison(rung, "test", *pair) for rung, *pair in pairs]
 

@@ -20,9 +20,11 @@ from solesearch.ladder_effects import (
     PAPER,
     PLAIN,
     UNTRAINED,
+    UNTRAINED_EDGES,
     Key,
     effects,
     tested_comparisons,
+    untrained_twin,
     validation_comparisons,
 )
 from solesearch.latency import time_calls
@@ -64,7 +66,7 @@ def export(ladder: Ladder, key: Key, *, seed: int) -> tuple[bytes, FittedRecipe,
 def measure_costs(ladder: Ladder, keys: Sequence[Key], *, best: Key) -> pd.DataFrame:
     """Return variant, recipe, megabytes of the ONNX file and milliseconds a photo (batch 1, median).
 
-    Weights do not change either, so each recipe is exported and timed once, whatever its trunk. The file of
+    Weights do not change either, so each recipe is exported and timed once for each kind of trunk. The file of
     `best` is kept: runs/<profile>/ladder/best.onnx.
     """
     from solesearch.onnx_model import save_onnx
@@ -73,13 +75,14 @@ def measure_costs(ladder: Ladder, keys: Sequence[Key], *, best: Key) -> pd.DataF
     seeds, found = ladder.training.finalist_seeds, {}
     ordered = sorted(dict.fromkeys(keys), key=lambda key: key != best)  # the best one's file is the kept one
     for key in ordered:
-        if key.recipe not in found:
+        kind = (untrained_twin(key.variant), key.recipe)
+        if kind not in found:
             seed = ladder.study.seeds[0] if key.variant == PAPER else seeds[0]
             content, *_ = export(ladder, key, seed=seed)
             if key == best:
                 save_onnx(best_file(ladder.study.paths), with_plain_names(content))
-            found[key.recipe] = (len(content) / 1e6, milliseconds(ladder, content))
-    rows = [(*key, *found[key.recipe]) for key in dict.fromkeys(keys)]
+            found[kind] = (len(content) / 1e6, milliseconds(ladder, content))
+    rows = [(*key, *found[untrained_twin(key.variant), key.recipe]) for key in dict.fromkeys(keys)]
     return pd.DataFrame(rows, columns=["variant", "recipe", "megabytes", "ms_per_photo"])
 
 
@@ -207,7 +210,8 @@ def training_seconds(ladder: Ladder, trained: pd.DataFrame) -> dict[tuple[str, s
         if clock.is_file():
             share = steps[seed] / ladder.study.gan.steps
             rows.append((PAPER, str(seed), json.loads(clock.read_text()) * share))
-    rows += [(UNTRAINED, str(seed), 0.0) for split in SPLITS for seed in ladder.untrained_seeds(split)]
+    drawn = {seed for split in SPLITS for seed in ladder.untrained_seeds(split)}
+    rows += [(name, str(seed), 0.0) for name in (UNTRAINED, UNTRAINED_EDGES) for seed in sorted(drawn)]
     rows += [(name, "0", 0.0) for name in CONTROLS]
     table = pd.DataFrame(rows, columns=["variant", "seed", "seconds"])
     found = table.drop_duplicates(["variant", "seed"], keep="last").set_index(["variant", "seed"])["seconds"]
