@@ -66,8 +66,8 @@ def export(ladder: Ladder, key: Key, *, seed: int) -> tuple[bytes, FittedRecipe,
 def measure_costs(ladder: Ladder, keys: Sequence[Key], *, best: Key) -> pd.DataFrame:
     """Return variant, recipe, megabytes of the ONNX file and milliseconds a photo (batch 1, median).
 
-    Weights do not change either, so each recipe is exported and timed once for each kind of trunk. The file of
-    `best` is kept: runs/<profile>/ladder/best.onnx.
+    Weights do not change either, so each recipe is exported and timed once for each kind of trunk. The file
+    of `best` is kept: runs/<profile>/ladder/best.onnx.
     """
     from solesearch.onnx_model import save_onnx
     from solesearch.plain_onnx import with_plain_names

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from solesearch import files
+from solesearch.beyond import beyond_block
 from solesearch.claims_report import scorecard_block
 from solesearch.errors import InputError
 from solesearch.findings import findings
@@ -117,6 +118,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "findings": findings_block,
     "scorecard": lambda: scorecard_block(readme_profiles()),
     "table2": lambda: table_two(readme_profiles()),
+    "beyond": beyond_block,
     "machine": lambda: machine_block(readme_profiles()),
 }
 
