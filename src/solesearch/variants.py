@@ -213,10 +213,14 @@ class Ladder:
                 raise InputError(f"{len(self.pixels)} training photos make no batch of {size}; lower {key}")
         return jobs
 
+    @functools.cached_property
+    def recipe(self) -> GanSettings:
+        """The papers' recipe as section `gan` has it."""
+        return load_settings(self.profile, image_size=self.image_size, overrides=self.overrides)[0]
+
     def gan(self, name: str) -> GanSettings:
         """Return the networks and the schedule of a variant."""
         variant, own = VARIANTS[name], self.settings
-        gan = load_settings(self.profile, image_size=self.image_size, overrides=self.overrides)[0]
         steps, size, changes = own.steps, own.batch_size, dict(variant.gan)
         if name == CONTRASTIVE_ONLY:
             steps, size = own.contrastive.steps, own.contrastive.batch_size
@@ -224,7 +228,7 @@ class Ladder:
         if variant.needs_labels:
             changes["categorical_codes"] = len(self.classes)
         schedule = {"steps": steps, "checkpoint_every": steps, "resume_every": own.resume_every}
-        return dataclasses.replace(gan, **changes, **schedule, batch_size=size)
+        return dataclasses.replace(self.recipe, **changes, **schedule, batch_size=size)
 
     @functools.cached_property
     def classes(self) -> list[str]:
@@ -290,13 +294,13 @@ def load_trunk(profile: str, variant: str, seed: int, overrides: dict[str, Any] 
     Spectral normalisation is baked into its kernels; `ema` brings its averages. Raises
     InputError where the variant is unknown, not trained yet, or made with other networks.
     """
-    from solesearch.infogan import build_discriminator
-
     check_variants([variant], where="trunk to load")
     ladder = Ladder(profile, overrides)
     file = trunk_file(ladder.folder(variant, seed))
     if not file.is_file():
         raise InputError(f"{file}: not there yet; stage ladder trains it")
+    from solesearch.infogan import build_discriminator
+
     discriminator = build_discriminator(ladder.gan(variant), seed=seed)
     load_variables(file, discriminator.variables)
     return discriminator
