@@ -221,10 +221,14 @@ class Ladder:
                 raise InputError(f"{len(self.pixels)} training photos make no batch of {size}; lower {key}")
         return jobs
 
+    @functools.cached_property
+    def recipe(self) -> GanSettings:
+        """The papers' recipe as section `gan` has it."""
+        return load_settings(self.profile, image_size=self.image_size, overrides=self.overrides)[0]
+
     def gan(self, name: str) -> GanSettings:
         """Return the networks and the schedule of a variant."""
         variant, own = VARIANTS[name], self.settings
-        gan = load_settings(self.profile, image_size=self.image_size, overrides=self.overrides)[0]
         steps, size, changes = own.steps, own.batch_size, dict(variant.gan)
         if not variant.training:
             steps, size = own.contrastive.steps, own.contrastive.batch_size
@@ -232,7 +236,7 @@ class Ladder:
         if variant.needs_labels:
             changes["categorical_codes"] = len(self.classes)
         schedule = {"steps": steps, "checkpoint_every": steps, "resume_every": own.resume_every}
-        return dataclasses.replace(gan, **changes, **schedule, batch_size=size)
+        return dataclasses.replace(self.recipe, **changes, **schedule, batch_size=size)
 
     @functools.cached_property
     def classes(self) -> list[str]:
