@@ -213,7 +213,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, repository):
         stub = stub_variants(paths)
         patch.setitem(sys.modules, "solesearch.variants", stub)
         patch.setattr(solesearch, "variants", stub, raising=False)
-        opened = ladder.Ladder.open("smoke", {"ladder.judging": JUDGING})
+        opened = ladder.Ladder.open("smoke", {"ladder.judging": JUDGING, "evaluation.choose_k": 1})
         trained = stub.train_variants("smoke")
         queries = ladder.judge_validation(opened)
         best = ladder.best_recipe(queries, most_megabytes=opened.judging.most_megabytes)
@@ -245,9 +245,19 @@ def test_everything_is_judged_on_validation_photos(world) -> None:
 def test_judging_is_the_studys_own(world) -> None:
     """The plain vector of the chosen checkpoint has the precision that stage embed's sweep gave it."""
     sweep = files.read_table(world.opened.study.paths.embeddings / "checkpoints.csv", made_by="stage embed")
-    row = sweep[sweep["chosen"] & (sweep["gallery"] == "product_excluded") & (sweep["k"] == 5)]
+    row = sweep[sweep["chosen"] & (sweep["gallery"] == "product_excluded") & (sweep["k"] == 1)]
     value = mean_values(world.queries, split="validation")["paper", "plain"]
     assert value == pytest.approx(float(row["value"].iloc[0]), abs=1e-6)
+
+
+def test_photos_that_nobody_can_judge_are_named(world) -> None:
+    """A product's four photos leave four of eight: no query has five others."""
+    study = world.opened.study
+    photos, _ = study.split("validation")
+    five = dataclasses.replace(study, evaluation=dataclasses.replace(study.evaluation, choose_k=5))
+    with pytest.raises(InputError, match="of 8 validation photos none has 5 others in the gallery"):
+        ladder.precision(five, np.zeros((8, 2), np.float32), photos)
+    assert ladder.precision(study, np.zeros((8, 2), np.float32), photos)["value"].notna().all()
 
 
 def test_test_labels_have_no_say_in_the_choice(world) -> None:
@@ -265,7 +275,9 @@ def test_test_labels_have_no_say_in_the_choice(world) -> None:
     blind = dataclasses.replace(
         world.opened, study=dataclasses.replace(study, photos=study.photos.assign(label=labels))
     )
-    assert not ladder.judge_validation(blind).equals(world.queries)  # those of validation photos do
+    rows = world.queries[world.queries["variant"].isin(["hog", "pixels"])]["value"]
+    found = ladder.judge_controls(blind, split="validation").query("variant in ['hog', 'pixels']")["value"]
+    assert found.tolist() != rows.tolist()  # those of validation photos do
 
 
 def test_finalists_need_no_labels_and_get_three_seeds(world) -> None:

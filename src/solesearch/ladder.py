@@ -199,11 +199,19 @@ class Ladder:
 
 
 def precision(study: Study, vectors: np.ndarray, photos: pd.DataFrame) -> pd.DataFrame:
-    """Return id and value, the precision of each photo [n] as a query, by the rule that chose checkpoints."""
+    """Return id and value, the precision of each photo [n] as a query, by the rule that chose checkpoints.
+
+    Raises InputError where no photo can be judged, because fewer than k are left in its gallery.
+    """
     rule = study.evaluation
     judged = evaluate(
         vectors, photos, gallery=rule.choose_gallery, window=rule.exclusion_window, ks=[rule.choose_k]
     )
+    if judged[f"precision_{rule.choose_k}"].isna().all():
+        raise InputError(
+            f"of {len(photos)} {photos['split'].iloc[0]} photos none has {rule.choose_k} others in the "
+            f"gallery {rule.choose_gallery}; lower evaluation.choose_k or add photos"
+        )
     return judged[["id"]].assign(value=judged[f"precision_{rule.choose_k}"])
 
 

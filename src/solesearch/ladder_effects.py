@@ -119,7 +119,7 @@ def effects(
     for split in dict.fromkeys(one.split for one in comparisons):
         chosen = [one for one in comparisons if one.split == split]
         rows = queries[queries["split"] == split]
-        wide = rows.pivot_table(index="id", columns=["variant", "recipe", "seed"], values="value", sort=False)
+        wide = rows.pivot_table(index="id", columns=["variant", "recipe", "seed"], values="value")
         gaps = [seed_differences(wide, one.model, one.against) for one in chosen]
         means = np.stack([gap.mean(axis=1).to_numpy() for gap in gaps], axis=1)
         unit = pd.factorize(units[wide.index].to_numpy())[0]
