@@ -259,7 +259,7 @@ def test_table_against_plain_means() -> None:
     units = pd.Series(np.arange(30) // 2, index=[f"{n:02d}" for n in range(30)])
     table = likeness_table(queries, units, RESAMPLING)
     assert list(table.columns) == likeness.COLUMNS
-    assert len(table) == 2 * 3 * (3 + 1 + 1 + 1)  # measures, classes with `all`; seeds with their mean
+    assert len(table) == 2 * 3 * (3 + 2 + 2)  # measures, classes with `all`, seeds with their mean
     for row in table.itertuples():
         rows = queries[(queries["model"] == row.model)]
         rows = rows if row[6] == "all" else rows[rows["label"] == row[6]]
