@@ -1,6 +1,6 @@
 # `make help` lists what there is. Everything runs in .venv, from requirements.lock, without a network after it.
 .DEFAULT_GOAL := help
-.PHONY: help repro test lab app figures readme verify zappos weights lint lock clean
+.PHONY: help repro test lab app figures readme verify zappos chapter weights lint lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -44,6 +44,13 @@ verify: $(READY) ## compare a profile with its committed results (PROFILE=sample
 zappos: $(READY) ## make zappos DATA=folder: real photographs in class folders, linked and run
 	@test -n "$(DATA)" || { echo "say where the photographs are: make zappos DATA=/path/to/folder (see data/README.md)"; exit 2; }
 	@$(BIN)/python -m solesearch.slot zappos "$(DATA)"
+	@$(BIN)/python -m solesearch.preflight
+	@$(BIN)/dvc repro
+	@$(BIN)/python -m solesearch.report --summary
+
+chapter: $(READY) ## make chapter DATA=folder: real shoes and bags named by a labels.csv, linked and run
+	@test -n "$(DATA)" || { echo "say where labels.csv and its photographs are: make chapter DATA=/path/to/folder (see data/README.md)"; exit 2; }
+	@$(BIN)/python -m solesearch.slot chapter "$(DATA)"
 	@$(BIN)/python -m solesearch.preflight
 	@$(BIN)/dvc repro
 	@$(BIN)/python -m solesearch.report --summary

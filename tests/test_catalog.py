@@ -122,6 +122,42 @@ def test_positions_make_series_and_without_them_each_photo_stands_alone(shoes: P
     assert photos["position"].tolist() == [7 * n for n in range(20)]
 
 
+def test_further_columns_of_a_manifest_are_kept_beside_the_catalogue(shoes: Path) -> None:
+    """photos.csv has the same bytes with and without them; product_id serves as product."""
+    manifest = {"catalog.source": "manifest", "catalog.split": "products"}
+    write_labels(shoes, labels_of(shoes, columns="file,label,product", value=lambda n: f",{n:03d}"))
+    prepare("zappos", manifest)
+    plain, paths = digests("zappos"), Paths.of("zappos")
+    assert not paths.attributes.exists()
+    assert catalog.read_attributes(paths).columns.tolist() == []
+    value = lambda n: f",{n:03d},{('Red', ' Navy Blue', '')[n % 3]},NA"  # noqa: E731
+    text = labels_of(shoes, columns="file,label,product_id,colour,gender", value=value)
+    write_labels(shoes, text.replace("Boot/0001.jpg,", "Boot/gone.jpg,boot,,,\nBoot/0001.jpg,", 1))
+    prepared = prepare("zappos", manifest)
+    found = {name: digest for name, digest in digests("zappos").items() if name != "problems.csv"}
+    assert found == {name: digest for name, digest in plain.items() if name != "problems.csv"}
+    attributes = catalog.read_attributes(paths)
+    assert attributes.index.tolist() == prepared.photos["id"].tolist()
+    assert attributes["colour"].tolist()[:3] == ["Red", "Navy Blue", ""]
+    assert set(attributes["gender"]) == {"NA"}  # text, not a gap
+    write_labels(shoes, labels_of(shoes, columns="file,label,product", value=lambda n: f",{n:03d}"))
+    prepare("zappos", manifest)
+    assert not paths.attributes.exists()  # what an earlier manifest told is forgotten
+
+
+def test_small_classes_are_split_or_named(shoes: Path) -> None:
+    manifest = {"catalog.source": "manifest", "catalog.split": "products"}
+    names = sorted(path.relative_to(shoes).as_posix() for path in shoes.rglob("*.jpg"))
+    labels = ["boot"] * 9 + ["shoe"] * 11
+    rows = [f"{name},{label},{name}" for name, label in zip(names, labels, strict=True)]
+    write_labels(shoes, "\n".join(["file,label,product", *rows]) + "\n")
+    counts = class_counts(prepare("zappos", manifest).photos).set_index(["label", "split"])["photos"]
+    assert counts["boot"].to_dict() == {"training": 5, "validation": 1, "test": 3}
+    write_labels(shoes, "\n".join(["file,label,product", *rows]).replace("boot", "shoe", 7) + "\n")
+    with pytest.raises(InputError, match="class boot: 2 photos are too few, none is left for"):
+        prepare("zappos", manifest)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 PICTURES = {  # notebook -> pictures in its executed copy
     "01_prepare_data": 1, "02_train_infogan": 2, "03_networks": 6, "04_embed": 1, "05_index": 1,
     "06_evaluate": 8, "07_galleries": 6, "08_human_study": 2, "09_claims": 5,
-    "10_beyond_the_paper": 1, "12_web_page": 1,
+    "10_beyond_the_paper": 1, "11_colour_shape_texture": 2, "12_web_page": 1,
 }  # fmt: skip
 MEASURED = {"latency.csv", "run.json", "03_networks.ipynb"}  # and all charts of time
 MEASURED |= {"claims.csv", "claims.md", "claims.html", "09_claims.ipynb"}  # hold ratios of times
@@ -76,6 +76,7 @@ def test_results_have_the_promised_columns(clone: Path) -> None:
         "latency": "model runtime batch median_ms p95_ms images_per_s parameters file_mb machine",
         "weights": "network source sha256 published_file",
         "sizes": "model what parameters megabytes",
+        "likeness": "model seed gallery measure class value low high n",
         "human_study_annotators": "annotator tasks checks failed none median_ms kept reason answers",
         "retraining": "model step loss gradient_norm mean_probability",
     }

@@ -18,7 +18,7 @@ def change(workspace: Path, profile: str, section: str, **values) -> None:
     path.write_text(yaml.safe_dump(parameters))
 
 
-@pytest.mark.parametrize("profile", ["smoke", "sample", "zappos", "paper"])
+@pytest.mark.parametrize("profile", ["smoke", "sample", "zappos", "chapter", "paper"])
 def test_committed_values_are_possible(workspace: Path, profile: str) -> None:
     preflight.check_values(profile)
 
@@ -44,6 +44,8 @@ def test_committed_values_are_possible(workspace: Path, profile: str) -> None:
         ("gallery", {"query_ids": [12]}, r"gallery.query_ids: .*got \[12\]"),
         ("gallery", {"bag_labels": None}, "gallery.bag_labels: a list of names"),
         ("gallery", {"colour": 1}, "sample.gallery: missing none; unknown colour"),
+        ("likeness", {"colour_cells": 0}, "likeness.colour_cells: a whole number from 2; got 0"),
+        ("likeness", {"texture": 3}, "unknown texture"),
         ("human_study", {"repeats": 0.9}, "repeats must lie"),
         ("human_study", {"query": 3}, "unknown query"),
     ],
@@ -65,6 +67,10 @@ def test_profiles_without_section_or_photographs(workspace: Path) -> None:
         preflight.active_profiles()
     with pytest.raises(InputError, match=r"data/zappos: no photographs there; `make zappos DATA="):
         preflight.check_photographs("zappos")
+    with pytest.raises(InputError, match=r"data/chapter: no photographs there; `make chapter DATA="):
+        preflight.check_photographs("chapter")
+    with pytest.raises(InputError, match=r"data/paper: no photographs there; put or link them there"):
+        preflight.check_photographs("paper")
 
 
 def test_command_line_says_one_line(workspace: Path) -> None:

@@ -42,6 +42,25 @@ def test_wrong_folders_are_named(workspace: Path, tmp_path: Path) -> None:
         link_photographs("zappos", tmp_path / "flat")
 
 
+def test_a_manifest_is_wanted_where_the_profile_reads_one(workspace: Path, photographs: Path) -> None:
+    """Class folders alone will not do for `chapter`, nor photos without folders for `zappos`."""
+    with pytest.raises(InputError, match=r"holds no labels.csv; .*data/README"):
+        link_photographs("chapter", photographs)
+    assert not (workspace / "data" / "chapter").exists()
+    (photographs / "labels.csv").write_text("file,label\nBoot/1.jpg,boots\n")
+    assert link_photographs("chapter", photographs).resolve() == photographs.resolve()
+    with pytest.raises(InputError, match=r"nowhere: no such folder; name the one that holds labels\.csv"):
+        link_photographs("chapter", photographs / "nowhere")
+
+
+def test_photos_of_a_manifest_need_no_folders(workspace: Path, tmp_path_factory) -> None:
+    flat = tmp_path_factory.mktemp("flat")
+    (flat / "labels.csv").write_text("file,label\n1.jpg,boots\n")
+    assert link_photographs("chapter", flat).resolve() == flat.resolve()
+    with pytest.raises(InputError, match="holds no folders"):
+        link_photographs("zappos", flat)
+
+
 def test_activation_keeps_everything_else(workspace: Path) -> None:
     before = (workspace / "params.yaml").read_text()
     assert activate("zappos")

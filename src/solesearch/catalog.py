@@ -150,6 +150,7 @@ def prepare(profile: str, overrides: dict[str, Any] | None = None) -> PreparedCa
     files.write_table(paths.problems, problems)
     files.write_table(paths.duplicates, duplicates)
     files.write_table(paths.photos, photos)
+    write_attributes(paths, listing, photos, settings)
     files.write_json(paths.manifest, manifest)
     return PreparedCatalogue(read_photos(paths), problems, duplicates, paths)
 
@@ -157,6 +158,35 @@ def prepare(profile: str, overrides: dict[str, Any] | None = None) -> PreparedCa
 def read_photos(paths: Paths) -> pd.DataFrame:
     """Return photos.csv (COLUMNS; unknown products are ""); raises InputError when it is not there yet."""
     return files.read_table(paths.photos, made_by="stage prepare", dtype=TYPES, keep_default_na=False)
+
+
+def write_attributes(
+    paths: Paths, listing: sources.Listing, photos: pd.DataFrame, settings: CatalogSettings
+) -> None:
+    """Write the further columns of the user's manifest as attributes.csv, a row a photo of `photos`.
+
+    No file where there are none; a drawn catalogue's own manifest lies among its photos already.
+    """
+    if listing.attributes is None or settings.source == "drawn":
+        paths.attributes.unlink(missing_ok=True)
+        return
+    known = listing.attributes.set_index("id").loc[photos["id"]]
+    files.write_table(paths.attributes, known.reset_index())
+
+
+def read_attributes(paths: Paths) -> pd.DataFrame:
+    """Return what a manifest tells of each photo beyond class and product: text columns, index id.
+
+    No columns where the photographs came without any (class folders, the official tree).
+    """
+    options = {"dtype": str, "keep_default_na": False}
+    if paths.attributes.is_file():
+        return pd.read_csv(paths.attributes, **options).set_index("id")
+    drawn = paths.drawn / sources.LABELS_FILE
+    if not drawn.is_file():
+        return pd.DataFrame(index=read_photos(paths)["id"])
+    table = pd.read_csv(drawn, **options).rename(columns={"file": "id"}).set_index("id")
+    return table.drop(columns=list(sources.MANIFEST_COLUMNS), errors="ignore")
 
 
 def class_counts(photos: pd.DataFrame) -> pd.DataFrame:

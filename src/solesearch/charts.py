@@ -1,7 +1,6 @@
 """Every chart of the project, redrawn from the committed tables: `python -m solesearch.charts [PROFILE ...]`.
 
-The charts themselves are in figures.py (and what it imports), claim_figures.py, ladder_figures.py and
-study_figures.py.
+The charts themselves are in figures.py (and what it imports) and in the modules listed below.
 """
 
 from __future__ import annotations
@@ -11,7 +10,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from solesearch import claim_figures, figures, ladder_figures, study_figures
+from solesearch import (
+    claim_figures,
+    figures,
+    ladder_figures,
+    likeness_figures,
+    study_figures,
+)
 from solesearch.drawing import PIPELINE
 from solesearch.errors import InputError
 from solesearch.figures import Registered, draw_registered
@@ -19,6 +24,7 @@ from solesearch.paths import Paths, repository_root
 
 CHARTS: dict[str, Registered] = {
     **figures.CHARTS,
+    **likeness_figures.CHARTS,
     **claim_figures.CHARTS,
     **ladder_figures.CHARTS,
     **study_figures.CHARTS,

@@ -71,6 +71,11 @@ class Paths:
         return self.catalogue / "duplicates.csv"
 
     @property
+    def attributes(self) -> Path:
+        """What a user's manifest tells of each photo beyond class and product; absent where it tells none."""
+        return self.catalogue / "attributes.csv"
+
+    @property
     def manifest(self) -> Path:
         """Count and digest of the photographs, to see that they are still the same."""
         return self.catalogue / "manifest.json"

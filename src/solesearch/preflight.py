@@ -14,6 +14,7 @@ from solesearch.comparison import load_retraining_settings
 from solesearch.errors import InputError, exit_status
 from solesearch.human_study import load_human_study
 from solesearch.latency import LatencySettings
+from solesearch.likeness import load_likeness
 from solesearch.paths import Paths
 from solesearch.photo import IMAGE_SIZES
 from solesearch.readings import COSTLY
@@ -44,6 +45,7 @@ def check_values(profile: str) -> None:
     fill(EvaluationSettings, load_section(profile, "evaluation"), where=f"{profile}.evaluation")
     fill(LatencySettings, load_section(profile, "latency"), where=f"{profile}.latency")
     load_gallery_settings(profile)
+    load_likeness(profile)
     load_human_study(profile)
     check_networks(profile)
     check_claims(profile)

@@ -1,6 +1,6 @@
 """The slot for one's own photographs: links a folder to data/<profile> and puts the profile to work.
 
-`python -m solesearch.slot zappos FOLDER` is what `make zappos DATA=FOLDER` calls first.
+`python -m solesearch.slot zappos FOLDER` is what `make zappos DATA=FOLDER` calls first; so with `chapter`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 from solesearch import files
 from solesearch.errors import InputError, exit_status
 from solesearch.paths import Paths
-from solesearch.settings import load_parameters
+from solesearch.settings import load_parameters, load_section
+from solesearch.sources import LABELS_FILE
 
 PROFILES_LIST = re.compile(r"(?m)^profiles:[ \t]*\n(?:[ \t]+- .*\n)+")
 
@@ -21,14 +22,12 @@ PROFILES_LIST = re.compile(r"(?m)^profiles:[ \t]*\n(?:[ \t]+- .*\n)+")
 def link_photographs(profile: str, folder: Path) -> Path:
     """Link `folder` to data/<profile> and return the link; a link that was there is replaced.
 
-    Raises InputError when `folder` holds no class folder, or when data/<profile> is a folder of its own
-    with something in it (nothing of the user's is ever overwritten).
+    Raises InputError when `folder` is not what the profile's source reads (class folders, or a CSV that
+    names the photos), or when data/<profile> is a folder of its own with something in it (nothing of the
+    user's is ever overwritten).
     """
     slot, folder = Paths.of(profile).data, folder.expanduser().resolve()
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; name the one that holds a folder for each class")
-    if not any(child.is_dir() for child in folder.iterdir()):
-        raise InputError(f"{folder}: holds no folders; the photos of each class belong into one of their own")
+    _stop_unless_photographs(folder, source=load_section(profile, "catalog")["source"])
     if folder == slot.resolve():
         return slot
     if slot.is_dir() and not slot.is_symlink():
@@ -39,6 +38,19 @@ def link_photographs(profile: str, folder: Path) -> Path:
     slot.unlink(missing_ok=True)
     slot.symlink_to(folder, target_is_directory=True)
     return slot
+
+
+def _stop_unless_photographs(folder: Path, *, source: str) -> None:
+    manifest = source == "manifest"
+    if not folder.is_dir():
+        what = f"{LABELS_FILE} and the photos it names" if manifest else "a folder for each class"
+        raise InputError(f"{folder}: no such folder; name the one that holds {what}")
+    if manifest and not any(folder.glob("*.csv")):
+        raise InputError(
+            f"{folder}: holds no {LABELS_FILE}; write one with the columns file and label (data/README.md)"
+        )
+    if not manifest and not any(child.is_dir() for child in folder.iterdir()):
+        raise InputError(f"{folder}: holds no folders; the photos of each class belong into one of their own")
 
 
 def activate(profile: str) -> bool:

@@ -22,6 +22,8 @@ JUNK = ("thumbs.db", "desktop.ini", "__macosx")  # and everything whose name sta
 UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, undecodable bytes, line ends: no CSV holds them
 RESERVED_LABELS = ("all", "macro")  # rows of results/<profile>/retrieval.csv
 LABELS_FILE = "labels.csv"
+MANIFEST_COLUMNS = ("file", "label", "product", "position")  # the catalogue's own; the rest are attributes
+FILLED_BY_MAKE = ("zappos", "chapter")  # profiles that `make PROFILE DATA=folder` links photographs to
 
 OFFICIAL_FOLDERS = ("ut-zap50k-images", "ut-zap50k-images-square")
 OFFICIAL_CATEGORIES = ("Boots", "Sandals", "Shoes", "Slippers")
@@ -49,6 +51,7 @@ class Listing:
     problems: list[tuple[str, str, str]] = field(default_factory=list)  # file, problem, action
     places_given: bool = False  # a `position` column said which photos are neighbours
     unique_products: bool = False  # one product has one name in all classes
+    attributes: pd.DataFrame | None = None  # a manifest's further columns (colour, ...) by id; None: none
 
 
 def existing_data(folder: Path, *, profile: str, archives: bool) -> Path:
@@ -63,7 +66,9 @@ def existing_data(folder: Path, *, profile: str, archives: bool) -> Path:
 def no_photographs(folder: Path, *, profile: str) -> InputError:
     """Return the error for an empty or missing slot, with the way to fill it."""
     link = (
-        "`make zappos DATA=/path/to/folder` links them" if profile == "zappos" else "put or link them there"
+        f"`make {profile} DATA=/path/to/folder` links them"
+        if profile in FILLED_BY_MAKE
+        else "put or link them there"
     )
     return InputError(
         f"{folder}: no photographs there; {link}, data/README.md says what is wanted. "
@@ -243,9 +248,12 @@ def list_manifest(folder: Path) -> Listing:
     """List the photos that a CSV names: columns file, label, optional product, optional integer position.
 
     The CSV is `labels.csv` in `folder`, or the only one there; files are posix paths below `folder`, labels
-    are put in lower case. Raises InputError for a CSV that is empty, not UTF-8 or lacks a column, a file
-    named twice, absolute or outside the folder, an empty label, a position that is no integer, and when no
-    file is there; single missing files are problems.
+    are put in lower case; `product_id` serves as product where there is no such column. Further columns,
+    say colour, become the listing's attributes, text as it stands there.
+
+    Raises InputError for a CSV that is empty, not UTF-8 or lacks a column, a file named twice, absolute or
+    outside the folder, an empty label, a position that is no integer, and when no file is there; single
+    missing files are problems.
     """
     path = _manifest_path(folder)
     table = read_manifest(path)
@@ -260,7 +268,17 @@ def list_manifest(folder: Path) -> Listing:
     rows = present[["file", "label", "product"]].itertuples(index=False, name=None)
     given = "position" in present
     places = present["position"].tolist() if given else None
-    return Listing(folder, _photo_table(rows, places), problems, places_given=given)
+    attributes = _attributes(present)
+    return Listing(folder, _photo_table(rows, places), problems, places_given=given, attributes=attributes)
+
+
+def _attributes(table: pd.DataFrame) -> pd.DataFrame | None:
+    """Return id and a manifest's further columns (text), sorted by id; None without such columns."""
+    further = [name for name in table if name not in MANIFEST_COLUMNS]
+    if not further:
+        return None
+    found = table[["file", *further]].rename(columns={"file": "id"})
+    return found.sort_values("id", ignore_index=True)
 
 
 def _manifest_path(folder: Path) -> Path:
@@ -288,6 +306,8 @@ def read_manifest(path: Path) -> pd.DataFrame:
     table["label"] = table["label"].str.lower()
     _stop_when_row(table["label"] == "", table["label"], path, "has no label")
     _stop_when_row(table["file"].duplicated(), table["file"], path, "names a file for the second time")
+    if "product" not in table:
+        table = table.rename(columns={"product_id": "product"})
     if "product" not in table:
         table["product"] = ""
     if "position" in table:
