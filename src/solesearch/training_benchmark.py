@@ -73,6 +73,7 @@ CONTENDERS = (
     Contender("InfoGan.train_step"),
     Contender("InfoGan.train_step, one thread", threads=1),
     Contender("InfoGan.train_step, two seeds side by side", processes=2, threads=1),
+    Contender("plain loop, two seeds side by side", PLAIN, TWO, DEFAULT, processes=2, threads=1),
     Contender("plain loop, repeatable executor", PLAIN, TWO),
     Contender("fused generator alone", FUSED, TWO),
     Contender("one generator pass alone", PLAIN, ONE),
@@ -266,9 +267,12 @@ class Worker:
         )  # fmt: skip
 
     def ask(self, word: str) -> None:
-        """Send a word."""
-        self.process.stdin.write(f"{word}\n")
-        self.process.stdin.flush()
+        """Send a word; raises InputError with the last words of a process that ended."""
+        try:
+            self.process.stdin.write(f"{word}\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            self.answer()
 
     def answer(self) -> dict[str, Any]:
         """Wait for the next answer; raises InputError with the last words of a process that ended."""
