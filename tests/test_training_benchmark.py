@@ -140,7 +140,7 @@ def test_bad_input_is_named_before_anything_starts(workspace: Path) -> None:
 
 @pytest.mark.slow
 def test_a_benchmark_of_two_contenders_end_to_end(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real processes: the plain loop and a single-thread step, two rounds, the input pipeline, no leftovers."""
+    """Real processes: the plain loop and a single-thread step, two rounds, the input pipeline."""
     paths = Paths.of("smoke")
     pixels = np.random.default_rng(0).integers(0, 256, (12, 32, 48, 3), dtype=np.uint8)
     files.write_array(paths.pixels, pixels)

@@ -141,14 +141,8 @@ def _run(profile: str, wanted: Continuation, *, seed: int, overrides: dict[str, 
     command += ["--seed", str(seed), "--steps", str(wanted.steps)]
     command += ["--new", str(wanted.new_pixels)] if wanted.new_pixels else []
     command += ["--overrides", json.dumps(overrides or {})]
-    ended = subprocess.run(
-        command,
-        env={**os.environ, **ENVIRONMENT},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    surroundings = {**os.environ, **ENVIRONMENT}  # progress goes to standard output, as the caller's
+    ended = subprocess.run(command, env=surroundings, stderr=subprocess.PIPE, text=True, check=False)
     if ended.returncode:
         last = (ended.stderr.strip().splitlines() or [f"ended with status {ended.returncode}"])[-1]
         raise InputError(f"{wanted.folder}: training on failed: {last.removeprefix('error: ')}")
