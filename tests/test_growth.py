@@ -1,6 +1,5 @@
 """Adding photos: read, refused, trained on, resumed after SIGKILL, searched; the experiment's measures."""
 
-import hashlib
 import os
 import shutil
 import signal
@@ -37,32 +36,38 @@ def draw(path: Path, *, seed: int, light: bool = True) -> None:
     Image.fromarray(noise.astype(np.uint8)).save(path)
 
 
-@pytest.fixture
-def world(workspace: Path) -> Path:
+@pytest.fixture(scope="module")
+def made_world(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small study with a training state of step 8, its index, batches of 4, and 64x96 photos.
 
     Eight photos are trained on, four validate: five answers need a gallery of five.
     """
-    text = (workspace / "params.yaml").read_text()
-    (workspace / "params.yaml").write_text(text.replace("batch_size: 16            #", "batch_size: 4 #", 1))
-    study = open_small_study((64, 96))
-    split = np.repeat(["training", "validation", "test"], (8, 4, 12))
-    table = study.photos.assign(
-        split=split,
-        sha256=[
-            hashlib.sha256((study.paths.drawn / name).read_bytes()).hexdigest() for name in study.photos["id"]
-        ],
-    )
-    files.write_table(study.paths.photos, table)
-    settings, _, _ = load_settings("smoke", image_size=(64, 96))
-    gan = InfoGan(settings, seed=1)
-    gan.steps_done.assign(STATE_STEP)
-    save_variables(study.paths.gan_seed(1) / "state.npz", gan.state_variables())
-    from solesearch.index import FaissIndex
+    root = tmp_path_factory.mktemp("world")
+    shutil.copy(repository / "dvc.yaml", root)
+    text = (repository / "params.yaml").read_text()
+    (root / "params.yaml").write_text(text.replace("batch_size: 16            #", "batch_size: 4 #", 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOLESEARCH_ROOT", str(root))
+        study = open_small_study((64, 96))
+        drawn = [study.paths.drawn / name for name in study.photos["id"]]
+        split = np.repeat(["training", "validation", "test"], (8, 4, 12))
+        table = study.photos.assign(split=split, sha256=[files.digest(path) for path in drawn])
+        files.write_table(study.paths.photos, table)
+        settings, _, _ = load_settings("smoke", image_size=(64, 96))
+        gan = InfoGan(settings, seed=1)
+        gan.steps_done.assign(STATE_STEP)
+        save_variables(study.paths.gan_seed(1) / "state.npz", gan.state_variables())
+        from solesearch.index import FaissIndex
 
-    held = load_embedding(study.paths.embeddings, embedding_name("infogan", 1))
-    FaissIndex.build(held).save(study.paths.index)
-    return workspace
+        held = load_embedding(study.paths.embeddings, embedding_name("infogan", 1))
+        FaissIndex.build(held).save(study.paths.index)
+    return root
+
+
+@pytest.fixture
+def world(made_world: Path, workspace: Path) -> Path:
+    """A copy of `made_world` that a test may change."""
+    return Path(shutil.copytree(made_world, workspace, dirs_exist_ok=True))
 
 
 @pytest.fixture
