@@ -1,6 +1,6 @@
 # `make help` lists what there is. Everything runs in .venv, from requirements.lock, without a network after it.
 .DEFAULT_GOAL := help
-.PHONY: help repro test lab app figures readme verify zappos chapter weights lint lock clean
+.PHONY: help repro test lab app figures readme verify zappos chapter add speed weights lint lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -54,6 +54,13 @@ chapter: $(READY) ## make chapter DATA=folder: real shoes and bags named by a la
 	@$(BIN)/python -m solesearch.preflight
 	@$(BIN)/dvc repro
 	@$(BIN)/python -m solesearch.report --summary
+
+add: $(READY) ## make add DATA=folder: new photos for a profile (PROFILE=sample, STEPS, NAME); the pipeline's files stay
+	@test -n "$(DATA)" || { echo "say where the new photos are: make add PROFILE=zappos DATA=/path/to/folder"; exit 2; }
+	@$(BIN)/python -m solesearch.growth $(or $(PROFILE),sample) "$(DATA)" $(if $(STEPS),--steps $(STEPS)) $(if $(NAME),--name "$(NAME)")
+
+speed: $(READY) ## training steps against a plain loop, some minutes on an idle machine (PROFILE=sample)
+	@$(BIN)/python -m solesearch.training_benchmark $(or $(PROFILE),sample)
 
 weights: $(READY) ## look for ImageNet weights again, or fetch them; then make repro uses them
 	@$(BIN)/python -m solesearch.weights

@@ -16,11 +16,11 @@ from solesearch.training import checkpoint_file, load_settings, save_variables
 TENSORFLOW = "TensorFlow (tf.function)"
 
 
-def open_small_study() -> study.Study:
+def open_small_study(size: tuple[int, int] = (32, 48)) -> study.Study:
     """24 photos of two classes (dark and light), two products each split, checkpoints 0, 4, 8 of one seed."""
     paths, draw = Paths.of("smoke"), np.random.default_rng(0)
     label = np.array(["dark", "light"] * 12)
-    pixels = draw.integers(0, 60, (24, 32, 48, 3)) + np.where(label == "dark", 0, 190)[:, None, None, None]
+    pixels = draw.integers(0, 60, (24, *size, 3)) + np.where(label == "dark", 0, 190)[:, None, None, None]
     files.write_array(paths.pixels, pixels.astype(np.uint8))
     split = ["training"] * 4 + ["validation"] * 8 + ["test"] * 12
     photos = pd.DataFrame({"id": [f"{n:02d}.png" for n in range(24)], "label": label, "product": ""})
@@ -32,7 +32,7 @@ def open_small_study() -> study.Study:
     paths.drawn.mkdir(parents=True, exist_ok=True)
     for name, photo in zip(photos["id"], pixels.astype(np.uint8), strict=True):
         Image.fromarray(photo).save(paths.drawn / name)
-    settings, _, threads = load_settings("smoke", image_size=(32, 48))
+    settings, _, threads = load_settings("smoke", image_size=size)
     for step in (0, 4, 8):
         save_variables(
             checkpoint_file(paths.gan_seed(1), step), build_discriminator(settings, seed=step).variables

@@ -19,7 +19,14 @@ def test_the_papers_profile_runs_on_the_official_tree(repository: Path, tmp_path
     params["paper"]["catalog"].update(test_photos=60, training_share=0.7, validation_share=0.3)
     params["paper"]["gan"].update(seeds=[1], batch_size=8, steps=2, checkpoint_every=1, resume_every=1)
     params["paper"]["networks"] = {**params["smoke"]["networks"], "names": ["MobileNetV2"]}
-    for section in ("retraining", "latency", "index", "uncertainty", "claims"):  # minutes and gigabytes else
+    for section in (
+        "retraining",
+        "latency",
+        "index",
+        "uncertainty",
+        "claims",
+        "growth",
+    ):  # minutes and gigabytes else
         params["paper"][section] = params["smoke"][section]
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     run(root, "dvc", "config", "--local", "core.no_scm", "true")

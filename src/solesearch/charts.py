@@ -13,8 +13,10 @@ from pathlib import Path
 from solesearch import (
     claim_figures,
     figures,
+    growth_figures,
     ladder_figures,
     likeness_figures,
+    speed_figures,
     study_figures,
 )
 from solesearch.drawing import PIPELINE
@@ -28,6 +30,8 @@ CHARTS: dict[str, Registered] = {
     **claim_figures.CHARTS,
     **ladder_figures.CHARTS,
     **study_figures.CHARTS,
+    **growth_figures.CHARTS,
+    **speed_figures.CHARTS,
 }
 
 

@@ -125,6 +125,16 @@ class Paths:
         return self.run / "showcase"
 
     @property
+    def growth(self) -> Path:
+        """What `python -m solesearch.growth` adds, a folder a name; no stage owns it."""
+        return self.run / "growth"
+
+    @property
+    def growth_experiment(self) -> Path:
+        """Stage growth: trainings that go on with new photos; kept and resumed."""
+        return self.run / "growth_experiment"
+
+    @property
     def claims(self) -> Path:
         """Stage 09: the pairs of the leakage audit, and short trainings of other readings of the papers."""
         return self.run / "claims"
