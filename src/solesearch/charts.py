@@ -1,6 +1,7 @@
 """Every chart of the project, redrawn from the committed tables: `python -m solesearch.charts [PROFILE ...]`.
 
-The charts themselves are in figures.py (and what it imports), claim_figures.py and study_figures.py.
+The charts themselves are in figures.py (and what it imports), claim_figures.py, study_figures.py and
+latent_figures.py.
 """
 
 from __future__ import annotations
@@ -10,13 +11,18 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from solesearch import claim_figures, figures, study_figures
+from solesearch import claim_figures, figures, latent_figures, study_figures
 from solesearch.drawing import PIPELINE
 from solesearch.errors import InputError
 from solesearch.figures import Registered, draw_registered
 from solesearch.paths import Paths, repository_root
 
-CHARTS: dict[str, Registered] = {**figures.CHARTS, **claim_figures.CHARTS, **study_figures.CHARTS}
+CHARTS: dict[str, Registered] = {
+    **figures.CHARTS,
+    **claim_figures.CHARTS,
+    **study_figures.CHARTS,
+    **latent_figures.CHARTS,
+}
 
 
 def redraw(profile: str, *, report: Callable[[str], None] = print) -> list[Path]:
