@@ -25,7 +25,7 @@ from solesearch.controls import histogram_of_gradients
 from solesearch.controls import pixels as raw_pixels
 from solesearch.embedding import BATCH
 from solesearch.errors import InputError
-from solesearch.networks import NetworkEmbedder, NetworkSettings, Variant
+from solesearch.networks import SMALLEST, NetworkEmbedder, NetworkSettings, Variant
 from solesearch.photo import fit_to, to_pixels
 from solesearch.progress import Progress
 from solesearch.sample_quality import (
@@ -86,6 +86,7 @@ class LatentSettings:
             "images: from 2 times the subset of at least 2": 2 <= self.subset <= self.images // 2,
             "subsets, neighbours and shown: from 1": min(self.subsets, self.neighbours, self.shown) >= 1,
             "quantile: between 0 and 1": 0 < self.quantile < 1,
+            f"feature_size: from {SMALLEST}": self.feature_size >= SMALLEST,
             "seed: from 0": self.seed >= 0,
         }
         for rule, holds in checks.items():
@@ -124,6 +125,10 @@ class Code:
         changed = latents.copy()
         changed[:, self.columns] = np.eye(self.classes)[int(value)] if self.classes else value
         return changed
+
+    def label(self, value: float) -> str:
+        """Return what stands above an image at `value`."""
+        return f"class {int(value) + 1}" if self.classes else f"{value:+.3g}" if value else "0"
 
     def ends(self) -> list[tuple[float, float]]:
         """Return between which values a change is measured: the ends, or each class and the next one."""
@@ -229,7 +234,7 @@ def traversals(gan: TrainedGan, settings: LatentSettings) -> dict[str, Traversal
     for code in codes_of(gan.settings):
         values = list(range(code.classes))[: len(settings.values)] or settings.values
         images = to_pixels(gan.generate(np.concatenate([code.set(base, value) for value in values])))
-        labels = [f"class {value + 1}" if code.classes else f"{value:+.3g}" for value in values]
+        labels = [code.label(value) for value in values]
         rows[code.name] = Traversal(labels, [not code.classes and abs(value) > 1 for value in values], images)
     return rows
 
