@@ -132,7 +132,7 @@ def test_committed_notebooks_keep_the_rules(path: Path) -> None:
 
 
 def test_there_are_notebooks() -> None:
-    numbers = ["01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "14"]
+    numbers = ["01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14"]
     assert [path.name[:2] for path in NOTEBOOKS] == numbers
 
 
