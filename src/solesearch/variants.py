@@ -388,7 +388,7 @@ def train_steps(training, pixels: np.ndarray, *, name: str, folder: TrainingFold
     rows, clock = folder.logged(first), LadderClock(clock_file, first=first)
     progress = Progress(f"{name}, seed {seed}", total=settings.steps, unit="step", done=first)
     spec = tf.TensorSpec((settings.batch_size, *settings.image_size, 3), tf.float32)
-    step = tf.function(training.train_step, input_signature=[spec])
+    step = tf.function(training.train_step, input_signature=[spec], autograph=False)
     places = batch_rows(len(pixels), size=settings.batch_size, seed=seed, first=first, last=settings.steps)
     with repeatable_execution():
         for number, chosen in enumerate(places, start=first + 1):
@@ -417,6 +417,7 @@ def prepare_tensorflow(threads: int) -> None:
     os.environ.update(ENVIRONMENT)
     import tensorflow as tf
 
+    tf.get_logger().setLevel("ERROR")  # it counts the step of each new training as traced once too often
     tf.config.experimental.enable_op_determinism()
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
