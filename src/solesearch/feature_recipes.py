@@ -286,7 +286,7 @@ def named_recipes(
     """Return name -> recipe, single ideas first; the names are what params.yaml lists."""
     whitened = {"whitened": dimensions, "shrinkage": shrinkage}
     pooled = {"layers": tuple(layers), "grid": grid, "power": power, "normalised": True}
-    partly = {**whitened, "exponent": exponent}
+    partly = {"whitened": dimensions, "exponent": exponent}
     by_max, by_gem = {**pooled, "pooling": MAXIMUM}, {**pooled, "pooling": GENERALISED_MEAN}
     return {
         "plain": Recipe("plain (the paper)"),

@@ -417,11 +417,7 @@ def with_test(ladder: Ladder, queries: pd.DataFrame, finalists: Sequence[Key], *
 
 # --- in words --------------------------------------------------------------------------------------------
 
-WORDS = {
-    HIGHER: "which helps",
-    LOWER: "which harms",
-    UNDECIDED: "which decides nothing",
-}
+WORDS = {HIGHER: "it helps", LOWER: "it harms", UNDECIDED: "undecided"}
 AGAINST = {HIGHER: "above", LOWER: "below", UNDECIDED: "not told apart from"}
 
 
@@ -440,30 +436,36 @@ def worth(profile: str) -> str:
     kept = {"keep_default_na": False, "na_values": [""]}
     table, found = (files.read_table(paths.result(name), made_by="stage ladder", **kept) for name in names)
     table, found = table.fillna({"recipe": ""}), found.fillna({"recipe": "", "against_recipe": ""})
-    means = table[(table["split"] == "test") & (table["seed"].astype(str) == "all")]
-    means = means.set_index(["variant", "recipe"])
+    table = table[table["split"] == "test"].assign(seed=lambda rows: rows["seed"].astype(str))
     found = found[found["split"] == "test"]
     photos = PROFILES.get(profile, ("", f"the photographs of {profile}"))[1]
     share = f"{load_resampling(profile).confidence:.0%}".replace("%", " %")
-    return f"{_trained_words(means, found, photos, share)} {_best_words(means, found)}"
+    means = table[table["seed"] == "all"].set_index(["variant", "recipe"])
+    return f"{_trained_words(table, found, photos, share)} {_best_words(means, found)}"
 
 
-def _trained_words(means: pd.DataFrame, found: pd.DataFrame, photos: str, share: str) -> str:
+def _trained_words(table: pd.DataFrame, found: pd.DataFrame, photos: str, share: str) -> str:
     rows = found[found["rung"] == ADVERSARIAL].to_dict("records")
     if not rows:
         raise InputError("table ladder_effects: no row on adversarial training; run stage ladder again")
-    n, k, parts = int(rows[0]["n"]), int(rows[0]["k"]), []
+    values, parts = table.set_index(["variant", "recipe", "seed"])[["value", "title"]], []
     for row in rows:
-        before, after = (means["value"][name, row["recipe"]] for name in (UNTRAINED, PAPER))
-        recipe = means["title"][PAPER, row["recipe"]].partition(": ")[2]
-        taken = f"with the recipe “{recipe}” on both" if recipe else "taken as in the papers"
+        seeds = str(row["seeds"]).split()  # those that both have: the difference is theirs
+        before, after = (
+            np.mean([values["value"][name, row["recipe"], seed] for seed in seeds])
+            for name in (UNTRAINED, PAPER)
+        )
+        recipe = values["title"][PAPER, row["recipe"], seeds[0]].partition(": ")[2]
         parts.append(
-            f"{taken}, from {before:.3f} to {after:.3f} (seeds that both have: {row['difference']:+.3f}, "
-            f"{share} interval {row['low']:+.3f} to {row['high']:+.3f}), {WORDS[row['verdict']]}"
+            f"from {before:.3f} to {after:.3f} with {f'the recipe “{recipe}”' if recipe else 'their vector'} "
+            f"({row['difference']:+.3f}, {share} interval {row['low']:+.3f} to {row['high']:+.3f}: "
+            f"{WORDS[row['verdict']]})"
         )
     return (
-        f"On {n:,} test photos of {photos}, each searched without its own product, adversarial training "
-        f"changes the precision@{k} of the same network's random weights {'; '.join(parts)}."
+        f"On {int(rows[0]['n']):,} test photos of {photos}, each searched without its own product, the "
+        f"papers' adversarial training moves the precision@{int(rows[0]['k'])} of the same network's "
+        f"random weights "
+        f"{' and '.join(parts)}."
     )
 
 
