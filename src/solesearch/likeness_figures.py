@@ -90,7 +90,10 @@ def likeness(table: pd.DataFrame, *, profile: str, networks: pd.DataFrame | None
     handles, labels = panels[0].get_legend_handles_labels()
     if len(labels) > 1:
         figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
-    parts = ["likeness of a query and its answers, 1: equal", "disc: mean, line: 95 % interval"]
+    parts = [
+        "likeness of a query and its answers, 1: equal",
+        "disc: mean, line: 95 % interval, dashed: random answers",
+    ]
     add_caption(figure, profile=profile, parts=[*parts, counted(whole["n"], "queries")])
     return figure
 
