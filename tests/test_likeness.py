@@ -13,6 +13,7 @@ from solesearch.errors import InputError
 from solesearch.likeness import (
     LikenessSettings,
     answers_of,
+    by_kind,
     colour_histogram,
     gallery_rows,
     hellinger_likeness,
@@ -286,6 +287,32 @@ def test_an_interval_covers_what_resampling_products_gives() -> None:
         table = likeness_table(tied, pd.Series(units, index=ids), RESAMPLING)
         widths.append(table["high"].iloc[0] - table["low"].iloc[0])
     assert widths[1] > 2 * widths[0]  # two products tell less than forty
+
+
+def test_kinds_against_plain_means() -> None:
+    draw, blocks = np.random.default_rng(6), []
+    ids, labels = [f"{n:02d}" for n in range(20)], ["heels", "flats", "Bags", "flats"] * 5
+    whole = pd.DataFrame({"id": ids, "label": labels, "model": "hog", "seed": 0})
+    bag = whole["label"] == "Bags"
+    for gallery, rows in (("all", whole), ("without_bags", whole[~bag]), ("bags_only", whole[bag])):
+        blocks.append(rows.assign(gallery=gallery, shape=draw.random(len(rows)), **{"class": 1.0}))
+    queries = pd.concat(blocks, ignore_index=True)
+    table = likeness_table(queries, pd.Series(range(20), index=ids), RESAMPLING)
+    found = by_kind(table, ["hog"], bag_labels=["bags"])
+    bag, every = queries["label"] == "Bags", queries["gallery"] == "all"
+    wanted = {
+        ("all", "all"): every,
+        ("shoes", "all"): ~bag & every,
+        ("shoes", "own kind"): ~bag & ~every,
+        ("bags", "all"): bag & every,
+        ("bags", "own kind"): bag & ~every,
+    }
+    assert found.index.tolist() == [("hog", *keys) for keys in wanted]
+    assert found["shape"].tolist() == pytest.approx(
+        [queries["shape"][rows].mean() for rows in wanted.values()]
+    )
+    alone = by_kind(table[table["gallery"] == "all"], ["hog"], bag_labels=["bags"])
+    assert alone.index.tolist() == [("hog", "all", "all")]
 
 
 # --- settings --------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ photos reach differs from measure to measure, and the random model beside the ot
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -377,10 +377,24 @@ def overview(table: pd.DataFrame, *, gallery: str = EVERY, label: str = EVERY) -
     return wide[[name for name in MEASURES if name in wide]].sort_values("class", ascending=False)
 
 
-def by_gallery(table: pd.DataFrame, models: Collection[str]) -> pd.DataFrame:
-    """Return measures by (model, gallery) of some models: with bags, without them, bags alone."""
-    rows = table[(table["class"] == EVERY) & (table["seed"] == EVERY) & table["model"].isin(list(models))]
-    wide = rows.pivot(index=["model", "gallery"], columns="measure", values="value")
-    known: Mapping[str, int] = {name: n for n, name in enumerate([*models, *GALLERIES])}
-    ordered = sorted(wide.index, key=lambda pair: [known[part] for part in pair])
+def by_kind(table: pd.DataFrame, models: Collection[str], *, bag_labels: Collection[str]) -> pd.DataFrame:
+    """Return measures by (model, asked, answering) of some models, means over the seeds.
+
+    `asked` are all test photos, shoes or bags (everything that is no bag counts as a shoe); `answering` are
+    all of them or their own kind. A catalogue of one kind has a single row a model: all, all.
+    """
+    rows = table[(table["seed"] == EVERY) & table["model"].isin(list(models))]
+    bag = rows["class"].str.casefold().isin({name.casefold() for name in bag_labels})
+    own = rows["gallery"] != EVERY
+    rows = rows.assign(
+        asked=np.where(rows["class"] == EVERY, EVERY, np.where(bag, "bags", "shoes")),
+        answering=np.where(own, "own kind", EVERY),
+        weighted=rows["value"] * rows["n"],
+    )
+    every = rows["asked"] == EVERY
+    rows = rows[~every | ~own] if own.any() else rows[every]
+    sums = rows.groupby(["model", "asked", "answering", "measure"])[["weighted", "n"]].sum()
+    wide = (sums["weighted"] / sums["n"]).unstack("measure")
+    known = {name: number for number, name in enumerate([*models, EVERY, "shoes", "bags", "own kind"])}
+    ordered = sorted(wide.index, key=lambda keys: [known[key] for key in keys])
     return wide.loc[ordered, [name for name in MEASURES if name in wide]]

@@ -15,6 +15,7 @@ from solesearch.drawing import (
     BLUE,
     DASHED,
     GREEN,
+    NEUTRAL,
     ORANGE,
     QUIET,
     VERMILION,
@@ -77,17 +78,22 @@ def likeness(table: pd.DataFrame, *, profile: str, networks: pd.DataFrame | None
     measures = [measure for measure in MEASURE_NAMES if measure in set(rows["measure"])]
     whole = select(rows, name="likeness", gallery="all")
     order = select(whole, name="likeness", measure="class").sort_values("value", kind="stable")
-    models = [model for model in order["model"] if model != PRIOR]
+    untrained = untrained_networks(networks, order["model"])
+    ranked = sorted(order["model"], key=lambda model: model not in untrained)  # those without weights lowest
+    models = [model for model in ranked if model != PRIOR]
     figure = Chart(figsize=(WIDTH, 1.5 + 0.24 * len(models)), layout="constrained")
     panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for axes, measure in zip(panels, measures, strict=True):
         _panel(axes, rows[rows["measure"] == measure], models=models)
         axes.set_title(MEASURE_NAMES[measure], pad=14)
-    name_models(panels[0], models, places=range(len(models)), untrained=untrained_networks(networks, models))
+    name_models(panels[0], models, places=range(len(models)), untrained=untrained)
     handles, labels = panels[0].get_legend_handles_labels()
     if len(labels) > 1:
         figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
-    parts = ["likeness of a query and its answers, 1: equal", "disc: mean, line: 95 % interval"]
+    parts = [
+        "likeness of a query and its answers, 1: equal",
+        "disc: mean, line: 95 % interval, dashed: random answers",
+    ]
     add_caption(figure, profile=profile, parts=[*parts, counted(whole["n"], "queries")])
     return figure
 
@@ -177,8 +183,8 @@ def likeness_rows(rows: Sequence[MeasuredRow], *, profile: str, title: str = "")
     measures = [measure for measure in MEASURE_NAMES if measure in rows[0].likeness]
     side = min(SIDE, (WIDTH - 1.4) / (len(rows[0].answers) + 1) - 0.1)
     tall = side * min(1.5, max(row.query.shape[0] / row.query.shape[1] for row in rows))
-    step, head = tall + LINE * len(measures) + 0.25, 0.4 if title else 0.15
-    sheet = Sheet(head + len(rows) * step + 0.4)
+    step, head = tall + LINE * len(measures) + 0.3, 0.45 if title else 0.2
+    sheet = Sheet(head + len(rows) * step + 0.15)
     if title:
         sheet.write(title, left=0.08, top=0.08, va="top", fontsize=9)
     for number, row in enumerate(rows):
@@ -194,8 +200,13 @@ def _draw_measured(
     looks = {"color": BLUE, "fontweight": "bold"} if row.model == PROPOSED else {}
     sheet.write(model_name(row.model), left=0.08, top=top - 0.03, va="bottom", fontsize=7, **looks)
     places = [1.2 + number * (side + 0.1) for number in range(len(row.answers) + 1)]
+    places[0] = 0.1  # the query stands apart; the measures' names lie between it and the answers
     for place, photo in zip(places, [row.query, *row.answers], strict=True):
-        sheet.show(photo, left=place - 1.1 if place == places[0] else place, top=top, width=side, height=tall)
+        axes = sheet.show(photo, left=place, top=top, width=side, height=tall)
+        axes.spines[:].set(visible=True, linewidth=0.8, color=NEUTRAL if place > places[0] else "black")
+    sheet.write(
+        "query", left=places[0] + side / 2, top=top + tall + 0.05, va="top", ha="center", fontsize=6.5
+    )
     for line, measure in enumerate(measures):
         at = top + tall + 0.05 + line * LINE
         words = {"top": at, "va": "top", "fontsize": 6.5}
