@@ -45,7 +45,7 @@ from solesearch.sample_quality import (
     Nearest,
 )
 
-NAME, NUMBERS, LINE, HEAD = 0.62, 0.95, 0.04, 0.3  # inches: name, numbers, between rows, above the first
+NAME, NUMBERS, LINE, HEAD = 0.55, 0.88, 0.03, 0.28  # inches: name, numbers, between rows, above the first
 ALL_CODES = "all codes"
 PROBED = {CODES: "Q's codes", UNTRAINED_CODES: "Untrained Q's codes", COMPONENTS: "As many components",
           FEATURES: "All features"}  # fmt: skip
@@ -134,8 +134,12 @@ def code_probe(table: pd.DataFrame, *, profile: str) -> Figure:
     panels[0].set_yticks(range(len(PROBED)), list(PROBED.values()))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
     test = select(rows, name="latent_codes", measure="probe_test")
-    parts = [named_seeds(test["seed"]), counted(test["n"], "test photos"), "whiskers: 95 % over products"]
-    parts += ["logistic regression fitted on training photos; labels judge only"]
+    parts = [
+        named_seeds(test["seed"]),
+        counted(test["n"], "test photos"),
+        "whiskers: 95 % over products or blocks",
+    ]
+    parts += ["logistic regression fitted on training photos, which alone uses labels"]
     add_caption(figure, profile=profile, parts=parts)
     return figure
 
@@ -143,8 +147,11 @@ def code_probe(table: pd.DataFrame, *, profile: str) -> Figure:
 def _probe_panel(axes: Axes, rows: pd.DataFrame) -> None:
     own = rows[rows["item"].isin(PROBED)]
     _seed_bars(axes, own, list(PROBED), digits=3)
-    for item, colour in ((MAJORITY, QUIET), (CHANCE, VERMILION)):
+    lines: dict[float, str] = {}
+    for item in (CHANCE, MAJORITY):  # equal where all classes have as many photos
         value = float(select(rows, name="latent_codes", item=item)["value"].iloc[0])
+        lines[value] = f"{lines[value]} and {item}" if value in lines else item
+    for (value, item), colour in zip(lines.items(), (VERMILION, QUIET), strict=False):
         axes.axvline(value, color=colour, **DASHED, label=item, zorder=3)
     axes.set(xlim=(0, 1.12), ylim=(len(PROBED) - 0.4, -0.6), xticks=np.linspace(0, 1, 6))
     axes.grid(visible=False, axis="y")
