@@ -306,7 +306,7 @@ def nearest_picture(
     across = min(2 * shown, len(first[0].rows))
     width = (WIDTH - NAME - 2 * EDGE - GAP) / across
     height = width * training.shape[1] / training.shape[2]
-    block = (1 + len(nearest)) * (height + LINE) + 0.34
+    block = (1 + len(nearest)) * (height + LINE) + 0.26
     sheet = Sheet(0.05 + len(first) * block + FOOT)
     for number, one in enumerate(first):
         chosen, top = _chosen(one, across), 0.05 + number * block
