@@ -86,11 +86,11 @@ def test_traversal_rows_share_their_noise_and_mark_what_lies_beyond(gan: KnownGa
     rows = latent_codes.traversals(gan, settings)
     assert list(rows) == ["code 1", "code 2", "class code"]
     first = rows["code 1"]
-    assert first.labels[:3] == ["-1.5", "-1.25", "-1"] and first.labels[6:8] == ["0", "+0.25"]
-    assert first.beyond == [True] * 2 + [False] * 9 + [True] * 2
+    assert first.labels[:3] == ["-1.5", "-1", "-0.75"] and first.labels[5:7] == ["0", "+0.25"]
+    assert first.beyond == [True] + [False] * 9 + [True]
     assert first.images[:, 0, 0, 0].tolist() == [round(127.5 * (1 + v / 2)) for v in settings.values]
     dead = rows["code 2"].images
-    assert (dead == dead[0]).all() and (dead[0] == first.images[6]).all()
+    assert (dead == dead[0]).all() and (dead[0] == first.images[5]).all()
     assert rows["class code"].labels == ["class 1", "class 2", "class 3", "class 4"]
     assert not any(rows["class code"].beyond)
 
@@ -331,20 +331,19 @@ def test_the_whole_stage_on_a_small_study(opened) -> None:
         latent_figures.draw_chart(name, profile="smoke")
 
 
-def test_generator_and_q_are_those_of_the_state(opened) -> None:
-    from solesearch.infogan import InfoGan
-    from solesearch.photo import to_pixels
+def test_generator_and_q_are_those_of_the_state(opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    from solesearch.infogan import build_discriminator, build_generator
 
+    monkeypatch.setattr(latent_codes, "BATCH", 2)
     gan = latent_codes.TrainedGan(opened, seed=1)
-    latents = gan.draw(70, [5, 0])  # more than one batch
-    plain = InfoGan(opened.gan, seed=3)
-    images = plain.generator(latents, training=False).numpy()
+    latents = gan.draw(3, [5, 0])  # more than one batch
+    assert latents.shape == (3, 108) and np.abs(latents).max() <= 1
+    images = build_generator(opened.gan, seed=3)(latents, training=False).numpy()
     assert gan.generate(latents) == pytest.approx(images, abs=1e-5)
-    codes = plain.discriminator(images, training=False).code.numpy()
+    codes = build_discriminator(opened.gan, seed=3)(images, training=False).code.numpy()
     assert gan.read(images) == pytest.approx(codes, abs=1e-5)
-    before = latent_codes.TrainedGan(opened, seed=1, trained=False)
-    assert (to_pixels(before.generate(latents)) != to_pixels(images)).any()
-    assert latents.shape == (70, 108) and np.abs(latents).max() <= 1
+    # the state holds seed 3 as it was drawn
+    assert latent_codes.untrained_images(opened.gan, latents, seed=3) == pytest.approx(images, abs=1e-5)
 
 
 def test_a_class_code_is_held_against_the_classes(opened) -> None:
@@ -359,9 +358,6 @@ def test_a_class_code_is_held_against_the_classes(opened) -> None:
 
 
 def test_missing_and_unfinished_training_and_too_few_photos_are_said(opened) -> None:
-    from solesearch.infogan import InfoGan
-    from solesearch.training import save_variables
-
     settings = latent_codes.load_latent_settings("smoke", {**SMALL, "latent_codes.neighbours": 12})
     with pytest.raises(InputError, match=r"photos.csv: 12 test photos; lower .*13 photos are needed"):
         latent_codes.image_sets(opened, [], settings)
@@ -372,7 +368,7 @@ def test_missing_and_unfinished_training_and_too_few_photos_are_said(opened) -> 
         InputError, match=r"state\.npz: not there yet, and the generator is in it; stage train"
     ):
         latent_codes.open_gans(opened)
-    save_variables(state, InfoGan(opened.gan, seed=3).state_variables())
+    files.write_arrays(state, {**files.read_arrays(kept), "0000": np.int32(0)})  # the steps done
     with pytest.raises(InputError, match="stands at step 0 of 8; run stage train to its end"):
         latent_codes.open_gans(opened)
     kept.replace(state)

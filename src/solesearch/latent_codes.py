@@ -144,9 +144,9 @@ def codes_of(settings: GanSettings) -> list[Code]:
 
 
 class TrainedGan:
-    """One seed's generator and Q as training ended (or as it began), compiled: latents to images to codes."""
+    """One seed's generator and Q as training ended, compiled: latents to images to codes."""
 
-    def __init__(self, study: Study, *, seed: int, trained: bool = True):
+    def __init__(self, study: Study, *, seed: int):
         """Build both and load the last state; raises InputError when training left none or has not ended."""
         import tensorflow as tf
 
@@ -154,9 +154,8 @@ class TrainedGan:
 
         self.settings, self.seed = study.gan, seed
         gan = InfoGan(study.gan, seed=seed)
-        if trained:
-            load_variables(last_state(study, seed), gan.state_variables())
-            _check_ended(last_state(study, seed), int(gan.steps_done.numpy()), study.gan.steps)
+        load_variables(last_state(study, seed), gan.state_variables())
+        _check_ended(last_state(study, seed), int(gan.steps_done.numpy()), study.gan.steps)
         size = study.gan.image_size
         self.make = tf.function(
             lambda latents: gan.generator(latents, training=False),
@@ -189,6 +188,14 @@ def _in_batches(function, values: np.ndarray) -> np.ndarray:
     return np.concatenate([function(values[start : start + BATCH]).numpy() for start in starts])
 
 
+def untrained_images(settings: GanSettings, latents: np.ndarray, *, seed: int) -> np.ndarray:
+    """Return the images, float32 [n, h, w, 3], that the generator of `seed` made before its first step."""
+    from solesearch.infogan import build_generator
+
+    generator = build_generator(settings, seed=seed)
+    return _in_batches(lambda batch: generator(batch, training=False), latents)
+
+
 def last_state(study: Study, seed: int) -> Path:
     """Return the last saved state of a seed's training; raises InputError when there is none."""
     path = study.paths.gan_seed(seed) / "state.npz"
@@ -203,8 +210,7 @@ def _check_ended(path: Path, step: int, steps: int) -> None:
 
 
 def open_gans(study: Study) -> list[TrainedGan]:
-    """Return every seed's networks; raises InputError for a missing or unfinished training, all looked at
-    first."""
+    """Return every seed's networks; raises InputError for a missing or unfinished training."""
     for seed in study.seeds:
         last_state(study, seed)
     return [TrainedGan(study, seed=seed) for seed in study.seeds]
@@ -416,8 +422,8 @@ def generated_sets(study: Study, gans: Sequence[TrainedGan], settings: LatentSet
     for gan in gans:
         latents = gan.draw(count, [settings.seed, 3 + settings.draws])
         sets.append(ImageSet(GENERATED, gan.seed, to_pixels(gan.generate(latents))))
-        before = TrainedGan(study, seed=gan.seed, trained=False)
-        sets.append(ImageSet(UNTRAINED, gan.seed, to_pixels(before.generate(latents))))
+        before = untrained_images(study.gan, latents, seed=gan.seed)
+        sets.append(ImageSet(UNTRAINED, gan.seed, to_pixels(before)))
     return sets
 
 

@@ -45,8 +45,9 @@ from solesearch.sample_quality import (
     Nearest,
 )
 
-NAME, NUMBERS, LINE, HEAD = 0.62, 0.95, 0.04, 0.3  # inches: name, numbers, between rows, above the first
+NAME, NUMBERS, LINE, HEAD = 0.55, 0.88, 0.03, 0.28  # inches: name, numbers, between rows, above the first
 ALL_CODES = "all codes"
+SPACES = {"hog": "HOG"}  # what a feature space is called, where its name in the table is another
 PROBED = {CODES: "Q's codes", UNTRAINED_CODES: "Untrained Q's codes", COMPONENTS: "As many components",
           FEATURES: "All features"}  # fmt: skip
 COMPARED = {GENERATED: "Generated", TRAINING: "Training photos", HALVES: "Halves of test photos",
@@ -134,8 +135,12 @@ def code_probe(table: pd.DataFrame, *, profile: str) -> Figure:
     panels[0].set_yticks(range(len(PROBED)), list(PROBED.values()))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
     test = select(rows, name="latent_codes", measure="probe_test")
-    parts = [named_seeds(test["seed"]), counted(test["n"], "test photos"), "whiskers: 95 % over products"]
-    parts += ["logistic regression fitted on training photos; labels judge only"]
+    parts = [
+        named_seeds(test["seed"]),
+        counted(test["n"], "test photos"),
+        "whiskers: 95 % over products or blocks",
+    ]
+    parts += ["logistic regression on training photos, the only use of labels"]
     add_caption(figure, profile=profile, parts=parts)
     return figure
 
@@ -143,8 +148,11 @@ def code_probe(table: pd.DataFrame, *, profile: str) -> Figure:
 def _probe_panel(axes: Axes, rows: pd.DataFrame) -> None:
     own = rows[rows["item"].isin(PROBED)]
     _seed_bars(axes, own, list(PROBED), digits=3)
-    for item, colour in ((MAJORITY, QUIET), (CHANCE, VERMILION)):
+    lines: dict[float, str] = {}
+    for item in (CHANCE, MAJORITY):  # equal where all classes have as many photos
         value = float(select(rows, name="latent_codes", item=item)["value"].iloc[0])
+        lines[value] = f"{lines[value]} and {item}" if value in lines else item
+    for (value, item), colour in zip(lines.items(), (VERMILION, QUIET), strict=False):
         axes.axvline(value, color=colour, **DASHED, label=item, zorder=3)
     axes.set(xlim=(0, 1.12), ylim=(len(PROBED) - 0.4, -0.6), xticks=np.linspace(0, 1, 6))
     axes.grid(visible=False, axis="y")
@@ -154,8 +162,7 @@ def _probe_panel(axes: Axes, rows: pd.DataFrame) -> None:
 def kid_bars(table: pd.DataFrame, *, profile: str) -> Figure:
     """Draw KID of generated images and of the references against test photos, a panel a feature space.
 
-    `table`: latent_codes.csv. The axis is linear up to a thousandth of its end and logarithmic beyond, since
-    noise is far from every photo. InputError names the table.
+    `table`: latent_codes.csv. InputError names it.
     """
     rows = checked_codes(table)
     rows = rows[rows["measure"].str.startswith("kid_")]
@@ -182,18 +189,18 @@ def kid_bars(table: pd.DataFrame, *, profile: str) -> Figure:
 
 
 def _kid_panel(axes: Axes, rows: pd.DataFrame) -> None:
-    ends = rows[["value", "high"]].abs().max(axis=None)
+    low, high = min(0.0, rows["low"].min()), rows[["value", "high"]].max(axis=None)
     for place, item in enumerate(COMPARED):
         mine = rows[rows["item"] == item]
         heights = place + 0.3 * (np.arange(len(mine)) - (len(mine) - 1) / 2)
         colour = BLUE if item == GENERATED else (NEUTRAL if item in (TRAINING, HALVES) else ORANGE)
         axes.barh(heights, mine["value"], height=0.24 if len(mine) > 1 else 0.6, color=colour)
         _whiskers(axes, mine, heights)
-        for height, (value, high) in zip(heights, mine[["value", "high"]].to_numpy(), strict=True):
+        for height, (value, end) in zip(heights, mine[["value", "high"]].to_numpy(), strict=True):
             words = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 6.5}
-            axes.annotate(f"{value:.3g}", (max(value, high, 0), height), **words)
-    axes.set_xscale("symlog", linthresh=ends / 1000)
-    axes.set(xlim=(-ends / 500, ends * 12), ylim=(len(COMPARED) - 0.4, -0.6), xlabel="KID, MMD$^2$")
+            axes.annotate(f"{value:.2g}", (max(value, end, 0), height), **words)
+    axes.axvline(0, color=QUIET, linewidth=0.7)
+    axes.set(xlim=(1.1 * low, 1.2 * high), ylim=(len(COMPARED) - 0.4, -0.6), xlabel="KID, MMD$^2$")
     axes.grid(visible=False, axis="y")
 
 
@@ -299,7 +306,7 @@ def nearest_picture(
     across = min(2 * shown, len(first[0].rows))
     width = (WIDTH - NAME - 2 * EDGE - GAP) / across
     height = width * training.shape[1] / training.shape[2]
-    block = (1 + len(nearest)) * (height + LINE) + 0.34
+    block = (1 + len(nearest)) * (height + LINE) + 0.26
     sheet = Sheet(0.05 + len(first) * block + FOOT)
     for number, one in enumerate(first):
         chosen, top = _chosen(one, across), 0.05 + number * block
@@ -309,7 +316,8 @@ def nearest_picture(
         sheet.write("the first ones drawn", left=half, **words)
         lines = {"generated": one.images.pixels[chosen]}
         lines |= {
-            f"photo, by\n{space}": training[found[number].rows[chosen]] for space, found in nearest.items()
+            f"photo, by\n{SPACES.get(space, space)}": training[found[number].rows[chosen]]
+            for space, found in nearest.items()
         }
         for line, (name, pictures) in enumerate(lines.items()):
             place = top + 0.22 + line * (height + LINE)
