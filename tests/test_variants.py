@@ -138,8 +138,9 @@ train_variant("smoke", "ema", 1, {{**overrides, "ladder.resume_every": 1}})
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)  # three trainings are traced; minutes on a busy machine
 def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(workspace: Path, tmp_path_factory) -> None:
-    """One process ends a run and is killed in the second one; a pool's process goes on with that."""
+    """One process ends a run and is killed in the second one; processes of a pool go on with that."""
     overrides = {**OVERRIDES, "ladder.contrastive": contrastive()}
     whole = tmp_path_factory.mktemp("whole")
     for root in (workspace, whole):

@@ -368,12 +368,16 @@ class TrainingFolder(SeedFolder):
         save_variables(self.state, training.state_variables())
 
     def finish(self, training, *, step: int) -> None:
-        """Write samples and trunk; the state, ten times as large, is not needed any more."""
+        """Write samples and trunk; the state, ten times as large, is not needed any more.
+
+        Nor is what a kill left half-written.
+        """
         if hasattr(training, "generate"):
             self.save_samples(training, step, training.seed)
         arrays = {f"{number:04d}": array for number, array in enumerate(training.trunk())}
         files.write_arrays(trunk_file(self.path), arrays)
-        self.state.unlink()
+        for left in (self.state, *self.path.glob(".*.partial.*")):
+            left.unlink()
 
 
 def train_steps(training, pixels: np.ndarray, *, name: str, folder: TrainingFolder, clock_file: Path) -> None:
