@@ -274,6 +274,16 @@ def test_table_against_plain_means() -> None:
     assert table["model"].drop_duplicates().tolist() == ["infogan", "hog", "VGG16"]
 
 
+def test_what_is_too_small_to_be_judged_has_no_rows() -> None:
+    queries = judged_queries()
+    few = queries[queries["model"] == "hog"][:3].assign(
+        gallery="bags_only", shape=np.nan, **{"class": np.nan}
+    )
+    units = pd.Series(range(30), index=[f"{n:02d}" for n in range(30)])
+    table = likeness_table(pd.concat([queries, few], ignore_index=True), units, RESAMPLING)
+    assert set(table["gallery"]) == {"all"} and table["value"].notna().all()
+
+
 def test_an_interval_covers_what_resampling_products_gives() -> None:
     """Products of equal value have an interval of no width; values tied to the product widen it."""
     ids = [f"{n:02d}" for n in range(40)]

@@ -315,6 +315,7 @@ def likeness_table(queries: pd.DataFrame, units: pd.Series, resampling: Resampli
     blocks = [
         _interval_rows(wide, units, resampling).assign(gallery=gallery, **{"class": label})
         for gallery, label, wide in _classes(queries, measures)
+        if wide.notna().any(axis=None)  # a gallery or class too small to be judged has no rows
     ]
     table = pd.concat(blocks, ignore_index=True)
     order = {name: number for number, name in enumerate([*dict.fromkeys(queries["model"]), *GALLERIES])}
