@@ -18,6 +18,7 @@ GALLERIES = {"naive": "naive", "product_excluded": "product excluded"}
 PROFILES = {
     "sample": ("synthetic", "the drawn, synthetic catalogue"),
     "zappos": ("real photographs", "the real photographs"),
+    "chapter": ("real shoes and bags", "the real photographs of shoes and bags"),
     "paper": ("official UT-Zap50K", "the official UT-Zap50K tree"),
     "smoke": ("synthetic, for tests", "the tests' few drawn, synthetic photos"),
 }
