@@ -116,7 +116,7 @@ def test_a_value_stales_only_the_variants_that_read_it(catalogue: Paths) -> None
     changes = {"ladder.ideas": ideas, "ladder.contrastive": contrastive(), "ladder.resume_every": 1}
     after = variants.Ladder("smoke", {**OVERRIDES, **changes})
     differing = {name for name in variants.VARIANTS if before.wanted(name, 1) != after.wanted(name, 1)}
-    assert differing == {"ema", "contrastive_head", "contrastive_only"}
+    assert differing == {"ema", "contrastive_head", "contrastive_only", "contrastive_gradients"}
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_name() -> None:

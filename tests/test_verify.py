@@ -9,7 +9,7 @@ import pytest
 import yaml
 from small_world import paint, write_results
 
-from solesearch import claim_figures, claims, figures, report, verify
+from solesearch import charts, claims, figures, report, verify
 from solesearch.paths import Paths
 
 README = "# x\n\n<!-- results:begin -->\n\n<!-- results:end -->\n"
@@ -54,9 +54,8 @@ def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     shutil.copytree(template, paths.root)
     monkeypatch.setenv("SOLESEARCH_ROOT", str(paths.root))
     monkeypatch.setitem(report.BLOCKS, "results", lambda: numbers_of(paths))
-    for charts in (figures.CHARTS, claim_figures.CHARTS):
-        for name in [name for name in charts if name != "photos_per_class"]:
-            monkeypatch.delitem(charts, name)
+    for name in [name for name in charts.CHARTS if name != "photos_per_class"]:
+        monkeypatch.delitem(charts.CHARTS, name)
     return paths
 
 
