@@ -10,7 +10,7 @@ import pytest
 from small_world import TENSORFLOW, open_small_study
 
 import solesearch
-from solesearch import files, ladder, ladder_figures, ladder_tables
+from solesearch import files, ladder, ladder_effects, ladder_figures, ladder_tables
 from solesearch.comparison import OVERVIEW, NetworkFolder
 from solesearch.embedding import Embedding
 from solesearch.errors import InputError
@@ -22,15 +22,17 @@ from solesearch.ladder_effects import (
     effects,
     mean_values,
     seed_differences,
+    untrained_twin,
+    validation_comparisons,
 )
 from solesearch.paths import Paths
 from solesearch.uncertainty import Resampling
 
 SETTINGS = Resampling(resamples=400, permutations=999, confidence=0.95, significance=0.05, seed=1)
 JUDGING = {
-    "recipes": ["plain", "whitened", "layers_max"], "variant_recipes": [], "layers": [1, 2], "grid": 4,
-    "gem_power": 3.0, "whitened_dimensions": 2, "shrinkage": 0.0, "fitting_photos": 0, "finalists": 2,
-    "most_megabytes": 5, "most_ms": 2,
+    "recipes": ["plain", "whitened", "layers_max"], "variant_recipes": [], "layers": [1, 2],
+    "lower_layers": [1, 2], "grid": 4, "gem_power": 3.0, "whitened_dimensions": 2, "shrinkage": 0.0,
+    "exponent": 0.5, "fitting_photos": 0, "finalists": 2, "most_megabytes": 5, "most_ms": 2,
 }  # fmt: skip
 
 
@@ -110,6 +112,20 @@ def test_decide(change: dict, verdict: str, reason: str) -> None:
     assert found[0] == verdict and reason in found[1]
 
 
+def test_a_training_on_edges_is_held_against_the_same_trunk_untrained() -> None:
+    """Edges help before anything is trained, so a drawn discriminator is no fair opponent."""
+    names = ("paper", "untrained", "infogan", "untrained_gradients", "contrastive_gradients")
+    queries = answers({(name, "plain", 1): [0.5] for name in names})
+    found = [one for one in validation_comparisons(queries, best="plain") if one.rung == "training, on edges"]
+    assert [(one.model.variant, one.against.variant) for one in found] == [
+        ("contrastive_gradients", "untrained_gradients")
+    ]
+    assert untrained_twin("infogan") == untrained_twin("paper") == "untrained"
+    tested = answers({(name, "plain", 1): [0.5] for name in names}, split="test")
+    pairs = ladder_effects.tested_comparisons(tested, [Key("contrastive_gradients", "plain")], best="plain")
+    assert Key("untrained_gradients", "plain") in [one.against for one in pairs]
+
+
 # --- choice ----------------------------------------------------------------------------------------------
 
 
@@ -156,7 +172,9 @@ def stub_variants(paths: Paths) -> ModuleType:
     module = ModuleType("solesearch.variants")
     titles = {"infogan": "short InfoGAN", "helped": "other training", "labelled": "with labels"}
     module.VARIANTS = {
-        name: SimpleNamespace(title=title, idea="drawn", needs_labels=name == "labelled")
+        name: SimpleNamespace(
+            title=title, idea="drawn", needs_labels=name == "labelled", trunk="discriminator"
+        )
         for name, title in titles.items()
     }
 
@@ -177,6 +195,7 @@ def stub_variants(paths: Paths) -> ModuleType:
         assert (variant, seed) in module.trained
         return build_discriminator(gan, seed=seed + 100 * list(titles).index(variant))
 
+    module.GRADIENTS = "gradients"
     module.trained, module.load_variant_settings, module.train_variants = [], settings, train
     module.load_trunk = trunk
     return module
