@@ -18,7 +18,7 @@ from pipeline_runs import copy_of, environment, run
 from solesearch import latent_figures
 from solesearch.charts import CHARTS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 PICTURES = {  # notebook -> pictures in its executed copy
     "01_prepare_data": 1, "02_train_infogan": 2, "03_networks": 6, "04_embed": 1, "05_index": 1,
