@@ -57,9 +57,9 @@ def _cell(table: pd.DataFrame, wanted: str, **where: str) -> pd.Series:
 
 def speed() -> str:
     """Return one sentence on the training's images per second beside a plain loop's."""
-    table = read_result(
-        PROFILE, "training_speed", text="what", numbers="images_per_second ratio ratio_low ratio_high"
-    )
+    # rows of the input pipeline have no ratio: read as text, a number where it is used
+    columns = "what ratio ratio_low ratio_high"
+    table = read_result(PROFILE, "training_speed", text=columns, numbers="images_per_second")
     if table is None:
         return f"Training speed: {NOT_RUN} (`make speed`)."
     loop = _cell(table, "training_speed", what="plain two-tape loop")
@@ -69,9 +69,8 @@ def speed() -> str:
         ("InfoGan.train_step, two seeds side by side", "two seeds side by side, as the pipeline trains them"),
     ):
         row = _cell(table, "training_speed", what=what)
-        parts.append(
-            f"{row['ratio']:.2f} times ({row['ratio_low']:.2f} to {row['ratio_high']:.2f}) with {words}"
-        )
+        ratio, low, high = (float(row[name]) for name in ("ratio", "ratio_low", "ratio_high"))
+        parts.append(f"{ratio:.2f} times ({low:.2f} to {high:.2f}) with {words}")
     return (
         f"A training step takes in {loop['images_per_second']:.1f} images a second as a plain two-tape loop; "
         f"as it is here, {' and '.join(parts)}."
