@@ -21,7 +21,7 @@ repro: $(READY) ## photos to figures for the profiles in params.yaml; goes on wh
 	@$(BIN)/python -m solesearch.report --summary
 
 test: $(READY) ## the tests, a process a core; the pipeline runs in a temporary clone
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # In a container one is often root, which Jupyter refuses unless told.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
