@@ -18,7 +18,7 @@ LONGEST = "test_pipeline.py"  # about a third of all: one process takes it at on
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run the fast tests first, so that a mistake shows in seconds; one process starts with the longest file."""
+    """Run fast tests first, so that a mistake shows in seconds; one process starts with the longest file."""
     side_by_side = hasattr(config, "workerinput")
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
     items.sort(key=lambda item: not (side_by_side and item.path.name == LONGEST))
