@@ -29,6 +29,10 @@ def test_pooling_against_a_loop(size: tuple[int, int]) -> None:
     activation = DRAW.standard_normal((2, *size, 3)).astype(np.float32)
     found = recipes.max_pooled(activation, grid=4).numpy()
     np.testing.assert_array_equal(found, loop_pooled(activation, 4, lambda cell: cell.max(axis=0)))
+    mean = recipes.mean_pooled(activation, grid=4).numpy()
+    np.testing.assert_allclose(
+        mean, loop_pooled(activation, 4, lambda cell: cell.mean(axis=0)), rtol=1e-4, atol=1e-6
+    )
     mean = recipes.gem_pooled(activation, grid=4, power=3.0).numpy()
 
     def reduce(cell: np.ndarray) -> np.ndarray:
@@ -82,7 +86,10 @@ def test_whitening_to_more_than_there_is_names_the_setting() -> None:
 
 
 def test_parts_are_joined_each_with_length_one_and_averaged_with_the_mirror_image() -> None:
-    parts = {("max", 2): np.array([[3.0, 4.0]], np.float32), ("max", 3): np.array([[0.0, 2.0]], np.float32)}
+    parts = {
+        ("max", 2, 4): np.array([[3.0, 4.0]], np.float32),
+        ("max", 3, 4): np.array([[0.0, 2.0]], np.float32),
+    }
     mirrored = {name: one[:, ::-1].copy() for name, one in parts.items()}
     recipe = Recipe("two layers", layers=(2, 3), normalised=True)
     assert recipes.joined(parts, recipe).tolist() == [pytest.approx([0.6, 0.8, 0, 1])]
@@ -95,10 +102,17 @@ def test_parts_are_joined_each_with_length_one_and_averaged_with_the_mirror_imag
         fit_recipe(both, {}).vectors(parts)
 
 
+def test_lower_layers_have_a_grid_of_their_own() -> None:
+    numbers = {"layers": [2, 3], "grid": 4, "power": 3.0, "dimensions": 8, "shrinkage": 0.0, "exponent": 0.5}
+    named = recipes.named_recipes(lower_layers=[1, 2], lower_grid=6, **numbers)
+    assert named["lower_mean_half_whitened"].parts == (("mean", 1, 6), ("mean", 2, 6))
+    assert named["lower_max_half_whitened"].parts == (("max", 1, 4), ("max", 2, 4))
+
+
 def test_a_recipe_that_cannot_be_followed_is_refused() -> None:
     with pytest.raises(InputError, match="layers lie between 1 and 6"):
         Recipe("none", layers=(0,))
-    with pytest.raises(InputError, match="pooling is max or gem"):
+    with pytest.raises(InputError, match="pooling is one of max, gem, mean"):
         Recipe("none", layers=(1,), pooling="median")
 
 
@@ -127,12 +141,12 @@ def test_photo_parts_are_the_networks_own_activations(network, pixels: np.ndarra
     pooled = Recipe("pooled", layers=(3, 6))
     parts = recipes.photo_parts(network, pixels, [Recipe("plain"), pooled])
     output = network(to_signed(pixels), training=False)
-    assert set(parts) == {(FLAT, 6), ("max", 3), ("max", 6)}
-    np.testing.assert_allclose(parts[FLAT, 6], output.features.numpy(), rtol=1e-4, atol=1e-5)
+    assert set(parts) == {(FLAT, 6, 0), ("max", 3, 4), ("max", 6, 4)}
+    np.testing.assert_allclose(parts[FLAT, 6, 0], output.features.numpy(), rtol=1e-4, atol=1e-5)
     third = loop_pooled(output.activations[2].numpy()[:2], 4, lambda cell: cell.max(axis=0))
-    np.testing.assert_allclose(parts["max", 3][:2], third.reshape(2, -1), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(parts["max", 3, 4][:2], third.reshape(2, -1), rtol=1e-4, atol=1e-5)
     mirrored = recipes.photo_parts(network, pixels[:, :, ::-1], [Recipe("plain")], mirrored=True)
-    np.testing.assert_allclose(mirrored[FLAT, 6], parts[FLAT, 6], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(mirrored[FLAT, 6, 0], parts[FLAT, 6, 0], rtol=1e-4, atol=1e-5)
 
 
 def test_trunk_and_recipe_in_one_onnx_file(network, pixels: np.ndarray) -> None:

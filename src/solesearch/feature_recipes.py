@@ -20,13 +20,14 @@ from solesearch.errors import InputError
 from solesearch.photo import to_signed
 from solesearch.readings import unit_length
 
-FLAT, MAXIMUM, GENERALISED_MEAN = "flat", "max", "gem"
-POOLINGS = (MAXIMUM, GENERALISED_MEAN)
+FLAT, MAXIMUM, GENERALISED_MEAN, MEAN = "flat", "max", "gem", "mean"
+POOLINGS = (MAXIMUM, GENERALISED_MEAN, MEAN)
 CONVOLUTIONS = 6  # of P Table I's discriminator
 GEM_FLOOR = 1e-6  # activations below it count as it: a power of a negative number is none
 BYTES = 4  # of a float32
 
-Part = tuple[str, int]  # (how, which convolution, 1 to 6): ("max", 3); ("flat", 6) is the paper's vector
+# (how, which convolution, 1 to 6, cells a side): ("max", 3, 4); ("flat", 6, 0) is the paper's vector
+Part = tuple[str, int, int]
 Parts = dict[Part, np.ndarray]  # each float32 [n, d]
 
 
@@ -51,7 +52,7 @@ class Recipe:
         """Raise InputError for a recipe that cannot be followed."""
         rules = {
             f"layers lie between 1 and {CONVOLUTIONS}": all(1 <= n <= CONVOLUTIONS for n in self.layers),
-            f"pooling is {' or '.join(POOLINGS)}": self.pooling in POOLINGS,
+            f"pooling is one of {', '.join(POOLINGS)}": self.pooling in POOLINGS,
             "grid is at least 1": self.grid >= 1,
             "power is above 0": self.power > 0,
             "whitened and shrinkage are at least 0": self.whitened >= 0 and self.shrinkage >= 0,
@@ -64,7 +65,8 @@ class Recipe:
     @property
     def parts(self) -> tuple[Part, ...]:
         """What the recipe takes from a trunk, in the vector's order."""
-        return tuple((self.pooling, layer) for layer in self.layers) or ((FLAT, CONVOLUTIONS),)
+        pooled = tuple((self.pooling, layer, self.grid) for layer in self.layers)
+        return pooled or ((FLAT, CONVOLUTIONS, 0),)
 
 
 # --- pooling ---------------------------------------------------------------------------------------------
@@ -111,18 +113,25 @@ def gem_pooled(activation, *, grid: int, power: float):
     return _over_cells(raised, lambda part, axis: tf.reduce_mean(part, axis=axis), grid) ** (1 / power)
 
 
+def mean_pooled(activation, *, grid: int):
+    """Return the mean of each cell, [b, grid, grid, c], of an activation [b, h, w, c]."""
+    import tensorflow as tf
+
+    return _over_cells(activation, lambda part, axis: tf.reduce_mean(part, axis=axis), grid)
+
+
 def part_of(output, part: Part, recipe: Recipe):
     """Return one part, a tensor [b, d], of what a discriminator gave (`infogan.DiscriminatorOutput`)."""
     import tensorflow as tf
 
-    how, layer = part
+    how, layer, grid = part
     if how == FLAT:
         return output.features
     activation = output.activations[layer - 1]
-    if how == MAXIMUM:
-        pooled = max_pooled(activation, grid=recipe.grid)
+    if how == GENERALISED_MEAN:
+        pooled = gem_pooled(activation, grid=grid, power=recipe.power)
     else:
-        pooled = gem_pooled(activation, grid=recipe.grid, power=recipe.power)
+        pooled = {MAXIMUM: max_pooled, MEAN: mean_pooled}[how](activation, grid=grid)
     return tf.reshape(pooled, (-1, pooled.shape[1] * pooled.shape[2] * pooled.shape[3]))
 
 
@@ -130,7 +139,7 @@ def photo_parts(network, pixels: np.ndarray, recipes: Iterable[Recipe], *, mirro
     """Return every part that `recipes` take of uint8 pixels [n, h, w, 3], each float32 [n, d].
 
     `network` is an infogan.Discriminator, batch norm and dropout as at inference. Each batch is pooled at
-    once: a photo's activations are 60 times as large as what is kept. The recipes share grid and power.
+    once: a photo's activations are 60 times as large as what is kept. The recipes share the power.
     """
     needed = {part: recipe for recipe in recipes for part in recipe.parts}
     blocks: dict[Part, list[np.ndarray]] = {part: [] for part in needed}
@@ -209,7 +218,7 @@ class FittedRecipe:
 
     def megabytes(self, network) -> float:
         """Return the float32 size of what embedding needs: the trunk as deep as used, and the whitening."""
-        layers = max(layer for _, layer in self.recipe.parts)
+        layers = max(layer for _, layer, _ in self.recipe.parts)
         learned = layers - getattr(network, "fixed_layers", 0)
         used = [*network.convolutions[:learned], *network.norms[: layers - 1]]
         values = sum(layer.count_params() for layer in used)
@@ -278,6 +287,7 @@ def named_recipes(
     layers: Sequence[int],
     lower_layers: Sequence[int],
     grid: int,
+    lower_grid: int,
     power: float,
     dimensions: int,
     shrinkage: float,
@@ -288,6 +298,7 @@ def named_recipes(
     pooled = {"layers": tuple(layers), "grid": grid, "power": power, "normalised": True}
     partly = {"whitened": dimensions, "exponent": exponent}
     by_max, by_gem = {**pooled, "pooling": MAXIMUM}, {**pooled, "pooling": GENERALISED_MEAN}
+    lower = {"layers": tuple(lower_layers)}
     return {
         "plain": Recipe("plain (the paper)"),
         "normalised": Recipe("length 1", normalised=True),
@@ -299,7 +310,12 @@ def named_recipes(
         "normalised_half_whitened": Recipe("length 1, half whitened", normalised=True, **partly),
         "layers_max_half_whitened": Recipe("layers (max), half whitened", **by_max, **partly),
         "lower_max_half_whitened": Recipe(
-            "lower layers (max), half whitened", **{**by_max, "layers": tuple(lower_layers)}, **partly
+            "lower layers (max), half whitened", **{**by_max, **lower}, **partly
+        ),
+        "lower_mean_half_whitened": Recipe(
+            "lower layers (mean), half whitened",
+            **{**pooled, **lower, "grid": lower_grid, "pooling": MEAN},
+            **partly,
         ),
         "normalised_whitened_flipped": Recipe(
             "length 1, whitened, mirror average", normalised=True, flipped=True, **whitened

@@ -65,6 +65,7 @@ class JudgingSettings:
     layers: list[int]
     lower_layers: list[int]
     grid: int
+    lower_grid: int
     gem_power: float
     whitened_dimensions: int
     shrinkage: float
@@ -95,6 +96,7 @@ class JudgingSettings:
             layers=self.layers,
             lower_layers=self.lower_layers,
             grid=self.grid,
+            lower_grid=self.lower_grid,
             power=self.gem_power,
             dimensions=self.whitened_dimensions,
             shrinkage=self.shrinkage,
@@ -381,7 +383,7 @@ def recipe_table(ladder: Ladder) -> pd.DataFrame:
     rows = [
         (
             name,
-            " ".join(f"{how} {layer}" for how, layer in recipe.parts),
+            " ".join(f"{how} {layer}" for how, layer, _ in recipe.parts),
             recipe.flipped,
             recipe.whitened or "",
             recipe.normalised,
