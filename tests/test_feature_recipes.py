@@ -102,10 +102,10 @@ def test_parts_are_joined_each_with_length_one_and_averaged_with_the_mirror_imag
         fit_recipe(both, {}).vectors(parts)
 
 
-def test_lower_layers_have_a_grid_of_their_own() -> None:
+def test_first_layers_have_a_grid_of_their_own() -> None:
     numbers = {"layers": [2, 3], "grid": 4, "power": 3.0, "dimensions": 8, "shrinkage": 0.0, "exponent": 0.5}
-    named = recipes.named_recipes(lower_layers=[1, 2], lower_grid=6, **numbers)
-    assert named["lower_mean_half_whitened"].parts == (("mean", 1, 6), ("mean", 2, 6))
+    named = recipes.named_recipes(lower_layers=[1, 2], first=([1], 6), **numbers)
+    assert named["first_mean_half_whitened"].parts == (("mean", 1, 6),)
     assert named["lower_max_half_whitened"].parts == (("max", 1, 4), ("max", 2, 4))
 
 

@@ -31,7 +31,7 @@ from solesearch.uncertainty import Resampling
 SETTINGS = Resampling(resamples=400, permutations=999, confidence=0.95, significance=0.05, seed=1)
 JUDGING = {
     "recipes": ["plain", "whitened", "layers_max"], "variant_recipes": [], "layers": [1, 2],
-    "lower_layers": [1, 2], "grid": 4, "lower_grid": 3, "gem_power": 3.0,
+    "lower_layers": [1, 2], "grid": 4, "first_layers": [1], "first_grid": 3, "gem_power": 3.0,
     "whitened_dimensions": 2, "shrinkage": 0.0,
     "exponent": 0.5, "fitting_photos": 0, "finalists": 2, "most_megabytes": 5, "most_ms": 2,
 }  # fmt: skip

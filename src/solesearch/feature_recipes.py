@@ -286,19 +286,22 @@ def named_recipes(
     *,
     layers: Sequence[int],
     lower_layers: Sequence[int],
+    first: tuple[Sequence[int], int],
     grid: int,
-    lower_grid: int,
     power: float,
     dimensions: int,
     shrinkage: float,
     exponent: float,
 ) -> dict[str, Recipe]:
-    """Return name -> recipe, single ideas first; the names are what params.yaml lists."""
+    """Return name -> recipe, single ideas first; the names are what params.yaml lists.
+
+    `first` are the layers, and the grid, of recipes that pool them by their mean.
+    """
     whitened = {"whitened": dimensions, "shrinkage": shrinkage}
     pooled = {"layers": tuple(layers), "grid": grid, "power": power, "normalised": True}
     partly = {"whitened": dimensions, "exponent": exponent}
     by_max, by_gem = {**pooled, "pooling": MAXIMUM}, {**pooled, "pooling": GENERALISED_MEAN}
-    lower = {"layers": tuple(lower_layers)}
+    by_mean = {"layers": tuple(first[0]), "grid": first[1], "pooling": MEAN, "normalised": True}
     return {
         "plain": Recipe("plain (the paper)"),
         "normalised": Recipe("length 1", normalised=True),
@@ -310,13 +313,9 @@ def named_recipes(
         "normalised_half_whitened": Recipe("length 1, half whitened", normalised=True, **partly),
         "layers_max_half_whitened": Recipe("layers (max), half whitened", **by_max, **partly),
         "lower_max_half_whitened": Recipe(
-            "lower layers (max), half whitened", **{**by_max, **lower}, **partly
+            "lower layers (max), half whitened", **{**by_max, "layers": tuple(lower_layers)}, **partly
         ),
-        "lower_mean_half_whitened": Recipe(
-            "lower layers (mean), half whitened",
-            **{**pooled, **lower, "grid": lower_grid, "pooling": MEAN},
-            **partly,
-        ),
+        "first_mean_half_whitened": Recipe("first layers (mean), half whitened", **by_mean, **partly),
         "normalised_whitened_flipped": Recipe(
             "length 1, whitened, mirror average", normalised=True, flipped=True, **whitened
         ),

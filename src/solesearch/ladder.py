@@ -64,8 +64,9 @@ class JudgingSettings:
     variant_recipes: list[str]
     layers: list[int]
     lower_layers: list[int]
+    first_layers: list[int]
     grid: int
-    lower_grid: int
+    first_grid: int
     gem_power: float
     whitened_dimensions: int
     shrinkage: float
@@ -95,8 +96,8 @@ class JudgingSettings:
         return named_recipes(
             layers=self.layers,
             lower_layers=self.lower_layers,
+            first=(self.first_layers, self.first_grid),
             grid=self.grid,
-            lower_grid=self.lower_grid,
             power=self.gem_power,
             dimensions=self.whitened_dimensions,
             shrinkage=self.shrinkage,
