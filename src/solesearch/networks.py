@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import tempfile
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -289,12 +292,31 @@ def load_weights(model, path: Path, *, name: str) -> None:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Skipping nested container")
-            model.load_weights(path)
+            with _named_by_content(path) as named:
+                model.load_weights(named)
     except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
             f"{path}: not the weights of {name} without classifier ({reason}); delete it"
         ) from error
+
+
+@contextlib.contextmanager
+def _named_by_content(path: Path) -> Iterator[Path]:
+    """Give a path to the same file under the ending by which Keras tells its two formats apart.
+
+    Keras 2 lists `layer_names` in the file's attributes and ends in .h5, Keras 3 does not and ends in
+    .weights.h5; a user who renamed a file need not know.
+    """
+    with h5py.File(path, "r") as file:
+        ending = ".h5" if "layer_names" in file.attrs else ".weights.h5"
+    if path.name.endswith(".weights.h5") == (ending == ".weights.h5"):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / f"renamed{ending}"
+        link.symlink_to(path.resolve())
+        yield link
 
 
 def _count_values(path: Path) -> int:
