@@ -60,7 +60,7 @@ def test_without_its_bound_the_misleading_vectors_would_be_ranked_wrongly(
 ) -> None:
     random = np.random.default_rng(1)
     gallery = (1000 + random.normal(size=(200, 32)) * 0.01).astype(np.float32)
-    monkeypatch.setattr(exact_search, "_margins", lambda queries, _: np.full(len(queries), -np.inf))
+    monkeypatch.setattr(exact_search, "_margins", lambda queries, _: np.zeros(len(queries), np.float32))
     assert nearest(gallery, gallery, k=3)[1].tolist() != sorted_rows(gallery, gallery)[0][:, :3].tolist()
 
 

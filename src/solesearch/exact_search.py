@@ -12,12 +12,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-DISTANCES = 10_000_000  # at a time, 40 MB
+DISTANCES = 20_000_000  # at a time, 80 MB
 BLOCK = (64, 512)  # queries at a time, at least and at most: products of few rows waste time on the gallery
 SPARE = 7  # candidates beyond those wanted that are checked in double precision
 SLICE = 16_384  # photos of the gallery converted to double precision at a time: 200 MB at 1,536-D
 MANY = 1 / 32  # of the gallery within the bound: a product in double precision is faster than candidates
-GROUP = 32  # photos, spread over the gallery, whose smallest distance is looked at first
+GROUP = 32  # photos side by side in the gallery, whose smallest distance stands for them
+VALUES = 500_000  # of candidates at a time in double precision, 4 MB
+PART = 2048  # photos of the gallery in one product, whose result stays in the processor's cache
 
 
 def squared_distances(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
@@ -45,13 +47,19 @@ def nearest(
     Takes float32 [q, d] and [n, d]; `lengths` are the gallery's squared ones, float32 [n], where the caller
     has them.
     """
+    rows = nearest_rows(queries, gallery, k=k, lengths=lengths)
+    squares = _pairwise(queries, gallery, np.repeat(np.arange(len(queries)), rows.shape[1]), rows.ravel())
+    return np.sqrt(squares).reshape(rows.shape), rows
+
+
+def nearest_rows(
+    queries: np.ndarray, gallery: np.ndarray, *, k: int, lengths: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the rows, int64 [q, k], of the k nearest, as `nearest` does, without their distances."""
     lengths = squared_lengths(gallery) if lengths is None else lengths
-    found = [
-        _nearest_of_block(block, gallery, rough, lengths, k)
-        for block, rough in _rough_blocks(queries, gallery, lengths)
-    ]
-    squares, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return np.sqrt(squares), rows
+    size = _block_size(gallery)
+    blocks = [queries[start : start + size] for start in range(0, len(queries), size)]
+    return np.concatenate([_nearest_of_block(block, gallery, lengths, k) for block in blocks])
 
 
 def ranking(queries: np.ndarray, gallery: np.ndarray, *, head: int) -> np.ndarray:
@@ -74,7 +82,7 @@ def ranking(queries: np.ndarray, gallery: np.ndarray, *, head: int) -> np.ndarra
                 one, few = slice(number, number + 1), within[number]
                 order[one, :few] = _exact_order(block[one], gallery, order[one, :few])[1]
             if len(many):
-                order[many], _ = _sorted_exactly(block[many], gallery)
+                order[many] = _sorted_exactly(block[many], gallery)
         ranked.append(order)
     return np.concatenate(ranked)
 
@@ -83,7 +91,7 @@ def _rough_blocks(
     queries: np.ndarray, gallery: np.ndarray, lengths: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield queries [b, d] and their squared distances less |query|^2, float32 [b, n]: it ranks the same."""
-    size = int(np.clip(DISTANCES // len(gallery), *BLOCK))
+    size = _block_size(gallery)
     for start in range(0, len(queries), size):
         block = queries[start : start + size]
         rough = (-2 * block) @ gallery.T
@@ -91,27 +99,105 @@ def _rough_blocks(
         yield block, rough
 
 
-def _nearest_of_block(
-    queries: np.ndarray, gallery: np.ndarray, rough: np.ndarray, lengths: np.ndarray, k: int
+def _block_size(gallery: np.ndarray) -> int:
+    return int(np.clip(DISTANCES // len(gallery), *BLOCK))
+
+
+def _nearest_of_block(queries: np.ndarray, gallery: np.ndarray, lengths: np.ndarray, k: int) -> np.ndarray:
+    rough, minima = _rough_columns(queries, gallery, lengths)
+    members, bounds = _members(minima, k + SPARE, len(gallery))
+    values = rough[members, np.arange(len(queries))[:, None]]
+    margins = _margins(queries, lengths)
+    order = _smallest(values, min(k + 1, values.shape[1]))
+    rows = np.take_along_axis(members, order[:, :k], axis=1)
+    first = np.take_along_axis(values, order, axis=1)
+    limits = first[:, k - 1] + margins
+    complete = limits < bounds  # no photo within the limit is missing among the members
+    wanted = values <= limits[:, None]
+    few = complete & (wanted.sum(axis=1) <= k + SPARE)
+    checked = few & ~(np.diff(first, axis=1) > margins[:, None]).all(axis=1)
+    rows[checked] = _first_exactly(queries[checked], gallery, members[checked], wanted[checked], k)
+    unsure = np.flatnonzero(~few)
+    rows[unsure] = _all_within(queries[unsure], gallery, rough[: len(gallery), unsure], limits[unsure], k)
+    return rows
+
+
+def _all_within(
+    queries: np.ndarray, gallery: np.ndarray, rough: np.ndarray, limits: np.ndarray, k: int
+) -> np.ndarray:
+    """Return the rows, int64 [b, k], of the nearest among all photos up to each limit; rough [n, b]."""
+    rows = np.empty((len(queries), k), np.int64)
+    within = [np.flatnonzero(column <= limit) for column, limit in zip(rough.T, limits, strict=True)]
+    some, many = _doubtful(np.array([len(few) for few in within], dtype=np.int64), 0, len(gallery))
+    for number in some:
+        one = slice(number, number + 1)
+        rows[one] = _exact_order(queries[one], gallery, within[number][None, :])[1][:, :k]
+    if len(many):
+        rows[many] = _sorted_exactly(queries[many], gallery)[:, :k]
+    return rows
+
+
+def _smallest(values: np.ndarray, count: int) -> np.ndarray:
+    """Return the columns of the `count` smallest of each row, smallest first, int64 [b, count]."""
+    some = np.argpartition(values, count - 1, axis=1)[:, :count]
+    order = np.argsort(np.take_along_axis(values, some, axis=1), axis=1)
+    return np.take_along_axis(some, order, axis=1)
+
+
+def _rough_columns(
+    queries: np.ndarray, gallery: np.ndarray, lengths: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    kept = min(k + SPARE, len(gallery))
-    candidates = _smallest(rough, kept)
-    squares, order = _exact_order(queries, gallery, candidates)
-    squares, rows = squares[:, :k], order[:, :k]
-    if kept < len(gallery):
-        near = np.partition(np.take_along_axis(rough, candidates, axis=1), k - 1, axis=1)
-        limits = near[:, k - 1] + _margins(queries, lengths)
-        unsure = np.flatnonzero(near.max(axis=1) <= limits)  # of the others, no candidate is missing
-        within = [np.flatnonzero(rough[number] <= limits[number]) for number in unsure]
-        some, many = _doubtful(np.array([len(few) for few in within], dtype=np.int64), 0, len(gallery))
-        for number in some:
-            one = slice(unsure[number], unsure[number] + 1)
-            exact, found = _exact_order(queries[one], gallery, within[number][None, :])
-            squares[one], rows[one] = exact[:, :k], found[:, :k]
-        if len(many):
-            found, exact = _sorted_exactly(queries[unsure[many]], gallery)
-            rows[unsure[many]], squares[unsure[many]] = found[:, :k], exact[:, :k]
-    return squares, rows
+    """Return squared distances less |query|^2, float32 [m, b], a column a query, and the groups' smallest.
+
+    m is n rounded up to whole groups; what is beyond n is infinite. The gallery goes through in parts, so
+    that each product is worked on while it lies in the cache.
+    """
+    groups, b = -(-len(gallery) // GROUP), len(queries)
+    rough, minima = np.empty((groups * GROUP, b), np.float32), np.empty((groups, b), np.float32)
+    rough[len(gallery) :] = np.inf
+    scaled = np.ascontiguousarray(-2 * queries.T)
+    for start in range(0, len(gallery), PART):
+        photos = slice(start, min(start + PART, len(gallery)))
+        product = np.matmul(gallery[photos], scaled, out=rough[photos])
+        product += lengths[photos, None]
+        whole = rough[start : start + PART].reshape(-1, GROUP, b)
+        np.min(whole, axis=1, out=minima[start // GROUP : start // GROUP + len(whole)])
+    return rough, minima
+
+
+def _members(minima: np.ndarray, count: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows in the `count` groups of the smallest minima, int64 [b, c], and each query's bound [b].
+
+    Every photo nearer than the bound, the largest of these minima, is among them; infinite where all are.
+    """
+    groups, b = minima.shape
+    if groups <= count:
+        return np.tile(np.arange(n), (b, 1)), np.full(b, np.inf, np.float32)
+    best = np.argpartition(minima.T, count - 1, axis=1)[:, :count]
+    bounds = np.take_along_axis(minima.T, best, axis=1).max(axis=1)
+    members = (best[:, :, None] * GROUP + np.arange(GROUP)).reshape(b, -1)
+    return members, bounds
+
+
+def _first_exactly(
+    queries: np.ndarray, gallery: np.ndarray, members: np.ndarray, wanted: np.ndarray, k: int
+) -> np.ndarray:
+    """Return the rows, int64 [b, k], of the nearest among each query's wanted members, at least k."""
+    number, place = np.nonzero(wanted)
+    rows = members[number, place]
+    order = np.lexsort((rows, _pairwise(queries, gallery, number, rows), number))
+    first = np.searchsorted(number, np.arange(len(queries)))[:, None] + np.arange(k)
+    return rows[order][first]
+
+
+def _pairwise(queries: np.ndarray, gallery: np.ndarray, number: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return squared distances, float64 [p], of queries[number] and gallery[rows], both int64 [p]."""
+    squares, size = np.empty(len(rows)), max(1, VALUES // gallery.shape[1])
+    for start in range(0, len(rows), size):
+        some = slice(start, start + size)
+        apart = gallery[rows[some]].astype(np.float64) - queries[number[some]]
+        squares[some] = np.einsum("pd,pd->p", apart, apart)
+    return squares
 
 
 def _doubtful(within: np.ndarray, kept: int, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -123,12 +209,11 @@ def _doubtful(within: np.ndarray, kept: int, n: int) -> tuple[np.ndarray, np.nda
     return np.flatnonzero((within > kept) & (within <= most)), np.flatnonzero(within > most)
 
 
-def _sorted_exactly(queries: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return all rows, int64 [q, n], nearest first, and their squared distances, in double precision."""
+def _sorted_exactly(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    """Return all rows, int64 [q, n], nearest first, by squared distances in double precision."""
     parts = [gallery[start : start + SLICE] for start in range(0, len(gallery), SLICE)]
     squares = np.concatenate([squared_distances(queries, part) for part in parts], axis=1)
-    order = np.argsort(squares, axis=1, kind="stable")
-    return order, np.take_along_axis(squares, order, axis=1)
+    return np.argsort(squares, axis=1, kind="stable")
 
 
 def _exact_order(
@@ -143,24 +228,6 @@ def _exact_order(
     )
     order = np.lexsort((candidates, exact), axis=1)
     return np.take_along_axis(exact, order, axis=1), np.take_along_axis(candidates, order, axis=1)
-
-
-def _smallest(rough: np.ndarray, count: int) -> np.ndarray:
-    """Return the columns of the `count` smallest of each row, in no order, int64 [q, count].
-
-    The count-th smallest of the groups' minima bounds the count-th smallest of all, so only the few values up
-    to it have to be sorted; a partition of whole rows takes ten times as long.
-    """
-    groups = rough.shape[1] // GROUP
-    if groups <= count:
-        return np.argsort(rough, axis=1, kind="stable")[:, :count]
-    minima = rough[:, : groups * GROUP].reshape(len(rough), GROUP, groups).min(axis=1)
-    bounds = np.partition(minima, count - 1, axis=1)[:, count - 1]
-    chosen = np.empty((len(rough), count), dtype=np.int64)
-    for number, (row, bound) in enumerate(zip(rough, bounds, strict=True)):
-        few = np.flatnonzero(row <= bound)
-        chosen[number] = few[np.argsort(row[few], kind="stable")[:count]]
-    return chosen
 
 
 def _margins(queries: np.ndarray, lengths: np.ndarray) -> np.ndarray:

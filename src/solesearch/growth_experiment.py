@@ -31,7 +31,7 @@ from solesearch.continuation import (
 )
 from solesearch.embedding import Embedding, embedding_name, load_embedding
 from solesearch.errors import InputError
-from solesearch.exact_search import nearest
+from solesearch.exact_search import nearest_rows
 from solesearch.growth import load_growth_settings
 from solesearch.retrieval import GALLERIES, QUERY_BLOCK, excluded_pairs
 from solesearch.settings import load_section
@@ -151,7 +151,7 @@ def judge_split(
             for name in GALLERIES
         }
         most = max(int(mask.sum(axis=1).max()) for mask in masks.values())
-        _, order = nearest(vectors[0][rows], vectors[1], k=min(k + most, len(gallery)))
+        order = nearest_rows(vectors[0][rows], vectors[1], k=min(k + most, len(gallery)))
         same = gallery["label"].to_numpy()[order] == queries["label"].to_numpy()[rows][:, None]
         for name, mask in masks.items():
             allowed = ~np.take_along_axis(mask, order, axis=1)

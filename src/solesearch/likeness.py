@@ -19,7 +19,7 @@ import pandas as pd
 from solesearch import files
 from solesearch.catalog import read_attributes
 from solesearch.errors import InputError
-from solesearch.exact_search import nearest
+from solesearch.exact_search import nearest_rows
 from solesearch.photo import object_mask
 from solesearch.progress import Progress
 from solesearch.retrieval import excluded_pairs
@@ -220,7 +220,7 @@ def answers_of(vectors: np.ndarray, photos: pd.DataFrame, *, k: int, window: int
         queries = np.arange(start, min(start + QUERY_BLOCK, len(photos)))
         out = excluded_pairs(photos, queries=queries, gallery="product_excluded", window=window)
         most = min(k + int(out.sum(axis=1).max()), len(photos))
-        _, rows = nearest(vectors[queries], vectors, k=most)
+        rows = nearest_rows(vectors[queries], vectors, k=most)
         left_out = np.take_along_axis(out, rows, axis=1)
         rows = np.take_along_axis(rows, np.argsort(left_out, axis=1, kind="stable"), axis=1)
         block = np.full((len(queries), k), -1, dtype=np.int64)
