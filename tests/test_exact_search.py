@@ -93,6 +93,17 @@ def test_a_few_doubtful_candidates_are_checked_without_the_whole_gallery(
     assert ranking(query, gallery, head=5)[:, :5].tolist() == rows[:, :5].tolist()
 
 
+def test_an_order_beyond_doubt_is_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photos on a line, a step apart: single precision is certain of their order, so nothing else is done."""
+    gallery = np.arange(500, dtype=np.float32)[:, None] + np.zeros(8, dtype=np.float32)
+    gallery = gallery[np.random.default_rng(4).permutation(500)] - 250
+    query = np.full((1, 8), 0.25, dtype=np.float32)
+    rows, _ = sorted_rows(query, gallery)
+    monkeypatch.setattr(exact_search, "_pairwise", lambda *_: pytest.fail("checked again"))
+    monkeypatch.setattr(exact_search, "_first_exactly", lambda q, g, m, w, k: np.empty((len(q), k)))
+    assert exact_search.nearest_rows(query, gallery, k=5).tolist() == rows[:, :5].tolist()
+
+
 def test_faiss_finds_the_same() -> None:
     random = np.random.default_rng(2)
     gallery, queries = (random.normal(size=(n, 64)).astype(np.float32) for n in (3000, 100))
