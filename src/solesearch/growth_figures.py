@@ -64,7 +64,7 @@ def _title(experiment: str, queries: str, part: pd.DataFrame) -> str:
     old, new = int(part["old_photos"].max()), int(part["new_photos"].max())
     asked = "all queries" if queries == "all" else f"queries: {queries}"
     head = {NEW_PHOTOS: "New photos", NEW_CLASS: "A new class"}.get(experiment, experiment)
-    return f"{head}: {old:,} + {new:,}\n{asked}"
+    return f"{head}\n{old:,} + {new:,} photos\n{asked}"
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, *, order: list[str]) -> None:
