@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -129,6 +130,24 @@ def test_stale_readme_fails_and_so_does_the_command(project: Paths) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verify, "QUICK", patched)
         assert verify.main(["sample"]) == 1
+
+
+def test_readme_older_than_a_run_of_ones_own_is_no_failure(project: Paths) -> None:
+    """As after `make repro` in a clone: results and dvc.lock are new. Results alone are a failure."""
+
+    def git(*words: str) -> None:
+        who = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+        subprocess.run(["git", "-C", str(project.root), *who, *words], check=True, capture_output=True)
+
+    git("init")
+    git("add", "--all")
+    git("commit", "--message", "as published")
+    tamper(project.result("retrieval"), "0.83", "0.93")
+    assert "README.md" in failed(project)
+    lock(project)
+    assert "README.md" not in failed(project)
+    states = {check.name: check.state for check in verify.check_readme(project)}
+    assert states == {"README.md": verify.SKIP}
 
 
 def test_run_without_its_machine_fails(project: Paths) -> None:
