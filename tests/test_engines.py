@@ -27,6 +27,7 @@ KINDS = {
     "faiss HNSW": ("faiss", {"factory": "HNSW8", "effort": "efSearch=64"}),
     "faiss IVF": ("faiss", {"factory": "IVF1,Flat"}),
     "faiss PCA": ("faiss", {"factory": f"PCA{DIMENSIONS},HNSW8", "effort": "efSearch=64"}),
+    "evaluation": ("evaluation", {}),
     "numpy": ("numpy", {}),
     "scikit-learn": ("scikit-learn", {}),
     "annoy": ("annoy", {"trees": 10, "effort": 10_000}),

@@ -1,5 +1,7 @@
 """Exact search against FAISS's Flat index, plain sorting, and vectors made to mislead it."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -45,8 +47,7 @@ def test_nearest_and_the_head_of_a_ranking_are_those_of_a_sort(
 
 def test_exact_where_single_precision_is_not() -> None:
     """Vectors far from the origin and near each other: float32's rounding hides their distances."""
-    random = np.random.default_rng(1)
-    gallery = (1000 + random.normal(size=(200, 32)) * 0.01).astype(np.float32)
+    gallery = far_and_close()
     queries = gallery[:10]
     rows, wanted = sorted_rows(queries, gallery)
     distances, found = nearest(queries, gallery, k=3)
@@ -55,19 +56,88 @@ def test_exact_where_single_precision_is_not() -> None:
     assert ranking(queries, gallery, head=3)[:, :3].tolist() == rows[:, :3].tolist()
 
 
-def test_without_its_bound_the_misleading_vectors_would_be_ranked_wrongly(
-    monkeypatch: pytest.MonkeyPatch,
+PRODUCTS = [exact_search.by_faiss, exact_search.by_numpy]
+
+
+def far_and_close() -> np.ndarray:
+    """Return vectors far from the origin and near each other; fewer or shorter ones FAISS subtracts."""
+    return (1000 + np.random.default_rng(1).normal(size=(150, 1024)) * 0.01).astype(np.float32)
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_product_alone_would_rank_misleading_vectors_wrongly_but_keeps_its_bound(
+    product: exact_search.Product,
 ) -> None:
-    random = np.random.default_rng(1)
-    gallery = (1000 + random.normal(size=(200, 32)) * 0.01).astype(np.float32)
-    monkeypatch.setattr(exact_search, "_margins", lambda queries, _: np.zeros(len(queries), np.float32))
-    assert nearest(gallery, gallery, k=3)[1].tolist() != sorted_rows(gallery, gallery)[0][:, :3].tolist()
+    gallery = far_and_close()
+    lengths = exact_search.squared_lengths(gallery)
+    rows, distances = sorted_rows(gallery, gallery)
+    values, found = product(gallery, gallery, lengths, 50)
+    assert found[:, :3].tolist() != rows[:, :3].tolist()
+    exact = np.take_along_axis(distances, np.argsort(rows, axis=1), axis=1) ** 2
+    exact = np.take_along_axis(exact, found, axis=1)
+    apart = np.abs(np.diff(values - exact, axis=1))  # differences: NumPy's lack the query's own length
+    assert 0 < apart.max() <= exact_search._margins(gallery, lengths).min()
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("k", [1, 3, 150])
+def test_either_product_leads_to_the_same_neighbours(product: exact_search.Product, k: int) -> None:
+    random = np.random.default_rng(5)
+    plain = random.normal(size=(600, 1024)).astype(np.float32)
+    twins = np.concatenate([plain[:300], plain[:300]])[random.permutation(600)]
+    for gallery in (far_and_close(), plain, twins):
+        queries = gallery[:140]
+        rows, wanted = sorted_rows(queries, gallery)
+        distances, found = nearest(queries, gallery, k=k, product=product)
+        assert found.tolist() == rows[:, :k].tolist()
+        np.testing.assert_allclose(distances, wanted[:, :k], rtol=1e-5, atol=1e-9)
+        assert (np.diff(distances, axis=1) >= 0).all()
+
+
+def test_thefaster_product_is_taken_where_the_work_pays_for_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact_search, "TRIAL", (30, 500, 2))
+    exact_search.faster_product.cache_clear()
+    quick = exact_search.by_numpy
+
+    def slow(*arguments: object) -> tuple[np.ndarray, np.ndarray]:
+        time.sleep(0.2)
+        return quick(*arguments)
+
+    monkeypatch.setattr(exact_search, "by_faiss", slow)
+    assert exact_search.chosen_product(30, 500, 7) is slow
+    monkeypatch.setattr(exact_search, "LARGE", 1000)
+    assert exact_search.chosen_product(30, 500, 7) is quick
+    exact_search.faster_product.cache_clear()
+
+
+def test_queries_with_too_few_candidates_are_asked_again_with_more_and_at_last_exactly() -> None:
+    """A thousand photos on a spot that single precision cannot tell apart, and 9,000 elsewhere."""
+    calls: list[tuple[int, int]] = []
+
+    def product(queries: np.ndarray, *rest: object) -> tuple[np.ndarray, np.ndarray]:
+        calls.append((len(queries), rest[-1]))
+        return exact_search.by_faiss(queries, *rest)
+
+    random = np.random.default_rng(6)
+    spot = 100 + random.normal(size=(1000, 8)) * 1e-4
+    gallery = np.concatenate([random.normal(size=(9000, 8)) * 30, spot]).astype(np.float32)
+    queries = gallery[[5, 6, 9500]]
+    rows, _ = sorted_rows(queries, gallery)
+    assert nearest(queries, gallery, k=2, product=product)[1].tolist() == rows[:, :2].tolist()
+    assert calls == [(3, 13), (1, 104), (1, 312)]
+
+
+def test_numbers_beyond_single_precision_are_still_ranked() -> None:
+    """Their squares overflow, where FAISS finds nothing at all."""
+    gallery = (np.random.default_rng(7).normal(size=(50, 4)) * 1e25).astype(np.float32)
+    rows, _ = sorted_rows(gallery, gallery)
+    with np.errstate(over="ignore", invalid="ignore"):
+        assert nearest(gallery, gallery, k=4)[1].tolist() == rows[:, :4].tolist()
 
 
 def test_many_doubtful_candidates_are_ranked_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """One by one, each would convert the whole gallery to double precision: minutes for raw pixels."""
-    random, calls, real = np.random.default_rng(1), [], exact_search.squared_distances
-    gallery = (1000 + random.normal(size=(200, 32)) * 0.01).astype(np.float32)
+    calls, real, gallery = [], exact_search.squared_distances, far_and_close()
     monkeypatch.setattr(
         exact_search, "squared_distances", lambda *pair: calls.append(len(pair[0])) or real(*pair)
     )
@@ -99,9 +169,12 @@ def test_an_order_beyond_doubt_is_not_checked_again(monkeypatch: pytest.MonkeyPa
     gallery = gallery[np.random.default_rng(4).permutation(500)] - 250
     query = np.full((1, 8), 0.25, dtype=np.float32)
     rows, _ = sorted_rows(query, gallery)
-    monkeypatch.setattr(exact_search, "_pairwise", lambda *_: pytest.fail("checked again"))
-    monkeypatch.setattr(exact_search, "_first_exactly", lambda q, g, m, w, k: np.empty((len(q), k)))
+    real = exact_search._sorted_pairs
+    monkeypatch.setattr(exact_search, "_sorted_exactly", lambda *_: pytest.fail("the whole gallery"))
+    sorts: list[int] = []
+    monkeypatch.setattr(exact_search, "_sorted_pairs", lambda *pair: sorts.append(1) or real(*pair))
     assert exact_search.nearest_rows(query, gallery, k=5).tolist() == rows[:, :5].tolist()
+    assert len(sorts) == 1
 
 
 def test_faiss_finds_the_same() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
+from solesearch import exact_search
 from solesearch import index_benchmark as benchmark
 from solesearch.errors import InputError
 
@@ -15,6 +16,7 @@ VALUES = {
     "candidates": [
         {"engine": "faiss", "factory": "Flat"},
         {"engine": "numpy"},
+        {"engine": "evaluation"},
         {"engine": "faiss", "factory": "IVF{lists},Flat", "effort": "nprobe=16"},
         {"engine": "scikit-learn", "most": 50},
     ],
@@ -68,15 +70,25 @@ def test_rows_are_complete_and_say_what_they_are() -> None:
     table = benchmark.run_all(vectors(), settings(), report=lines.append)
     assert lines == []
     assert list(table.columns) == benchmark.COLUMNS
-    assert table.groupby("n").size().to_dict() == {50: 1, 110: 3, 300: 3}
+    assert table.groupby("n").size().to_dict() == {50: 1, 110: 4, 300: 4}
     assert set(table.loc[table["n"] <= 110, "vectors"]) == {"real"}
     assert set(table.loc[table["n"] == 300, "vectors"]) == {"perturbed copies"}
     exact = table[table["index"].isin(["Flat", "brute force", "float64 product"])]
-    assert (exact["recall_at_5"] == 1).all() and len(exact) == 5
+    assert (exact["recall_at_5"] == 1).all() and len(exact) == 7
     assert (exact["bytes_per_vector"].round() >= 24 * 4).all()
     assert "IVF16,Flat nprobe=16" in set(table["index"])  # 16 is the power of two next to the root of 300
     assert (table["query_ms_median"] <= table["query_ms_p95"]).all()
     assert table.loc[table["index"] == "Flat", "kernel"].str.contains("OpenBLAS").all()
+
+
+def test_the_evaluation_says_whose_product_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small work goes to FAISS without a trial; otherwise the winner's name stands before its kernel."""
+    options = settings(sizes=[100], candidates=[{"engine": "evaluation"}, {"engine": "numpy"}])
+    for product, package in ((exact_search.by_faiss, "faiss"), (exact_search.by_numpy, "numpy")):
+        monkeypatch.setattr(benchmark, "chosen_product", lambda *_, product=product: product)
+        table = benchmark.run_all(vectors(), options, report=print).set_index("engine")
+        assert table.loc["evaluation", "kernel"] == f"{package}'s {benchmark.openblas_kernel(package)}"
+        assert table.loc["numpy", "kernel"] == benchmark.openblas_kernel("numpy")
 
 
 def test_an_engine_that_is_missing_costs_one_line(monkeypatch) -> None:
@@ -108,7 +120,7 @@ def test_every_profile_has_a_protocol(repository) -> None:
         benchmark.IndexSettings(**profiles[name]["index"])
     assert profiles["zappos"]["index"]["sizes"] == [10_000, 100_000, 157_000]
     engines = {candidate["engine"] for candidate in profiles["sample"]["index"]["candidates"]}
-    assert engines == {*benchmark.OPENBLAS, "annoy", "hnswlib", "mongodb", "milvus"}
+    assert engines == {*benchmark.OPENBLAS, "evaluation", "annoy", "hnswlib", "mongodb", "milvus"}
 
 
 @pytest.mark.slow

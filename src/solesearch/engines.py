@@ -24,6 +24,7 @@ COMPILED = "it is compiled when it is installed, so it needs a C++ compiler: pip
 STORES = "pip install '.[stores]'"
 ENGINES = {
     "faiss": Engine("index", "FaissIndex", "faiss", LOCKED),
+    "evaluation": Engine("brute_force", "ExactIndex", "faiss", LOCKED),
     "numpy": Engine("brute_force", "NumpyIndex", "numpy", LOCKED),
     "scikit-learn": Engine("brute_force", "ScikitIndex", "sklearn.neighbors", LOCKED),
     "annoy": Engine("peers", "AnnoyForest", "annoy", COMPILED),

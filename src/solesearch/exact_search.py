@@ -1,25 +1,37 @@
 """Exact nearest neighbours by matrix products: the evaluation's own path.
 
-FAISS's Flat index is the arbiter, in the tests. A single-precision product takes half the time of a double
-one but rounds: it finds candidates, and double precision ranks them. A bound on the product's rounding tells
-when a few candidates are certain to suffice; where they are not, all photos within that bound are candidates,
-and where those are many, the queries concerned are done in double precision throughout, together.
+Three steps of rising precision, each for what the one before leaves open, so that the order is that of double
+precision at the price of a product in single precision:
+
+1. A product in single precision finds candidates, by FAISS or NumPy, whichever is faster on this machine.
+   A bound on its rounding tells for which queries no other photo can be nearer.
+2. Differences in single precision order the candidates. Their rounding is relative to the distance, not to
+   the vectors' lengths, and so some thousand times smaller.
+3. Double precision, where two distances agree within that rounding, or where too many photos are candidates.
+
+FAISS's Flat index is the arbiter, in the tests. Ties are broken by row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
 
 import numpy as np
 
 DISTANCES = 20_000_000  # at a time, 80 MB
 BLOCK = (64, 512)  # queries at a time, at least and at most: products of few rows waste time on the gallery
-SPARE = 7  # candidates beyond those wanted that are checked in double precision
+SPARE = 11  # candidates beyond those wanted
+MORE = 8  # times as many candidates at the next attempt
+MANY = 1 / 32  # of the gallery as candidates: a product in double precision is faster
 SLICE = 16_384  # photos of the gallery converted to double precision at a time: 200 MB at 1,536-D
-MANY = 1 / 32  # of the gallery within the bound: a product in double precision is faster than candidates
+VALUES = 100_000  # of candidates at a time in double precision, .8 MB: they stay in the processor's cache
 GROUP = 32  # photos side by side in the gallery, whose smallest distance stands for them
-VALUES = 500_000  # of candidates at a time in double precision, 4 MB
 PART = 2048  # photos of the gallery in one product, whose result stays in the processor's cache
+TRIAL = (100, 8192, 3)  # queries, photos and runs that tell which product is faster here
+LARGE = 3e8  # multiplications, some 4 ms: from here on the product is chosen by a trial of some 300 ms
+UNIT = 2.0**-24  # rounding of single precision
 
 
 def squared_distances(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
@@ -39,27 +51,33 @@ def squared_lengths(vectors: np.ndarray) -> np.ndarray:
     return np.einsum("nd,nd->n", vectors, vectors, dtype=np.float32)
 
 
+Product = Callable[[np.ndarray, np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+
+
 def nearest(
-    queries: np.ndarray, gallery: np.ndarray, *, k: int, lengths: np.ndarray | None = None
+    queries: np.ndarray,
+    gallery: np.ndarray,
+    *,
+    k: int,
+    lengths: np.ndarray | None = None,
+    product: Product | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return exact distances, float64 [q, k], and rows int64 [q, k] of the k nearest; ties by row.
+    """Return distances, float64 [q, k], and rows int64 [q, k] of the k nearest, k at most n; ties by row.
 
     Takes float32 [q, d] and [n, d]; `lengths` are the gallery's squared ones, float32 [n], where the caller
-    has them.
+    has them; `product` is by_faiss or by_numpy, by default the one that `chosen_product` returns. The rows
+    are exact; the distances are off by at most (d + 4) 2^-25 of themselves.
     """
-    rows = nearest_rows(queries, gallery, k=k, lengths=lengths)
-    squares = _pairwise(queries, gallery, np.repeat(np.arange(len(queries)), rows.shape[1]), rows.ravel())
-    return np.sqrt(squares).reshape(rows.shape), rows
-
-
-def nearest_rows(
-    queries: np.ndarray, gallery: np.ndarray, *, k: int, lengths: np.ndarray | None = None
-) -> np.ndarray:
-    """Return the rows, int64 [q, k], of the k nearest, as `nearest` does, without their distances."""
+    queries, gallery = (np.ascontiguousarray(vectors, np.float32) for vectors in (queries, gallery))
     lengths = squared_lengths(gallery) if lengths is None else lengths
-    size = _block_size(gallery)
-    blocks = [queries[start : start + size] for start in range(0, len(queries), size)]
-    return np.concatenate([_nearest_of_block(block, gallery, lengths, k) for block in blocks])
+    product = product or chosen_product(len(queries), *gallery.shape)
+    squares, rows = _nearest(product, queries, gallery, lengths, k, count=k + SPARE)
+    return np.sqrt(squares), rows
+
+
+def nearest_rows(queries: np.ndarray, gallery: np.ndarray, *, k: int) -> np.ndarray:
+    """Return the rows, int64 [q, k], of the k nearest, as `nearest` does, without their distances."""
+    return nearest(queries, gallery, k=k)[1]
 
 
 def ranking(queries: np.ndarray, gallery: np.ndarray, *, head: int) -> np.ndarray:
@@ -69,22 +87,108 @@ def ranking(queries: np.ndarray, gallery: np.ndarray, *, head: int) -> np.ndarra
     there, which precision@k never sees and average precision in its sixth digit. Ties in the head by row.
     Takes float32 [q, d] and [n, d].
     """
+    queries, gallery = (np.ascontiguousarray(vectors, np.float32) for vectors in (queries, gallery))
     lengths, ranked = squared_lengths(gallery), []
+    kept = min(head + SPARE, len(gallery))
     for block, rough in _rough_blocks(queries, gallery, lengths):
         order = np.argsort(rough, axis=1, kind="stable")
-        kept = min(head + SPARE, len(gallery))
         limits = rough[np.arange(len(block)), order[:, min(head, kept) - 1]] + _margins(block, lengths)
-        _, order[:, :kept] = _exact_order(block, gallery, order[:, :kept])
-        if kept < len(gallery):
-            within = (rough <= limits[:, None]).sum(axis=1)
-            some, many = _doubtful(within, kept, len(gallery))
-            for number in some:
-                one, few = slice(number, number + 1), within[number]
-                order[one, :few] = _exact_order(block[one], gallery, order[one, :few])[1]
-            if len(many):
-                order[many] = _sorted_exactly(block[many], gallery)
+        _, order[:, :kept] = _ordered(block, gallery, order[:, :kept], head)
+        within = (rough <= limits[:, None]).sum(axis=1)
+        for number in np.flatnonzero((within > kept) & (within <= len(gallery) * MANY)):
+            one, few = slice(number, number + 1), within[number]
+            order[one, :few] = _ordered(block[one], gallery, order[one, :few], head)[1]
+        many = within > max(kept, len(gallery) * MANY)
+        if many.any():
+            order[many] = _sorted_exactly(block[many], gallery)
         ranked.append(order)
     return np.concatenate(ranked)
+
+
+# --- candidates in single precision ------------------------------------------------------------------------
+
+
+def _nearest(
+    product: Product, queries: np.ndarray, gallery: np.ndarray, lengths: np.ndarray, k: int, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return squared distances, float64 [q, k], and rows of the k nearest among `count` candidates or more.
+
+    Queries whose candidates may miss one of the nearest are asked again with more, and in the end exactly.
+    """
+    count = min(count, len(gallery))
+    values, rows = product(queries, gallery, lengths, count)
+    limits = values[:, k - 1] + _margins(queries, lengths)
+    complete = (rows >= 0).all(axis=1) & ((limits < values[:, -1]) | (count == len(gallery)))
+    squares, ordered = _ordered(queries, gallery, rows, k)
+    squares, ordered = squares[:, :k], ordered[:, :k]
+    if complete.all():
+        return squares, ordered
+    again, most = queries[~complete], int(len(gallery) * MANY)
+    if count < most:
+        found = _nearest(product, again, gallery, lengths, k, min(MORE * count, most))
+    else:
+        found = _exactly(again, gallery, k)
+    squares[~complete], ordered[~complete] = found
+    return squares, ordered
+
+
+def chosen_product(queries: int, photos: int, dimensions: int) -> Product:
+    """Return the product for so many queries and photos: either leads to the same neighbours.
+
+    FAISS's where the work is over before a trial would be.
+    """
+    if queries * photos * dimensions < LARGE:
+        return by_faiss
+    return faster_product(dimensions)
+
+
+@cache
+def faster_product(dimensions: int) -> Product:
+    """Return the faster product on this machine, tried once a process and length of vectors.
+
+    Which it is depends on the kernels that the OpenBLAS of each package knows: FAISS's may take a processor
+    for an old one and be four times slower, or for the right one and save a pass over the gallery.
+    """
+    asked, photos, runs = TRIAL
+    vectors = np.random.default_rng(0).random((photos, dimensions), dtype=np.float32)
+    lengths, seconds = squared_lengths(vectors), {by_faiss: np.inf, by_numpy: np.inf}
+    for product in [*seconds] * runs:
+        start = time.perf_counter()
+        product(vectors[:asked], vectors, lengths, SPARE)
+        seconds[product] = min(seconds[product], time.perf_counter() - start)
+    return min(seconds, key=seconds.__getitem__)
+
+
+def by_faiss(
+    queries: np.ndarray, gallery: np.ndarray, lengths: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the `count` smallest rough squared distances, float32 [q, count] ascending, and their rows.
+
+    As IndexFlatL2 does it, except that the gallery's lengths are not computed anew at every call. A row is -1
+    where FAISS found none, which only numbers beyond single precision's range do.
+    """
+    import faiss  # not at the top: where a process has TensorFlow, that comes first
+
+    values = np.empty((len(queries), count), np.float32)
+    rows, pointer = np.empty(values.shape, np.int64), faiss.swig_ptr
+    sizes = (gallery.shape[1], len(queries), len(gallery), count)
+    faiss.knn_L2sqr(pointer(queries), pointer(gallery), *sizes, *map(pointer, (values, rows, lengths)))
+    return values, rows
+
+
+def by_numpy(
+    queries: np.ndarray, gallery: np.ndarray, lengths: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the same as `by_faiss`, the values less |query|^2: they rank the same."""
+    found, size = [], _block_size(gallery)
+    for start in range(0, len(queries), size):
+        rough, minima = _rough_columns(queries[start : start + size], gallery, lengths)
+        members = _members(minima, count, len(gallery))
+        values = rough[members, np.arange(rough.shape[1])[:, None]]
+        order = _smallest(values, count)
+        found.append([np.take_along_axis(some, order, axis=1) for some in (values, members)])
+    values, rows = (np.concatenate(blocks) for blocks in zip(*found, strict=True))
+    return values, rows
 
 
 def _rough_blocks(
@@ -101,47 +205,6 @@ def _rough_blocks(
 
 def _block_size(gallery: np.ndarray) -> int:
     return int(np.clip(DISTANCES // len(gallery), *BLOCK))
-
-
-def _nearest_of_block(queries: np.ndarray, gallery: np.ndarray, lengths: np.ndarray, k: int) -> np.ndarray:
-    rough, minima = _rough_columns(queries, gallery, lengths)
-    members, bounds = _members(minima, k + SPARE, len(gallery))
-    values = rough[members, np.arange(len(queries))[:, None]]
-    margins = _margins(queries, lengths)
-    order = _smallest(values, min(k + 1, values.shape[1]))
-    rows = np.take_along_axis(members, order[:, :k], axis=1)
-    first = np.take_along_axis(values, order, axis=1)
-    limits = first[:, k - 1] + margins
-    complete = limits < bounds  # no photo within the limit is missing among the members
-    wanted = values <= limits[:, None]
-    few = complete & (wanted.sum(axis=1) <= k + SPARE)
-    checked = few & ~(np.diff(first, axis=1) > margins[:, None]).all(axis=1)
-    rows[checked] = _first_exactly(queries[checked], gallery, members[checked], wanted[checked], k)
-    unsure = np.flatnonzero(~few)
-    rows[unsure] = _all_within(queries[unsure], gallery, rough[: len(gallery), unsure], limits[unsure], k)
-    return rows
-
-
-def _all_within(
-    queries: np.ndarray, gallery: np.ndarray, rough: np.ndarray, limits: np.ndarray, k: int
-) -> np.ndarray:
-    """Return the rows, int64 [b, k], of the nearest among all photos up to each limit; rough [n, b]."""
-    rows = np.empty((len(queries), k), np.int64)
-    within = [np.flatnonzero(column <= limit) for column, limit in zip(rough.T, limits, strict=True)]
-    some, many = _doubtful(np.array([len(few) for few in within], dtype=np.int64), 0, len(gallery))
-    for number in some:
-        one = slice(number, number + 1)
-        rows[one] = _exact_order(queries[one], gallery, within[number][None, :])[1][:, :k]
-    if len(many):
-        rows[many] = _sorted_exactly(queries[many], gallery)[:, :k]
-    return rows
-
-
-def _smallest(values: np.ndarray, count: int) -> np.ndarray:
-    """Return the columns of the `count` smallest of each row, smallest first, int64 [b, count]."""
-    some = np.argpartition(values, count - 1, axis=1)[:, :count]
-    order = np.argsort(np.take_along_axis(values, some, axis=1), axis=1)
-    return np.take_along_axis(some, order, axis=1)
 
 
 def _rough_columns(
@@ -165,48 +228,78 @@ def _rough_columns(
     return rough, minima
 
 
-def _members(minima: np.ndarray, count: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows in the `count` groups of the smallest minima, int64 [b, c], and each query's bound [b].
-
-    Every photo nearer than the bound, the largest of these minima, is among them; infinite where all are.
-    """
+def _members(minima: np.ndarray, count: int, n: int) -> np.ndarray:
+    """Return the rows in the `count` groups of the smallest minima, int64 [b, c]: the nearest are there."""
     groups, b = minima.shape
     if groups <= count:
-        return np.tile(np.arange(n), (b, 1)), np.full(b, np.inf, np.float32)
+        return np.tile(np.arange(n), (b, 1))
     best = np.argpartition(minima.T, count - 1, axis=1)[:, :count]
-    bounds = np.take_along_axis(minima.T, best, axis=1).max(axis=1)
-    members = (best[:, :, None] * GROUP + np.arange(GROUP)).reshape(b, -1)
-    return members, bounds
+    return (best[:, :, None] * GROUP + np.arange(GROUP)).reshape(b, -1)
 
 
-def _first_exactly(
-    queries: np.ndarray, gallery: np.ndarray, members: np.ndarray, wanted: np.ndarray, k: int
-) -> np.ndarray:
-    """Return the rows, int64 [b, k], of the nearest among each query's wanted members, at least k."""
-    number, place = np.nonzero(wanted)
-    rows = members[number, place]
-    order = np.lexsort((rows, _pairwise(queries, gallery, number, rows), number))
-    first = np.searchsorted(number, np.arange(len(queries)))[:, None] + np.arange(k)
-    return rows[order][first]
+def _smallest(values: np.ndarray, count: int) -> np.ndarray:
+    """Return the columns of the `count` smallest of each row, smallest first, int64 [b, count]."""
+    some = np.argpartition(values, count - 1, axis=1)[:, :count]
+    order = np.argsort(np.take_along_axis(values, some, axis=1), axis=1)
+    return np.take_along_axis(some, order, axis=1)
 
 
-def _pairwise(queries: np.ndarray, gallery: np.ndarray, number: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return squared distances, float64 [p], of queries[number] and gallery[rows], both int64 [p]."""
-    squares, size = np.empty(len(rows)), max(1, VALUES // gallery.shape[1])
-    for start in range(0, len(rows), size):
-        some = slice(start, start + size)
-        apart = gallery[rows[some]].astype(np.float64) - queries[number[some]]
-        squares[some] = np.einsum("pd,pd->p", apart, apart)
-    return squares
+def _margins(queries: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return how far apart two rough distances of a query make their order certain, float32 [q].
 
-
-def _doubtful(within: np.ndarray, kept: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return which queries have some, and which many, of n photos within their limit beyond the kept ones.
-
-    `within` [q] counts the photos up to each limit.
+    Rounding of a product of d terms: at most d * 2^-24 * |a| |b|, in whatever order they are summed (Higham,
+    Accuracy and Stability of Numerical Algorithms, 2002, section 3.1); so |a|^2 - 2ab + |b|^2 is off by at
+    most (d + 4) * 2^-24 * (|a| + |b|)^2, for each of the two.
     """
-    most = max(kept, int(n * MANY))
-    return np.flatnonzero((within > kept) & (within <= most)), np.flatnonzero(within > most)
+    longest = np.sqrt(float(lengths.max()))
+    return 2 * (queries.shape[1] + 4) * UNIT * (np.sqrt(squared_lengths(queries)) + longest) ** 2
+
+
+# --- their order -------------------------------------------------------------------------------------------
+
+
+def _ordered(
+    queries: np.ndarray, gallery: np.ndarray, rows: np.ndarray, first: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return squared distances, float64 [q, c], and the candidates [q, c], nearest first.
+
+    The `first` places are exact; ties by row.
+    """
+    squares, ordered = _sorted_pairs(_squares_apart(queries, gallery, rows), rows)
+    rounding = 2 * (queries.shape[1] + 4) * UNIT * squares[:, 1 : first + 1]
+    certain = np.diff(squares[:, : first + 1], axis=1) > rounding
+    doubtful = np.flatnonzero(~certain.all(axis=1))
+    size = max(1, VALUES // max(1, rows.shape[1] * gallery.shape[1]))
+    for start in range(0, len(doubtful), size):
+        some = doubtful[start : start + size]
+        apart = gallery[rows[some]].astype(np.float64) - queries[some, None]
+        exact = np.einsum("qcd,qcd->qc", apart, apart)
+        squares[some], ordered[some] = _sorted_pairs(exact, rows[some])
+    return squares, ordered
+
+
+def _sorted_pairs(squares: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.lexsort((rows, squares), axis=1)
+    return np.take_along_axis(squares, order, axis=1), np.take_along_axis(rows, order, axis=1)
+
+
+def _squares_apart(queries: np.ndarray, gallery: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return squared distances summed from differences in single precision, float64 [q, c]; inf for row -1.
+
+    Off by at most (d + 2) * 2^-24 of themselves: every term is positive, so nothing cancels.
+    """
+    import faiss  # as above
+
+    squares, rows = np.full(rows.shape, np.inf, np.float32), np.ascontiguousarray(rows)
+    pointers = map(faiss.swig_ptr, (squares, queries, gallery, rows))
+    faiss.fvec_L2sqr_by_idx(*pointers, gallery.shape[1], *rows.shape)
+    return squares.astype(np.float64)
+
+
+def _exactly(queries: np.ndarray, gallery: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return squared distances and rows of the k nearest, all photos' distances in double precision."""
+    rows = _sorted_exactly(queries, gallery)[:, :k]
+    return _ordered(queries, gallery, rows, k)
 
 
 def _sorted_exactly(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
@@ -214,28 +307,3 @@ def _sorted_exactly(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     parts = [gallery[start : start + SLICE] for start in range(0, len(gallery), SLICE)]
     squares = np.concatenate([squared_distances(queries, part) for part in parts], axis=1)
     return np.argsort(squares, axis=1, kind="stable")
-
-
-def _exact_order(
-    queries: np.ndarray, gallery: np.ndarray, candidates: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return squared distances, float64 [q, c], and rows of the candidates [q, c], nearest first."""
-    exact = np.stack(
-        [
-            ((gallery[rows].astype(np.float64) - query) ** 2).sum(axis=1)
-            for query, rows in zip(queries.astype(np.float64), candidates, strict=True)
-        ]
-    )
-    order = np.lexsort((candidates, exact), axis=1)
-    return np.take_along_axis(exact, order, axis=1), np.take_along_axis(candidates, order, axis=1)
-
-
-def _margins(queries: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Return how far apart two rough distances of a query make their order certain, float32 [q].
-
-    Rounding of a product of d terms: at most d * 2^-24 * |a| |b| (Higham, Accuracy and Stability of Numerical
-    Algorithms, 2002, section 3.1), for each of the two.
-    """
-    unit, d, longest = 2.0**-24, queries.shape[1], float(lengths.max())
-    rounding = (d + 4) * unit * (2 * np.sqrt(squared_lengths(queries) * longest) + longest)
-    return 2 * rounding

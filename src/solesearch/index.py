@@ -1,6 +1,7 @@
 """The FAISS index (C section 8.3.2): exact or approximate, chosen by a factory string.
 
-faiss is imported here and nowhere else: importing it before TensorFlow has crashed for others.
+faiss is imported here and, at first use, in exact_search: importing it before TensorFlow has crashed for
+others.
 """
 
 from __future__ import annotations

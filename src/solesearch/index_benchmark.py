@@ -26,6 +26,7 @@ from solesearch import files
 from solesearch.embedding import Embedding, embedding_name, load_embedding
 from solesearch.engines import engine_class
 from solesearch.errors import InputError, exit_status
+from solesearch.exact_search import by_faiss, chosen_product
 from solesearch.paths import Paths
 from solesearch.progress import Progress
 from solesearch.settings import fill, load_section
@@ -50,7 +51,7 @@ COLUMNS = [
 ]
 CATALOGUE = "catalogue"  # as a size: every real vector that is not a query
 KERNEL_VARIABLE = "OPENBLAS_CORETYPE"
-LEAST_RUNS, BATCH_RUNS = 3, 3
+LEAST_RUNS, BATCH_RUNS = 3, 10
 OPENBLAS = {"faiss": "faiss", "numpy": "numpy", "scikit-learn": "scipy"}
 
 
@@ -185,7 +186,6 @@ def measure(
 ) -> dict[str, Any]:
     """Return one row of index.csv for a built index."""
     queries, count = setup.queries, len(setup.queries)
-    use_threads(settings.threads)
     single = timed(
         lambda run: built.search(queries[run % count], k=K),
         warm_up=settings.warm_up,
@@ -232,6 +232,15 @@ def use_threads(threads: int) -> None:
     from solesearch import index
 
     index.faiss.omp_set_num_threads(threads)
+
+
+def kernel_of(engine: str, setup: Trial) -> str:
+    """Return the matrix kernel of an engine, for the evaluation with the package that it takes here."""
+    if engine != "evaluation":
+        return openblas_kernel(engine)
+    product = chosen_product(len(setup.queries), *setup.embedding.vectors.shape)
+    package = "faiss" if product is by_faiss else "numpy"
+    return f"{package}'s {openblas_kernel(package)}".strip()
 
 
 def openblas_kernel(engine: str) -> str:
@@ -303,7 +312,8 @@ def run_candidate(
         built = kind.build(setup.embedding, **options)
         build_s = time.perf_counter() - start
         with closing(built):
-            kernel = kernel or openblas_kernel(engine)
+            use_threads(settings.threads)
+            kernel = kernel or kernel_of(engine, setup)
             return measure(built, setup, build_s=build_s, settings=settings, kernel=kernel)
 
 

@@ -23,14 +23,15 @@ NUMBERS = (
 )
 NAMES = {
     "faiss": "FAISS",
-    "numpy": "NumPy (evaluation)",
+    "evaluation": "Evaluation",
+    "numpy": "NumPy",
     "scikit-learn": "scikit-learn",
     "annoy": "Annoy",
     "hnswlib": "hnswlib",
     "mongodb": "MongoDB",
     "milvus": "Milvus",
 }
-COLOURS = dict(zip(NAMES, (BLUE, "C1", "C2", "C4", "C5", "C7", "C8"), strict=True))
+COLOURS = dict(zip(NAMES, (BLUE, "C3", "C1", "C2", "C4", "C5", "C7", "C8"), strict=True))
 MARKERS = "osD^vP*Xph<>"  # one for each kind of index of an engine
 GOOD_RECALL = 0.95
 EXACT = ("Flat", "brute force", "brute force on read", "FLAT")

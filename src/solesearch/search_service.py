@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from solesearch import files
-from solesearch.brute_force import NumpyIndex
+from solesearch.brute_force import ExactIndex
 from solesearch.embedding import load_embedding
 from solesearch.errors import InputError
 from solesearch.onnx_model import OnnxModel
@@ -274,14 +274,14 @@ class OpenedModel:
             )
         self.model, self.vectors, self._folder = model, held.vectors, folder
         self._ids, self._lock = held.ids, Lock()
-        self._indexes: dict[int, NumpyIndex] = {}
+        self._indexes: dict[int, ExactIndex] = {}
         self.pairs = files.read_array(pairs_file(folder, model.name), made_by=STAGE)
 
-    def index(self, among: int) -> NumpyIndex:
+    def index(self, among: int) -> ExactIndex:
         """Return an exact index of the first `among` photos; it looks at the vectors, without a copy."""
         with self._lock:
             if among not in self._indexes:
-                self._indexes[among] = NumpyIndex(self.vectors[:among], self._ids[:among])
+                self._indexes[among] = ExactIndex(self.vectors[:among], self._ids[:among])
             return self._indexes[among]
 
     @cached_property
