@@ -127,12 +127,15 @@ def test_queries_with_too_few_candidates_are_asked_again_with_more_and_at_last_e
     assert calls == [(3, 13), (1, 104), (1, 312)]
 
 
-def test_numbers_beyond_single_precision_are_still_ranked() -> None:
-    """Their squares overflow, where FAISS finds nothing at all."""
-    gallery = (np.random.default_rng(7).normal(size=(50, 4)) * 1e25).astype(np.float32)
+@pytest.mark.parametrize("size", [1e25, 1e-22])
+def test_numbers_beyond_single_precision_are_still_ranked(size: float) -> None:
+    """Their squares overflow, where FAISS finds nothing at all, or vanish."""
+    gallery = (np.random.default_rng(7).normal(size=(50, 4)) * size).astype(np.float32)
+    gallery.flags.writeable = False  # as a file that is mapped
     rows, _ = sorted_rows(gallery, gallery)
     with np.errstate(over="ignore", invalid="ignore"):
         assert nearest(gallery, gallery, k=4)[1].tolist() == rows[:, :4].tolist()
+        assert ranking(gallery, gallery, head=4)[:, :4].tolist() == rows[:, :4].tolist()
 
 
 def test_many_doubtful_candidates_are_ranked_together(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,7 @@ PART = 2048  # photos of the gallery in one product, whose result stays in the p
 TRIAL = (100, 8192, 3)  # queries, photos and runs that tell which product is faster here
 LARGE = 3e8  # multiplications, some 4 ms: from here on the product is chosen by a trial of some 300 ms
 UNIT = 2.0**-24  # rounding of single precision
+TINY = 1e-30  # squared distances below it are no longer rounded relative to themselves, but to 1e-45
 
 
 def squared_distances(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
@@ -252,7 +253,8 @@ def _margins(queries: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     most (d + 4) * 2^-24 * (|a| + |b|)^2, for each of the two.
     """
     longest = np.sqrt(float(lengths.max()))
-    return 2 * (queries.shape[1] + 4) * UNIT * (np.sqrt(squared_lengths(queries)) + longest) ** 2
+    largest = np.maximum((np.sqrt(squared_lengths(queries)) + longest) ** 2, TINY)
+    return 2 * (queries.shape[1] + 4) * UNIT * largest
 
 
 # --- their order -------------------------------------------------------------------------------------------
@@ -266,7 +268,7 @@ def _ordered(
     The `first` places are exact; ties by row.
     """
     squares, ordered = _sorted_pairs(_squares_apart(queries, gallery, rows), rows)
-    rounding = 2 * (queries.shape[1] + 4) * UNIT * squares[:, 1 : first + 1]
+    rounding = 2 * (queries.shape[1] + 4) * UNIT * np.maximum(squares[:, 1 : first + 1], TINY)
     certain = np.diff(squares[:, : first + 1], axis=1) > rounding
     doubtful = np.flatnonzero(~certain.all(axis=1))
     size = max(1, VALUES // max(1, rows.shape[1] * gallery.shape[1]))
