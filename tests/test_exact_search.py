@@ -128,9 +128,10 @@ def test_queries_with_too_few_candidates_are_asked_again_with_more_and_at_last_e
 
 
 @pytest.mark.parametrize("size", [1e25, 1e-22])
-def test_numbers_beyond_single_precision_are_still_ranked(size: float) -> None:
+@pytest.mark.parametrize("n", [50, 12])  # more than the candidates, or all are
+def test_numbers_beyond_single_precision_are_still_ranked(size: float, n: int) -> None:
     """Their squares overflow, where FAISS finds nothing at all, or vanish."""
-    gallery = (np.random.default_rng(7).normal(size=(50, 4)) * size).astype(np.float32)
+    gallery = (np.random.default_rng(7).normal(size=(n, 4)) * size).astype(np.float32)
     gallery.flags.writeable = False  # as a file that is mapped
     rows, _ = sorted_rows(gallery, gallery)
     with np.errstate(over="ignore", invalid="ignore"):
