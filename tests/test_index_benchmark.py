@@ -1,5 +1,6 @@
 """The benchmark: vectors and queries as announced, recall by hand, complete rows, missing engines named."""
 
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -79,6 +80,30 @@ def test_rows_are_complete_and_say_what_they_are() -> None:
     assert "IVF16,Flat nprobe=16" in set(table["index"])  # 16 is the power of two next to the root of 300
     assert (table["query_ms_median"] <= table["query_ms_p95"]).all()
     assert table.loc[table["index"] == "Flat", "kernel"].str.contains("OpenBLAS").all()
+    beside = table["engine"].isin(["evaluation", "numpy", "scikit-learn"])
+    assert (table.loc[beside, "batch_times_flat"] > 0).all() and table.loc[
+        ~beside, "batch_times_flat"
+    ].isna().all()
+
+
+def test_a_batch_is_timed_in_turn_with_the_exact_index() -> None:
+    """An engine that sleeps half as long as Flat is twice as fast, whenever it is asked."""
+    asked: list[str] = []
+
+    def engine(name: str, seconds: float) -> SimpleNamespace:
+        def search_batch(queries: object, k: int) -> None:
+            asked.append(name)
+            time.sleep(seconds)
+
+        return SimpleNamespace(search_batch=search_batch)
+
+    setup = SimpleNamespace(flat=engine("flat", 0.04), queries=None)
+    found = benchmark.times_flat(engine("other", 0.02), setup, longest_s=60)
+    assert 1.6 < found < 2.4
+    assert asked == ["flat", "other"] * benchmark.BATCH_RUNS
+    asked.clear()
+    benchmark.times_flat(engine("other", 0.02), setup, longest_s=0.01)
+    assert asked == ["flat", "other"] * benchmark.LEAST_RUNS
 
 
 def test_the_evaluation_says_whose_product_it_took(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,8 @@ def table() -> pd.DataFrame:
             "nx-27017 0.8.1",
         )
     )
-    return pd.DataFrame(rows, columns=COLUMNS)
+    made = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "batch_times_flat"])
+    return made.assign(batch_times_flat=np.where(made["engine"] == "numpy", 0.8, np.nan))[COLUMNS]
 
 
 def words(figure) -> str:
@@ -156,6 +157,8 @@ def test_comparison_divides_by_the_exact_index_as_shipped() -> None:
     row = compared.query("n == 100000 and index == 'HNSW32 efSearch=32'").iloc[0]
     assert row["times_faster_single"] == pytest.approx(100 / 0.2)
     assert row["times_faster_batch"] == pytest.approx(4000 / 2)
+    by_turns = compared[compared["engine"] == "numpy"]
+    np.testing.assert_allclose(by_turns["times_faster_batch"], 0.8)  # its rows say 0.5: another moment
     named = compared[compared["kernel"] == "ZEN (named)"]
     np.testing.assert_allclose(named["times_faster_single"], 2)
     assert "mongodb" not in set(compared["engine"])  # no exact index of its size

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from solesearch import files
+from solesearch.brute_force import ExactIndex
 from solesearch.embedding import Embedding, embedding_name, load_embedding
 from solesearch.engines import engine_class
 from solesearch.errors import InputError, exit_status
@@ -42,6 +43,7 @@ COLUMNS = [
     "query_ms_median",
     "query_ms_p95",
     "queries_per_s_batch",
+    "batch_times_flat",
     "recall_at_5",
     "bytes_per_vector",
     "threads",
@@ -99,12 +101,13 @@ class Trial:
     embedding: Embedding
     queries: np.ndarray
     vectors: str  # REAL or COPIES
-    truth: list[set[str]]
+    flat: VectorIndex  # FAISS's exact index, the arbiter
+    truth: list[set[str]]  # ids of the 5 nearest of each query by it
 
     def first(self, photos: int) -> Trial:
         """Return a smaller trial of the first `photos` vectors."""
         kept = Embedding(self.embedding.ids[:photos], self.embedding.vectors[:photos])
-        return Trial(kept, self.queries, self.vectors, exact_answers(kept, self.queries))
+        return judged_trial(kept, self.queries, self.vectors)
 
 
 def split_queries(vectors: np.ndarray, *, queries: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -135,11 +138,13 @@ def enlarged(vectors: np.ndarray, *, size: int, perturbation: float, seed: int) 
     return made
 
 
-def exact_answers(embedding: Embedding, queries: np.ndarray) -> list[set[str]]:
-    """Return the ids of the 5 nearest of each query by FAISS's Flat index, the arbiter."""
+def judged_trial(embedding: Embedding, queries: np.ndarray, vectors: str) -> Trial:
+    """Return a trial with the exact answers, which FAISS's Flat index gives."""
     from solesearch.index import FlatIndex
 
-    return [{one.id for one in row} for row in FlatIndex.build(embedding).search_batch(queries, k=K)]
+    flat = FlatIndex.build(embedding)
+    truth = [{one.id for one in row} for row in flat.search_batch(queries, k=K)]
+    return Trial(embedding, queries, vectors, flat, truth)
 
 
 def trial(vectors: np.ndarray, *, size: int | str, settings: IndexSettings) -> Trial:
@@ -149,7 +154,7 @@ def trial(vectors: np.ndarray, *, size: int | str, settings: IndexSettings) -> T
     options = {"perturbation": settings.perturbation, "seed": settings.seed}
     embedding = Embedding([f"photo-{row:07d}" for row in range(size)], enlarged(rest, size=size, **options))
     kind = REAL if size <= len(rest) else COPIES
-    return Trial(embedding, queries, kind, exact_answers(embedding, queries))
+    return judged_trial(embedding, queries, kind)
 
 
 # --- measuring -------------------------------------------------------------------------------------------
@@ -173,6 +178,23 @@ def timed(call: Callable[[int], object], *, warm_up: int, runs: int, longest_s: 
         if time.perf_counter() - start > longest_s and len(seconds) >= LEAST_RUNS:
             break
     return np.array(seconds)
+
+
+def times_flat(built: VectorIndex, setup: Trial, *, longest_s: float) -> float:
+    """Return how many times as fast as FAISS's Flat index a batch is: the median of runs taken in turn.
+
+    In turn, since a machine's speed drifts by more than exact engines differ.
+    """
+    ratios, start = [], time.perf_counter()
+    while len(ratios) < LEAST_RUNS or (
+        len(ratios) < BATCH_RUNS and time.perf_counter() - start < 2 * longest_s
+    ):
+        begun = time.perf_counter()
+        setup.flat.search_batch(setup.queries, k=K)
+        between = time.perf_counter()
+        built.search_batch(setup.queries, k=K)
+        ratios.append((between - begun) / (time.perf_counter() - between))
+    return float(np.median(ratios))
 
 
 def recall(answers: list[list[Any]], truth: list[set[str]]) -> float:
@@ -199,6 +221,7 @@ def measure(
         runs=BATCH_RUNS if len(single) == settings.runs else 1,
         longest_s=settings.longest_s,
     )
+    beside = isinstance(built, ExactIndex)
     return {
         "engine": built.engine,
         "index": built.description,
@@ -208,6 +231,7 @@ def measure(
         "query_ms_median": float(np.median(single)) * 1000,
         "query_ms_p95": float(np.quantile(single, 0.95)) * 1000,
         "queries_per_s_batch": count / float(np.median(batch)),
+        "batch_times_flat": times_flat(built, setup, longest_s=settings.longest_s) if beside else np.nan,
         "recall_at_5": recall(answers, setup.truth),
         "bytes_per_vector": bytes_per_vector(built),
         "threads": settings.threads,
@@ -400,7 +424,8 @@ def measure_apart(
             command += ["--vectors", str(vectors)] if vectors else []
             extra = {KERNEL_VARIABLE: kernel} if kernel else {}
             _follow(command, {**surroundings, **extra}, report)
-            tables.append(files.read_table(out, made_by="stage index", keep_default_na=False))
+            gaps = {"keep_default_na": False, "na_values": {"batch_times_flat": [""]}}
+            tables.append(files.read_table(out, made_by="stage index", **gaps))
     table = pd.concat(tables, ignore_index=True).sort_values("n", kind="stable", ignore_index=True)
     files.write_table(target, table)
     return table
