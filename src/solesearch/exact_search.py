@@ -29,12 +29,12 @@ CROWDED = (
 MORE = 8  # times as many candidates at the next attempt
 MANY = 1 / 32  # of the gallery as candidates: a product in double precision is faster
 SLICE = 16_384  # photos of the gallery converted to double precision at a time: 200 MB at 1,536-D
-VALUES = 100_000  # of candidates at a time in double precision, .8 MB: they stay in the processor's cache
+VALUES = 100_000  # of vectors at a time in double precision, .8 MB: they stay in the processor's cache
 GROUP = 32  # photos side by side in the gallery, whose smallest distance stands for them
 PART = 2048  # photos of the gallery in one product, whose result stays in the processor's cache
-TRIAL = (100, 8192, 3)  # queries, photos and runs that tell which product is faster here
+TRIAL = (100, 12_000_000, 3)  # queries, values of the gallery (50 MB) and runs: which product is faster
 LARGE = 3e8  # multiplications, some 4 ms: from here on the product is chosen by a trial of some 300 ms
-UNIT = 2.0**-24  # rounding of single precision
+UNIT, DOUBLE_UNIT = 2.0**-24, 2.0**-53  # rounding of single and of double precision
 TINY = 1e-30  # squared distances below it are no longer rounded relative to themselves, but to 1e-45
 
 
@@ -104,7 +104,7 @@ def ranking(queries: np.ndarray, gallery: np.ndarray, *, head: int) -> np.ndarra
             order[one, :few] = _ordered(block[one], gallery, order[one, :few], head)[1]
         many = within > max(kept, len(gallery) * MANY)
         if many.any():
-            order[many] = _sorted_exactly(block[many], gallery)
+            order[many] = _exactly(block[many], gallery, head)[1]
         ranked.append(order)
     return np.concatenate(ranked)
 
@@ -123,8 +123,9 @@ def _nearest(
     values, rows = product(queries, gallery, lengths, count)
     limits = values[:, k - 1] + _margins(queries, lengths)
     complete = (rows >= 0).all(axis=1) & ((limits < values[:, -1]) | (count == len(gallery)))
-    squares, ordered = _ordered(queries, gallery, rows, k)
-    squares, ordered = squares[:, :k], ordered[:, :k]
+    squares, ordered = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
+    found = _ordered(queries[complete], gallery, rows[complete], k)
+    squares[complete], ordered[complete] = (whole[:, :k] for whole in found)
     if complete.all():
         return squares, ordered
     again, most = queries[~complete], int(len(gallery) * MANY)
@@ -132,7 +133,7 @@ def _nearest(
         found = _nearest(product, again, gallery, lengths, k, min(MORE * count, most))
     else:
         found = _exactly(again, gallery, k)
-    squares[~complete], ordered[~complete] = found
+    squares[~complete], ordered[~complete] = (whole[:, :k] for whole in found)
     return squares, ordered
 
 
@@ -153,7 +154,8 @@ def faster_product(dimensions: int) -> Product:
     Which it is depends on the kernels that the OpenBLAS of each package knows: FAISS's may take a processor
     for an old one and be four times slower, or for the right one and save a pass over the gallery.
     """
-    asked, photos, runs = TRIAL
+    asked, values, runs = TRIAL
+    photos = max(2 * asked, values // dimensions)
     vectors = np.random.default_rng(0).random((photos, dimensions), dtype=np.float32)
     lengths, seconds = squared_lengths(vectors), {by_faiss: np.inf, by_numpy: np.inf}
     for product in [*seconds] * runs:
@@ -271,21 +273,20 @@ def _ordered(
     The `first` places are exact; ties by row.
     """
     squares, ordered = _sorted_pairs(_squares_apart(queries, gallery, rows), rows)
-    rounding = 2 * (queries.shape[1] + 4) * UNIT * np.maximum(squares[:, 1 : first + 1], TINY)
-    certain = np.diff(squares[:, : first + 1], axis=1) > rounding
-    doubtful = np.flatnonzero(~certain.all(axis=1))
-    size = max(1, VALUES // max(1, rows.shape[1] * gallery.shape[1]))
-    for start in range(0, len(doubtful), size):
-        some = doubtful[start : start + size]
-        apart = gallery[rows[some]].astype(np.float64) - queries[some, None]
-        exact = np.einsum("qcd,qcd->qc", apart, apart)
-        squares[some], ordered[some] = _sorted_pairs(exact, rows[some])
+    rounding = 2 * (queries.shape[1] + 4) * UNIT * np.maximum(squares, TINY)
+    certain = np.diff(squares[:, : first + 1], axis=1) > rounding[:, 1 : first + 1]
+    limits = (squares + rounding)[:, min(first, rows.shape[1]) - 1]
+    for number in np.flatnonzero(~certain.all(axis=1)):
+        count = np.searchsorted(squares[number], limits[number], side="right")
+        few = ordered[number, :count]
+        exact = _exact_squares(queries[number], gallery, few)
+        squares[number, :count], ordered[number, :count] = _sorted_pairs(exact, few)
     return squares, ordered
 
 
 def _sorted_pairs(squares: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.lexsort((rows, squares), axis=1)
-    return np.take_along_axis(squares, order, axis=1), np.take_along_axis(rows, order, axis=1)
+    order = np.lexsort((rows, squares), axis=-1)
+    return np.take_along_axis(squares, order, axis=-1), np.take_along_axis(rows, order, axis=-1)
 
 
 def _squares_apart(queries: np.ndarray, gallery: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -301,14 +302,34 @@ def _squares_apart(queries: np.ndarray, gallery: np.ndarray, rows: np.ndarray) -
     return squares.astype(np.float64)
 
 
-def _exactly(queries: np.ndarray, gallery: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return squared distances and rows of the k nearest, all photos' distances in double precision."""
-    rows = _sorted_exactly(queries, gallery)[:, :k]
-    return _ordered(queries, gallery, rows, k)
+def _exact_squares(query: np.ndarray, gallery: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return squared distances summed from differences in double precision, float64 [c], of one query."""
+    size, wide = max(1, VALUES // gallery.shape[1]), query.astype(np.float64)
+    apart = (gallery[rows[start : start + size]] - wide for start in range(0, len(rows), size))
+    return np.concatenate([np.einsum("cd,cd->c", some, some) for some in apart])
 
 
-def _sorted_exactly(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-    """Return all rows, int64 [q, n], nearest first, by squared distances in double precision."""
-    parts = [gallery[start : start + SLICE] for start in range(0, len(gallery), SLICE)]
-    squares = np.concatenate([squared_distances(queries, part) for part in parts], axis=1)
-    return np.argsort(squares, axis=1, kind="stable")
+def _exactly(queries: np.ndarray, gallery: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return squared distances, float64 [q, n], and all rows, nearest first; ties in the `first` by row.
+
+    By products in double precision, from the gallery's mean so that photos a hair apart keep their digits;
+    where these round by more than two distances differ, by differences.
+    """
+    centre = gallery.mean(axis=0, dtype=np.float64)
+    moved, found, longest = queries - centre, [], 0.0
+    for start in range(0, len(gallery), SLICE):
+        part = gallery[start : start + SLICE] - centre
+        found.append(squared_distances(moved, part))
+        longest = max(longest, float(np.einsum("nd,nd->n", part, part).max()))
+    squares = np.concatenate(found, axis=1)
+    order = np.argsort(squares, axis=1, kind="stable")
+    squares = np.take_along_axis(squares, order, axis=1)
+    longer = (np.sqrt(np.einsum("qd,qd->q", moved, moved)) + np.sqrt(longest)) ** 2
+    margins = 2 * (queries.shape[1] + 8) * DOUBLE_UNIT * longer
+    certain = np.diff(squares[:, : first + 1], axis=1) > margins[:, None]
+    for number in np.flatnonzero(~certain.all(axis=1)):
+        last = squares[number, min(first, len(gallery)) - 1] + margins[number]
+        few = order[number, : np.searchsorted(squares[number], last, side="right")]
+        exact = _exact_squares(queries[number], gallery, few)
+        squares[number, : len(few)], order[number, : len(few)] = _sorted_pairs(exact, few)
+    return squares, order
