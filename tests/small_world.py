@@ -8,10 +8,11 @@ import pandas as pd
 from PIL import Image
 
 from solesearch import files, study
+from solesearch.checkpoints import checkpoint_file, save_variables
 from solesearch.infogan import build_discriminator
 from solesearch.paths import Paths
 from solesearch.sources import PAPER_CLASSES
-from solesearch.training import checkpoint_file, load_settings, save_variables
+from solesearch.training import load_settings
 
 TENSORFLOW = "TensorFlow (tf.function)"
 

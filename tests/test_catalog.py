@@ -18,10 +18,11 @@ from official_tree import SUBCATEGORIES, write_official_tree, write_official_zip
 from PIL import Image
 
 from solesearch import catalog, files, sources
-from solesearch.catalog import CatalogSettings, class_counts, keep_rows, prepare, read_photos
+from solesearch.catalog import CatalogSettings, keep_rows, prepare
 from solesearch.errors import InputError
 from solesearch.paths import Paths
 from solesearch.photo import IMAGE_SIZES, load_pixels
+from solesearch.photo_table import class_counts, read_photos
 
 OUTPUTS = ("photos.csv", "problems.csv", "duplicates.csv", "manifest.json", "pixels.npy")
 

@@ -17,6 +17,7 @@ from small_world import open_small_study
 
 from solesearch import continuation, files, growth, growth_experiment, growth_figures
 from solesearch.catalog import load_settings as load_catalog
+from solesearch.checkpoints import save_variables
 from solesearch.embedding import Embedding, embedding_name, load_embedding
 from solesearch.errors import InputError
 from solesearch.exact_search import squared_distances
@@ -25,7 +26,7 @@ from solesearch.infogan import InfoGan
 from solesearch.paths import Paths
 from solesearch.settings import GanSettings
 from solesearch.study import Study
-from solesearch.training import load_settings, save_variables
+from solesearch.training import load_settings
 
 STATE_STEP, STEPS = 8, 16
 

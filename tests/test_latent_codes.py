@@ -293,8 +293,8 @@ def test_nearest_picture_shows_the_nearest_and_the_first() -> None:
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory, repository):
     """A small study with the state that 8 steps would leave; its weights are drawn, not trained."""
+    from solesearch.checkpoints import save_variables
     from solesearch.infogan import InfoGan
-    from solesearch.training import save_variables
 
     root = tmp_path_factory.mktemp("project")
     for name in ("params.yaml", "dvc.yaml"):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from solesearch.embedding import Embedder
+from solesearch.embedder import Embedder
 from solesearch.errors import InputError
 from solesearch.onnx_model import OnnxModel, export_features, save_onnx
 from solesearch.photo import to_signed

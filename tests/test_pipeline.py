@@ -139,6 +139,21 @@ def test_a_notebook_saved_with_outputs_retrains_nothing(clone: Path) -> None:
     assert re.findall(r"Running stage '([\w@]+)'", ended.stdout) == ["strip"]
 
 
+def test_changed_code_stales_what_it_decides_and_a_comment_nothing(clone: Path) -> None:
+    path = clone / "src" / "solesearch" / "infogan.py"
+    code = path.read_text()
+    path.write_text(code + "# a remark\n")
+    ended = run(clone, "dvc", "repro")
+    assert re.findall(r"Running stage '([\w@]+)'", ended.stdout) == ["strip"]
+    path.write_text(code.replace("tf.ones_like(logit) if real", "0.9 * tf.ones_like(logit) if real"))
+    run(clone, "dvc", "repro", "strip")
+    stale = json.loads(run(clone, "dvc", "status", "--json").stdout)
+    path.write_text(code)
+    run(clone, "dvc", "repro", "strip")
+    assert {"train@smoke", "embed@smoke", "ladder@smoke", "growth@smoke"} <= stale.keys()
+    assert "prepare@smoke" not in stale
+
+
 def test_everything_anew_killed_in_training_and_resumed_gives_the_same_bytes(clone: Path) -> None:
     """Nothing is left but the committed files; SIGKILL to everything in the middle of training; go on.
 

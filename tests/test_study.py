@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 
 from solesearch import files, recommendations, study
+from solesearch.checkpoints import checkpoint_file, save_variables
 from solesearch.comparison import OVERVIEW, NetworkFolder
 from solesearch.embedding import Embedding
 from solesearch.errors import InputError
 from solesearch.infogan import build_discriminator
 from solesearch.paths import Paths
-from solesearch.training import checkpoint_file, load_settings, save_variables
+from solesearch.training import load_settings
 
 
 @pytest.fixture

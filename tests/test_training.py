@@ -2,7 +2,9 @@
 
 import dataclasses
 import filecmp
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from solesearch import files, infogan, training
+from solesearch import checkpoints, files, infogan, provenance, repeatable, training
 from solesearch.errors import InputError
 from solesearch.paths import Paths
 
@@ -68,7 +70,7 @@ def test_killed_training_ends_with_the_same_bytes(catalogue: Paths, tmp_path: Pa
     names = sorted(path.name for path in whole.iterdir())
     assert names == sorted(path.name for path in catalogue.gan_seed(1).iterdir())
     assert filecmp.cmpfiles(whole, catalogue.gan_seed(1), names, shallow=False) == (names, [], [])
-    assert training.checkpoint_steps(whole) == [0, 3, 6]
+    assert checkpoints.checkpoint_steps(whole) == [0, 3, 6]
     assert pd.read_csv(whole / "training.csv")["step"].tolist() == [1, 2, 3, 4, 5, 6]
 
 
@@ -76,7 +78,7 @@ def test_killed_training_ends_with_the_same_bytes(catalogue: Paths, tmp_path: Pa
 def test_sums_of_gradients_keep_their_order(workspace: Path) -> None:
     """The memory optimiser's temporary sums, whose order varies, are out; the executor would refuse them.
 
-    They appear at 64x96 with a batch of 32, not in a smaller step (`training.repeatable_execution`).
+    They appear at 64x96 with a batch of 32, not in a smaller step (`repeatable.repeatable_execution`).
     """
     overrides = {"gan.batch_size": 32, "gan.steps": 2, "gan.checkpoint_every": 2}
     settings = training.load_settings("smoke", image_size=(64, 96), overrides=overrides)[0]
@@ -88,7 +90,7 @@ def test_sums_of_gradients_keep_their_order(workspace: Path) -> None:
 
 def test_repeatable_execution_restores_what_it_changes() -> None:
     before = tf.config.optimizer.get_experimental_options()
-    with training.repeatable_execution():
+    with repeatable.repeatable_execution():
         assert tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"]
     after = tf.config.optimizer.get_experimental_options()
     assert not after.get("disable_meta_optimizer", False)
@@ -104,7 +106,26 @@ def test_finished_training_is_not_repeated_and_other_settings_start_anew(catalog
     assert state.stat().st_mtime_ns == written
     training.train_all("smoke", {**OVERRIDES, "gan.steps": 3})
     assert len(list(catalogue.set_aside.glob("seed-1-*"))) == 1, "the first run must be kept aside"
-    assert training.checkpoint_steps(catalogue.gan_seed(1)) == [0, 3]
+    assert checkpoints.checkpoint_steps(catalogue.gan_seed(1)) == [0, 3]
+
+
+@pytest.mark.slow
+def test_other_code_starts_anew(catalogue: Paths, tmp_path: Path) -> None:
+    """One changed loss, as somebody who edits the package changes it: no weight of the old code stays."""
+    training.train_all("smoke", OVERRIDES)
+    before = (catalogue.gan_seed(1) / "state.npz").read_bytes()
+    shutil.copytree(provenance.PACKAGE, tmp_path / "src" / "solesearch")
+    losses = tmp_path / "src" / "solesearch" / "infogan.py"
+    code = losses.read_text()
+    assert "tf.ones_like(logit) if real" in code
+    losses.write_text(code.replace("tf.ones_like(logit) if real", "0.9 * tf.ones_like(logit) if real"))
+    command = [sys.executable, "-m", "solesearch.training", "smoke", "1"]
+    command += ["--overrides", json.dumps(OVERRIDES)]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(tmp_path / "src")}, check=True)
+    [aside] = catalogue.set_aside.glob("seed-1-*")
+    assert (aside / "state.npz").read_bytes() == before
+    assert (catalogue.gan_seed(1) / "state.npz").read_bytes() != before
+    assert pd.read_csv(catalogue.gan_seed(1) / "training.csv")["step"].tolist() == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.slow
@@ -150,10 +171,10 @@ def test_weights_of_another_network_are_refused(workspace: Path, tmp_path: Path)
     settings = training.load_settings("smoke", image_size=(32, 48))[0]
     small = infogan.build_discriminator(settings, seed=1)
     large = infogan.build_discriminator(dataclasses.replace(settings, image_size=(64, 96)), seed=1)
-    training.save_variables(tmp_path / "weights.npz", small.variables)
-    training.load_variables(tmp_path / "weights.npz", small.variables)
+    checkpoints.save_variables(tmp_path / "weights.npz", small.variables)
+    checkpoints.load_variables(tmp_path / "weights.npz", small.variables)
     with pytest.raises(InputError, match="made for another network"):
-        training.load_variables(tmp_path / "weights.npz", large.variables)
+        checkpoints.load_variables(tmp_path / "weights.npz", large.variables)
 
 
 def test_log_is_trimmed_to_the_state(tmp_path: Path) -> None:

@@ -24,14 +24,13 @@ from solesearch.duplicates import BITS, find_duplicates, perceptual_hash
 from solesearch.errors import InputError
 from solesearch.paths import Paths
 from solesearch.photo import FITS, IMAGE_SIZES, PhotoLimits, PhotoRefusedError, fit_to, open_checked
+from solesearch.photo_table import COLUMNS, read_photos
 from solesearch.progress import Progress
 from solesearch.settings import fill, load_section
-from solesearch.splits import SPLITS, UNLABELLED, WAYS, assign_splits, exclusion_groups
+from solesearch.splits import UNLABELLED, WAYS, assign_splits, exclusion_groups
 
 SOURCES = ("drawn", "official", "folders", "manifest")
 LABEL_MAPS = ("papers", "subcategories", "categories")
-COLUMNS = ("id", "label", "product", "group", "position", "split", "width", "height", "sha256")
-TYPES = {"id": str, "label": str, "product": str, "group": str, "split": str, "sha256": str}
 PROBLEM_COLUMNS = ("file", "problem", "action")
 CHUNK = 512  # photos decoded ahead of the disk, so that memory does not grow with the catalogue
 MOST_THREADS = 8
@@ -155,11 +154,6 @@ def prepare(profile: str, overrides: dict[str, Any] | None = None) -> PreparedCa
     return PreparedCatalogue(read_photos(paths), problems, duplicates, paths)
 
 
-def read_photos(paths: Paths) -> pd.DataFrame:
-    """Return photos.csv (COLUMNS; unknown products are ""); raises InputError when it is not there yet."""
-    return files.read_table(paths.photos, made_by="stage prepare", dtype=TYPES, keep_default_na=False)
-
-
 def write_attributes(
     paths: Paths, listing: sources.Listing, photos: pd.DataFrame, settings: CatalogSettings
 ) -> None:
@@ -187,15 +181,6 @@ def read_attributes(paths: Paths) -> pd.DataFrame:
         return pd.DataFrame(index=read_photos(paths)["id"])
     table = pd.read_csv(drawn, **options).rename(columns={"file": "id"}).set_index("id")
     return table.drop(columns=list(sources.MANIFEST_COLUMNS), errors="ignore")
-
-
-def class_counts(photos: pd.DataFrame) -> pd.DataFrame:
-    """Return label, split, photos, products (known ones, each counted once) for every class and split."""
-    order = {name: number for number, name in enumerate(SPLITS)}
-    counts = photos.groupby(["label", "split"], as_index=False).agg(
-        photos=("id", "size"), products=("product", lambda names: names[names != ""].nunique())
-    )
-    return counts.sort_values(["label", "split"], key=lambda column: column.replace(order), ignore_index=True)
 
 
 # --- which photos ----------------------------------------------------------------------------------------

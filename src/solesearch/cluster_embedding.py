@@ -26,6 +26,8 @@ from solesearch.controls import CONTROLS, control_features
 from solesearch.embedding import Embedding
 from solesearch.errors import InputError, exit_status
 from solesearch.photo import FITS, load_pixels
+from solesearch.photo_table import read_photos
+from solesearch.provenance import code_digest
 
 DISCRIMINATOR = "discriminator"
 PLAN = "plan.json"  # what the shards of a folder were made from; a folder of other settings is refused
@@ -76,6 +78,7 @@ class EmbeddingJob:
         ids = hashlib.sha256("\n".join(self.ids).encode()).hexdigest()
         weights = files.digest(Path(self.weights)) if self.weights else ""
         facts = asdict(self) | {"ids": ids, "weights": weights, "size": list(self.size)}
+        facts |= {"code": code_digest("solesearch.cluster_embedding")}
         return {name: value for name, value in facts.items() if name != "photos"} | {"count": len(self.ids)}
 
 
@@ -123,7 +126,7 @@ class ShardWriter:
 
 
 def _network(job: EmbeddingJob) -> Any:
-    from solesearch.embedding import Embedder
+    from solesearch.embedder import Embedder
     from solesearch.training import load_settings
 
     settings, _, _ = load_settings(job.profile, image_size=tuple(job.size))
@@ -238,8 +241,8 @@ def profile_job(profile: str, *, features: str, shard_photos: int) -> EmbeddingJ
     paths, settings = Paths.of(profile), catalog.load_settings(profile)
     chosen: dict[str, Any] = {}
     if features == DISCRIMINATOR:
+        from solesearch.checkpoints import checkpoint_file
         from solesearch.study import chosen_steps
-        from solesearch.training import checkpoint_file
 
         table = files.read_table(paths.embeddings / "checkpoints.csv", made_by="stage embed")
         seed, step = next(iter(chosen_steps(table).items()))
@@ -247,7 +250,7 @@ def profile_job(profile: str, *, features: str, shard_photos: int) -> EmbeddingJ
         chosen = {"profile": profile, "weights": weights, "seed": seed}
     return EmbeddingJob(
         photos=str(photo_folder(paths, settings)),
-        ids=catalog.read_photos(paths)["id"].tolist(),
+        ids=read_photos(paths)["id"].tolist(),
         features=features,
         size=IMAGE_SIZES[settings.preset],
         fit=settings.fit,

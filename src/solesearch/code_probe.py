@@ -19,13 +19,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from solesearch.embedding import BATCH, Embedder
+from solesearch.checkpoints import checkpoint_file
+from solesearch.embedder import BATCH, Embedder
 from solesearch.photo import to_signed
 from solesearch.sample_quality import Estimate, Row, mean_with_interval, row
 from solesearch.settings import GanSettings
 from solesearch.splits import UNLABELLED
 from solesearch.study import Study, chosen_steps, read_checkpoints
-from solesearch.training import checkpoint_file
 from solesearch.uncertainty import Resampling, resampling_units
 
 JUDGED = ("validation", "test")

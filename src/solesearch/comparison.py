@@ -20,16 +20,18 @@ import numpy as np
 import pandas as pd
 
 from solesearch import files
-from solesearch.catalog import CatalogSettings, read_photos
+from solesearch.catalog import CatalogSettings
 from solesearch.embedding import Embedding, load_embedding, save_embedding
 from solesearch.errors import InputError
 from solesearch.networks import NetworkEmbedder, NetworkSettings, Variant, find_network, prepared_network
 from solesearch.originals import decode_square, photo_folder
 from solesearch.paths import Paths
+from solesearch.photo_table import read_photos
 from solesearch.progress import Progress
+from solesearch.provenance import code_digest
+from solesearch.repeatable import has_gpu
 from solesearch.retraining import LOG_COLUMNS, RetrainingSettings, retrain
 from solesearch.settings import fill, load_section
-from solesearch.training import has_gpu
 from solesearch.weights import UNTRAINED, Weights, load_network_settings, recorded
 from solesearch.workers import process_pool
 
@@ -174,6 +176,7 @@ class Comparison:
         """Return what decides the numbers of one variant's embedding; equal means that it can be reused."""
         weights = self.weights[variant.network]
         return {
+            "code": code_digest("solesearch.comparison"),
             "model": variant.name,
             "weights_sha256": weights.sha256,
             "seed": 0 if self.trained(variant.network) else self.networks.seed,
@@ -190,6 +193,7 @@ class Comparison:
         """Return what decides the weights that retraining makes."""
         weights, (photographs, labels) = self.weights[variant.network], self.training_photographs()
         return {
+            "code": code_digest("solesearch.comparison"),
             **dataclasses.asdict(self.retraining),
             "networks": [variant.network],
             "heads": [variant.head],
@@ -225,7 +229,7 @@ def retrain_networks(comparison: Comparison) -> pd.DataFrame:
 def _retrain_one(comparison: Comparison, variant: Variant, target: Path, wanted: dict[str, Any]) -> None:
     import keras
 
-    from solesearch.training import save_variables
+    from solesearch.checkpoints import save_variables
 
     target.with_suffix(".json").unlink(missing_ok=True)
     network, size = find_network(variant.network), comparison.size_of(variant.network)

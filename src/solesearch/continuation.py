@@ -22,15 +22,16 @@ from typing import Any
 import numpy as np
 
 from solesearch import files
+from solesearch.checkpoints import checkpoint_file
 from solesearch.errors import InputError, exit_status
 from solesearch.paths import Paths
+from solesearch.provenance import code_digest
+from solesearch.repeatable import has_gpu
 from solesearch.settings import GanSettings
 from solesearch.training import (
     ENVIRONMENT,
     SeedFolder,
     check_enough,
-    checkpoint_file,
-    has_gpu,
     load_settings,
     train,
     training_pixels,
@@ -88,8 +89,9 @@ def continue_training(
 ) -> Path:
     """Train a seed on from its last state in this process and return the last discriminator's file.
 
-    What a killed run had reached in `wanted.folder` is used if settings, photos and the state it started from
-    are the same, and set aside else. All photos are held in memory. Raises InputError before any training.
+    What a killed run had reached in `wanted.folder` is used if code, settings, photos and the state it
+    started from are the same, and set aside else. All photos are held in memory. Raises InputError before
+    any training.
     """
     import tensorflow as tf
 
@@ -103,6 +105,7 @@ def continue_training(
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     config = wanted_config(settings, pixels, seed=seed, threads=threads)
+    config["code"] = code_digest("solesearch.continuation")
     config["started_from"] = {"step": first, "sha256": files.digest(state)}
     folder = SeedFolder(wanted.folder, wanted=config, set_aside=paths.set_aside)
     if not folder.state.is_file():

@@ -1,19 +1,15 @@
-"""Embeddings: the discriminator's features of photos, kept as .npy beside their ids (no pickle)."""
+"""Embeddings: vectors of photos, whoever made them, kept as .npy beside the photos' ids (no pickle)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import pandas as pd
 
 from solesearch import files
 from solesearch.errors import InputError
-from solesearch.photo import to_signed
-
-BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -63,32 +59,3 @@ def load_embedding(folder: Path, name: str) -> Embedding:
 def embedding_name(model: str, seed: int) -> str:
     """Return the file name of a model's embedding: `infogan-seed-1`; seed 0 means that nothing was drawn."""
     return model if seed == 0 else f"{model}-seed-{seed}"
-
-
-class Embedder:
-    """A discriminator whose weights can be exchanged, compiled once: photos in, features out."""
-
-    def __init__(self, settings, *, seed: int):
-        """Build the network of `settings` (GanSettings) with the weights that `seed` draws."""
-        import tensorflow as tf
-
-        from solesearch.infogan import build_discriminator
-
-        self.discriminator = build_discriminator(settings, seed=seed)
-        signature = [tf.TensorSpec((None, *settings.image_size, 3), tf.float32)]
-        self.features = tf.function(
-            lambda images: self.discriminator(images, training=False).features, input_signature=signature
-        )
-
-    def load(self, weights: Path) -> Self:
-        """Take the weights of a checkpoint and return itself; raises InputError when they do not fit."""
-        from solesearch.training import load_variables
-
-        load_variables(weights, self.discriminator.variables)
-        return self
-
-    def embed(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the features, float32 [n, d], of uint8 pixels [n, h, w, 3]; batch norm as at inference."""
-        starts = range(0, len(pixels), BATCH)
-        blocks = [self.features(to_signed(pixels[start : start + BATCH])).numpy() for start in starts]
-        return np.concatenate(blocks)

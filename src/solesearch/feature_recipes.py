@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from solesearch.embedding import BATCH
+from solesearch.embedder import BATCH
 from solesearch.errors import InputError
 from solesearch.photo import to_signed
 from solesearch.readings import unit_length

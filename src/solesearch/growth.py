@@ -30,6 +30,7 @@ from PIL import Image
 from solesearch import files
 from solesearch.catalog import CHUNK, MOST_THREADS, PROBLEM_COLUMNS, CatalogSettings, Examined, examine
 from solesearch.catalog import load_settings as load_catalog_settings
+from solesearch.checkpoints import checkpoint_file
 from solesearch.continuation import (
     Continuation,
     continue_apart,
@@ -37,16 +38,18 @@ from solesearch.continuation import (
     last_state,
     seconds_of,
 )
-from solesearch.embedding import Embedder, Embedding
+from solesearch.embedder import Embedder
+from solesearch.embedding import Embedding
 from solesearch.errors import InputError, exit_status
 from solesearch.paths import Paths
 from solesearch.photo import SUFFIXES, PhotoRefusedError, fit_to, open_checked
 from solesearch.progress import Progress
+from solesearch.provenance import code_digest
 from solesearch.settings import fill, load_section
 from solesearch.sources import walk_photos
 from solesearch.splits import UNLABELLED
 from solesearch.study import Study, read_chosen
-from solesearch.training import checkpoint_file, move_aside
+from solesearch.training import move_aside
 
 SKIPPED = "skipped"
 WEIGHTS = "discriminator.npz"
@@ -194,7 +197,7 @@ def stop_when_ids_taken(old: pd.Series, new: pd.Series) -> None:
 
 
 def request_of(study: Study, new: NewPhotos, *, steps: int) -> dict[str, Any]:
-    """Return what decides a growth's result: photos, steps, and the network that it starts from."""
+    """Return what decides a growth's result: code, photos, steps, and the network that it starts from."""
     seed = study.seeds[0]
     if steps:
         network, step = last_state(study.paths, seed)
@@ -203,6 +206,7 @@ def request_of(study: Study, new: NewPhotos, *, steps: int) -> dict[str, Any]:
         network = checkpoint_file(study.paths.gan_seed(seed), step)
     lines = "".join(f"{row.sha256}  {row.id}\n" for row in new.photos.itertuples())
     return {
+        "code": code_digest("solesearch.growth"),
         "photos": hashlib.sha256(lines.encode()).hexdigest(),
         "catalogue": files.digest(study.paths.photos),
         "seed": seed,
@@ -216,7 +220,7 @@ def finished(final: Path, request: dict[str, Any]) -> dict[str, Any]:
     marks = (final / SUMMARY, final / REQUEST)
     if not all(mark.is_file() for mark in marks) or json.loads(marks[1].read_text()) != request:
         raise InputError(
-            f"{final}: is there already, from other photos, steps or training; choose another --name, "
+            f"{final}: is there already, from other photos, steps, training or code; choose another --name, "
             "or move it away"
         )
     return json.loads(marks[0].read_text())

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from solesearch import files
+from solesearch.checkpoints import checkpoint_file
 from solesearch.continuation import (
     Continuation,
     continue_apart,
@@ -37,7 +38,6 @@ from solesearch.retrieval import GALLERIES, QUERY_BLOCK, excluded_pairs
 from solesearch.settings import load_section
 from solesearch.splits import SPLITS, UNLABELLED
 from solesearch.study import Study, read_chosen
-from solesearch.training import checkpoint_file
 from solesearch.uncertainty import Resampling, bootstrap_intervals, load_resampling, resampling_units
 
 K = 5  # answers judged; as everywhere

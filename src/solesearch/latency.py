@@ -144,7 +144,7 @@ def discriminator_subjects(
     profile: str, *, image_size: tuple[int, int], settings: LatencySettings
 ) -> Iterator[Subject]:
     """Yield the proposed model as it is used for search, in TensorFlow and in ONNX Runtime."""
-    from solesearch.embedding import Embedder
+    from solesearch.embedder import Embedder
     from solesearch.onnx_model import OnnxModel, export_features
 
     gan, seeds, _ = load_settings(profile, image_size=image_size)

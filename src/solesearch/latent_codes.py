@@ -21,9 +21,10 @@ from scipy.special import log_softmax, ndtr
 from scipy.stats import norm
 
 from solesearch import files
+from solesearch.checkpoints import load_variables
 from solesearch.controls import histogram_of_gradients
 from solesearch.controls import pixels as raw_pixels
-from solesearch.embedding import BATCH
+from solesearch.embedder import BATCH
 from solesearch.errors import InputError
 from solesearch.networks import SMALLEST, NetworkEmbedder, NetworkSettings, Variant
 from solesearch.photo import fit_to, to_pixels
@@ -49,7 +50,6 @@ from solesearch.sample_quality import (
 )
 from solesearch.settings import GanSettings, fill, load_section
 from solesearch.study import Study
-from solesearch.training import load_variables
 from solesearch.uncertainty import Resampling
 from solesearch.weights import load_network_settings, recorded
 

@@ -237,7 +237,7 @@ class NetworkEmbedder:
         """
         import tensorflow as tf
 
-        from solesearch.training import load_variables  # only here: the stage weights starts without it
+        from solesearch.checkpoints import load_variables  # only here: the stage weights starts without it
 
         network = find_network(variant.network)
         self.network, self.batch = network, settings.batch

@@ -26,6 +26,7 @@ from solesearch import files
 from solesearch.errors import InputError
 from solesearch.paths import Paths, repository_root
 from solesearch.progress import VARIABLE, describe
+from solesearch.provenance import reachable_code, references
 from solesearch.training import ENVIRONMENT, seconds_spent
 
 TRAINING = "02_train_infogan"
@@ -81,16 +82,35 @@ def without_log_lines(output: nbformat.NotebookNode) -> nbformat.NotebookNode | 
 
 
 def strip_all() -> list[Path]:
-    """Write a stripped copy of every notebook to `.nb/`; return their paths.
+    """Write a stripped copy of every notebook to `.nb/`, beside it its code list; return the copies' paths.
 
-    Raises InputError for a notebook that is not valid JSON or has no parameters cell.
+    A code list names every file of the package that the notebook can reach, with a digest of what it says:
+    a stage is stale when code that can change its numbers changed, and only then. Raises InputError for a
+    notebook that is not valid JSON, has no parameters cell, or a cell that is no valid Python.
     """
     root, written = repository_root(), []
     for source in sorted((root / "notebooks").glob("*.ipynb")):
-        target = root / ".nb" / source.name
-        files.write_text(target, nbformat.writes(stripped(read_notebook(source))) + "\n")
+        notebook, target = read_notebook(source), root / ".nb" / source.name
+        code = reachable_code(named_modules(notebook, path=source))
+        listed = "".join(f"{digest}  {name}\n" for name, digest in code.items())
+        files.write_text(target, nbformat.writes(stripped(notebook)) + "\n")
+        files.write_text(target.with_suffix(".code"), listed)
         written.append(target)
     return written
+
+
+def named_modules(notebook: nbformat.NotebookNode, *, path: Path) -> set[str]:
+    """Return the modules of this package that a notebook's cells name; InputError for a broken cell."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    found: set[str] = set()
+    for number, cell in enumerate(notebook.cells, start=1):
+        if cell.cell_type == "code":
+            try:
+                found |= references(TransformerManager().transform_cell(cell.source))  # %magic becomes a call
+            except (SyntaxError, ValueError) as error:
+                raise InputError(f"{path}: cell {number} is not valid Python ({error}); mend it") from error
+    return found
 
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:

@@ -19,25 +19,19 @@ import numpy as np
 import pandas as pd
 
 from solesearch.catalog import CatalogSettings
-from solesearch.embedding import BATCH, Embedder, Embedding, load_embedding, save_embedding
+from solesearch.checkpoints import checkpoint_file
+from solesearch.embedder import BATCH, Embedder
+from solesearch.embedding import Embedding, load_embedding, save_embedding
 from solesearch.errors import InputError, exit_status
 from solesearch.originals import photo_folder
 from solesearch.photo import IMAGE_SIZES, load_pixels, to_signed
 from solesearch.progress import Progress
+from solesearch.repeatable import has_gpu
 from solesearch.retrieval import GALLERIES, evaluate
 from solesearch.settings import GanSettings, fill, load_section
 from solesearch.sources import PAPER_CLASSES, official_label
 from solesearch.study import Study, model_vectors, read_chosen
-from solesearch.training import (
-    ENVIRONMENT,
-    SeedFolder,
-    check_enough,
-    checkpoint_file,
-    has_gpu,
-    load_settings,
-    train,
-    wanted_config,
-)
+from solesearch.training import ENVIRONMENT, SeedFolder, check_enough, load_settings, train, wanted_config
 
 COLUMNS = ["choice", "reading", "default", "gallery", "k", "value", "change", "n", "note"]
 K, GALLERY = 5, "naive"  # the default: the papers' gallery, and the five that their pictures show

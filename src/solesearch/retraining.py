@@ -16,7 +16,7 @@ import pandas as pd
 from solesearch.errors import InputError
 from solesearch.networks import HEADS, Network, Variant, feature_model, find_network, scale
 from solesearch.progress import Progress
-from solesearch.training import batch_rows, repeatable_execution
+from solesearch.repeatable import batch_rows, repeatable_execution
 
 LOG_COLUMNS = ["model", "step", "loss", "gradient_norm", "mean_probability"]
 

@@ -12,22 +12,18 @@ import pandas as pd
 from PIL import Image
 
 from solesearch import files
-from solesearch.catalog import class_counts, read_photos
+from solesearch.checkpoints import checkpoint_file, checkpoint_steps
 from solesearch.comparison import NetworkFolder
 from solesearch.controls import CONTROLS, control_features, random_vectors
-from solesearch.embedding import (
-    Embedder,
-    Embedding,
-    embedding_name,
-    load_embedding,
-    save_embedding,
-)
+from solesearch.embedder import Embedder
+from solesearch.embedding import Embedding, embedding_name, load_embedding, save_embedding
 from solesearch.errors import InputError
 from solesearch.paths import Paths
+from solesearch.photo_table import class_counts, read_photos
 from solesearch.progress import Progress
 from solesearch.retrieval import GALLERIES, evaluate_each, excluded_pairs, summarise
 from solesearch.settings import fill, load_section
-from solesearch.training import checkpoint_file, checkpoint_steps, load_settings
+from solesearch.training import load_settings
 
 LEARNED = ("infogan", "untrained_discriminator")
 CHECKPOINT_COLUMNS = ["model", "seed", "step", "gallery", "metric", "k", "value", "n"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import csv
 import dataclasses
 import hashlib
@@ -22,41 +21,20 @@ import numpy as np
 from PIL import Image
 
 from solesearch import files
-from solesearch.catalog import read_photos
+from solesearch.checkpoints import checkpoint_file, load_variables, save_variables
 from solesearch.errors import InputError, exit_status
 from solesearch.paths import Paths
 from solesearch.photo import to_pixels, to_signed
+from solesearch.photo_table import read_photos
 from solesearch.progress import Progress
+from solesearch.provenance import code_digest
+from solesearch.repeatable import batch_rows, has_gpu, repeatable_execution
 from solesearch.settings import GanSettings, fill, load_section
 
 LOSSES = ("d_real", "d_fake", "generator", "mutual_information")
 SAMPLE_ROWS, SAMPLE_COLUMNS = 4, 8
 # oneDNN is off by default on processors without AVX-512; with it a step takes 0.7 of the time on AVX2.
 ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-
-
-def checkpoint_file(folder: Path, step: int) -> Path:
-    """Return where the discriminator's weights after `step` updates lie; step 0 is untrained."""
-    return folder / f"discriminator-{step:06d}.npz"
-
-
-def checkpoint_steps(folder: Path) -> list[int]:
-    """Return the steps whose discriminator was kept, ascending."""
-    return sorted(int(path.stem.rpartition("-")[2]) for path in folder.glob("discriminator-*.npz"))
-
-
-def batch_rows(photos: int, *, size: int, seed: int, first: int, last: int) -> Iterator[np.ndarray]:
-    """Yield the rows, int64 [size] ascending, of the batch of each step first..last-1.
-
-    Each epoch is a new permutation drawn from (seed, epoch); the incomplete batch at its end is left out.
-    Batch k depends on nothing but k, so a resumed run sees what the uninterrupted one would have seen.
-    """
-    per_epoch = photos // size
-    for step in range(first, last):
-        epoch, place = divmod(step, per_epoch)
-        if place == 0 or step == first:
-            order = np.random.default_rng([seed, epoch]).permutation(photos)
-        yield np.sort(order[place * size : (place + 1) * size])  # sorted: one sweep over a mapped file
 
 
 def batches(pixels: np.ndarray, *, size: int, seed: int, first: int, last: int) -> Iterator[np.ndarray]:
@@ -69,24 +47,6 @@ def check_enough(photos: int, *, batch_size: int) -> None:
     """Raise InputError when the training photos do not fill one batch."""
     if photos < batch_size:
         raise InputError(f"{photos} training photos make no batch of {batch_size}; lower gan.batch_size")
-
-
-def save_variables(path: Path, variables: list, **extra: np.ndarray) -> None:
-    """Write Keras variables in their order, with shape and dtype, atomically."""
-    arrays = {f"{number:04d}": variable.numpy() for number, variable in enumerate(variables)}
-    files.write_arrays(path, {**arrays, **extra})
-
-
-def load_variables(path: Path, variables: list) -> None:
-    """Assign a file written by `save_variables`; raises InputError when number or shapes differ."""
-    arrays = files.read_arrays(path)
-    shapes = [arrays[name].shape for name in sorted(arrays)]
-    if shapes != [tuple(variable.shape) for variable in variables]:
-        raise InputError(
-            f"{path}: made for another network; delete it or restore its settings in params.yaml"
-        )
-    for name, variable in zip(sorted(arrays), variables, strict=True):
-        variable.assign(arrays[name])
 
 
 class SeedFolder:
@@ -188,32 +148,6 @@ def stop_when_not_finite(losses: dict[str, float], *, seed: int, step: int, fold
         )
 
 
-@contextlib.contextmanager
-def repeatable_execution() -> Iterator[None]:
-    """Run compiled steps operation by operation in one fixed order, so that equal runs give equal bytes.
-
-    Op determinism alone does not: TensorFlow's memory optimiser turns a sum of three gradients into additions
-    to a temporary variable in the order in which they become ready, and after about 100 steps the executor
-    starts to reorder operations by their measured cost. So both stay out on a processor, where the step even
-    takes less time without them (0.85 at batch 32 on two cores, two seeds side by side). With a GPU nothing
-    changes: there they pay, and several devices need the parallel executor.
-    """
-    import tensorflow as tf
-
-    if tf.config.list_physical_devices("GPU"):
-        yield
-        return
-    before = tf.config.optimizer.get_experimental_options()
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    try:
-        with tf.experimental.function_executor_type("SINGLE_THREADED_EXECUTOR"):
-            yield
-    finally:
-        tf.config.optimizer.set_experimental_options(
-            {"disable_meta_optimizer": before.get("disable_meta_optimizer", False)}
-        )
-
-
 def train(settings, pixels: np.ndarray, *, seed: int, folder: SeedFolder) -> None:
     """Train one seed on uint8 pixels [n, h, w, 3] to `settings.steps`, from the last state if there is one.
 
@@ -253,8 +187,9 @@ def training_pixels(paths: Paths) -> np.ndarray:
 
 
 def wanted_config(settings, pixels: np.ndarray, *, seed: int, threads: int) -> dict[str, Any]:
-    """Return what decides a run's numbers: settings, seed, threads, and the digest of the training photos."""
+    """Return what decides a run's numbers: code, settings, seed, threads, and the training photos' digest."""
     return {
+        "code": code_digest("solesearch.training"),
         "settings": {**dataclasses.asdict(settings), "image_size": list(settings.image_size)},
         "seed": seed,
         "threads": threads,
@@ -328,11 +263,6 @@ def move_aside(folder: Path, target: Path) -> None:
     """Move a training folder below `target` under a new name; nothing is deleted."""
     target.mkdir(parents=True, exist_ok=True)
     folder.replace(target / f"{folder.name}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}")
-
-
-def has_gpu() -> bool:
-    """Tell whether there is an NVIDIA GPU here."""
-    return Path("/dev/nvidia0").exists()  # asking TensorFlow here would take the GPU from the children
 
 
 def _start(profile: str, seed: int, overrides: dict[str, Any] | None) -> tuple[subprocess.Popen, IO[str]]:

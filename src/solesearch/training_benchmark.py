@@ -34,14 +34,8 @@ from solesearch.environment import machine_label
 from solesearch.errors import InputError, exit_status
 from solesearch.paths import Paths
 from solesearch.progress import Progress
-from solesearch.training import (
-    ENVIRONMENT,
-    batches,
-    check_enough,
-    load_settings,
-    repeatable_execution,
-    training_pixels,
-)
+from solesearch.repeatable import repeatable_execution
+from solesearch.training import ENVIRONMENT, batches, check_enough, load_settings, training_pixels
 
 COLUMNS = [
     "what", "images_per_second", "low", "high", "ratio", "ratio_low", "ratio_high", "waiting", "steps",

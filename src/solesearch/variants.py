@@ -27,25 +27,17 @@ import numpy as np
 import pandas as pd
 
 from solesearch import files
-from solesearch.catalog import read_photos
+from solesearch.checkpoints import load_variables, save_variables
 from solesearch.errors import InputError, exit_status
 from solesearch.paths import Paths
 from solesearch.photo import to_signed
+from solesearch.photo_table import read_photos
 from solesearch.progress import Progress
+from solesearch.provenance import code_digest
+from solesearch.repeatable import batch_rows, has_gpu, repeatable_execution
 from solesearch.settings import GanSettings
 from solesearch.splits import UNLABELLED
-from solesearch.training import (
-    ENVIRONMENT,
-    Clock,
-    SeedFolder,
-    batch_rows,
-    has_gpu,
-    load_settings,
-    load_variables,
-    repeatable_execution,
-    save_variables,
-    training_pixels,
-)
+from solesearch.training import ENVIRONMENT, Clock, SeedFolder, load_settings, training_pixels
 from solesearch.variant_settings import VariantSettings, as_values, read_variant_settings
 from solesearch.workers import process_pool
 
@@ -259,6 +251,7 @@ class Ladder:
             del gan[key]
         ideas = {key: value for key, value in as_values(settings.ideas).items() if key in variant.reads}
         wanted = {"variant": name, "settings": gan, "ideas": ideas, "seed": seed}
+        wanted |= {"code": code_digest("solesearch.variants")}
         wanted |= {"threads": settings.threads, "training_photos": len(self.pixels)}
         wanted |= {"pixels_sha256": self.pixels_sha256}
         if variant.contrastive:
@@ -383,7 +376,7 @@ class TrainingFolder(SeedFolder):
 def train_steps(training, pixels: np.ndarray, *, name: str, folder: TrainingFolder, clock_file: Path) -> None:
     """Train on uint8 pixels [n, h, w, 3] to `training.settings.steps`, from the last state if there is one.
 
-    A resumed training gives the bytes of the uninterrupted one (see `training.repeatable_execution`).
+    A resumed training gives the bytes of the uninterrupted one (see `repeatable.repeatable_execution`).
     """
     import tensorflow as tf
 

@@ -40,11 +40,11 @@ from solesearch import (
     study_analysis,
     uncertainty,
 )
-from solesearch.catalog import class_counts, read_photos
 from solesearch.errors import InputError, exit_status
 from solesearch.files import read_table
 from solesearch.measures import DRAWN
 from solesearch.paths import Paths
+from solesearch.photo_table import class_counts, read_photos
 from solesearch.retrieval import summarise
 
 PASS, FAIL, SKIP = "PASS", "FAIL", "SKIP"

@@ -1,0 +1,127 @@
+"""Which code decides a result: the modules that a module or a notebook can reach inside this package.
+
+A result that lies on the disk is used again only when code, settings and data that decide it are the same.
+The code is found by following imports, never listed by hand: a new module is in from its first import on.
+Comments, docstrings and layout change no number and count for nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+from solesearch.errors import InputError
+
+PACKAGE = Path(__file__).resolve().parent
+DEFINITIONS = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def code_digest(*roots: str, package: Path = PACKAGE) -> str:
+    """Return the sha256 of all code that `roots` (say "solesearch.training") can reach, 64 hex digits."""
+    lines = "".join(f"{name}\t{digest}\n" for name, digest in reachable_code(roots, package=package).items())
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def reachable_code(roots: Iterable[str], *, package: Path = PACKAGE) -> dict[str, str]:
+    """Return file below `package` -> sha256 of what it says, for all that modules `roots` reach, sorted.
+
+    Reached are imports, also inside functions, the packages around a module, a module named as a whole
+    string (`python -m`), and a file of the package named as a whole string (a table, a style). Raises
+    InputError for a root that is no module of the package, and for a module that is no valid Python.
+    """
+    waiting, found = {path for root in roots for path in _root_files(root, package)}, {}
+    while waiting:
+        path = waiting.pop()
+        found[path] = file_digest(path)
+        waiting |= set(_references(path, package)) - found.keys()
+    return {path.relative_to(package).as_posix(): found[path] for path in sorted(found)}
+
+
+def references(source: str, *, package: Path = PACKAGE) -> set[str]:
+    """Return the modules of the package that a piece of code (a notebook's cells) names, by dotted name."""
+    files = _named_files(ast.parse(source), package)
+    return {_dotted(path, package) for path in files if path.suffix == ".py"}
+
+
+@cache
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file's bytes; of Python without comments, docstrings and layout.
+
+    Kept for the life of the process, which runs the code that it has imported.
+    """
+    if path.suffix != ".py":
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    tree = _parsed(path)
+    for node in ast.walk(tree):
+        if isinstance(node, DEFINITIONS) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _parsed(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{path}: not valid Python ({error}); restore it with `git checkout`") from error
+
+
+def _root_files(name: str, package: Path) -> set[Path]:
+    files = _module_files(name, package)
+    if not files:
+        raise InputError(f"{name}: no module of {package}")
+    return files
+
+
+@cache
+def _references(path: Path, package: Path) -> frozenset[Path]:
+    return frozenset(_named_files(_parsed(path), package)) if path.suffix == ".py" else frozenset()
+
+
+def _named_files(tree: ast.AST, package: Path) -> set[Path]:
+    """Return the files of the package that a tree imports, or names as whole strings."""
+    found, data = set[Path](), _data_files(package)
+    for node in ast.walk(tree):
+        for name in _named(node):
+            found |= _module_files(name, package)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in data:
+            found.add(data[node.value])
+    return found
+
+
+@cache
+def _data_files(package: Path) -> dict[str, Path]:
+    """Return name -> path of the package's tables, styles and pages."""
+    inside = (path for path in package.rglob("*") if path.suffix not in (".py", ".pyc"))
+    return {path.name: path for path in inside if path.is_file()}
+
+
+def _named(node: ast.AST) -> Iterator[str]:
+    """Yield the dotted names that a node may mean a module by."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        yield node.module
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+
+
+def _module_files(name: str, package: Path) -> set[Path]:
+    """Return a module's file and the __init__ files around it; nothing for what is no module here."""
+    first, *parts = name.split(".")
+    if first != package.name or not all(part.isidentifier() for part in parts):
+        return set()
+    path = package.joinpath(*parts)
+    module = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    if not module.is_file():
+        return set()
+    around = (package.joinpath(*parts[:depth]) / "__init__.py" for depth in range(len(parts)))
+    return {module, *(init for init in around if init.is_file())}
+
+
+def _dotted(path: Path, package: Path) -> str:
+    parts = path.relative_to(package).with_suffix("").parts
+    return ".".join((package.name, *(part for part in parts if part != "__init__")))
