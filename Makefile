@@ -15,10 +15,8 @@ export DVC_NO_ANALYTICS := 1
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/' | expand -t 18
 
-repro: $(READY) ## photos to figures for the profiles in params.yaml; goes on where a killed run stopped
-	@$(BIN)/python -m solesearch.preflight
-	@$(BIN)/dvc repro
-	@$(BIN)/python -m solesearch.report --summary
+repro: $(READY) ## photos to figures for the profiles in params.yaml, or PROFILE; goes on where a killed run stopped
+	@$(BIN)/python -m solesearch.repro $(PROFILE)
 
 test: $(READY) ## the tests, a process a core; the pipeline runs in a temporary clone
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
@@ -33,7 +31,7 @@ app: $(READY) ## the web page of a profile (PROFILE=sample) at 127.0.0.1:7860 (P
 	@$(BIN)/python -m solesearch.web_page $(or $(PROFILE),sample) --host $(or $(HOST),127.0.0.1) --port $(or $(PORT),7860)
 
 figures: $(READY) ## redraw the charts from the committed results; needs no photos and no training
-	@$(BIN)/python -m solesearch.charts
+	@$(BIN)/python -m solesearch.charts $(PROFILE)
 
 readme: $(READY) ## write the README's generated blocks again from the results
 	@$(BIN)/python -m solesearch.report
@@ -44,16 +42,12 @@ verify: $(READY) ## compare a profile with its committed results (PROFILE=sample
 zappos: $(READY) ## make zappos DATA=folder: real photographs in class folders, linked and run
 	@test -n "$(DATA)" || { echo "say where the photographs are: make zappos DATA=/path/to/folder (see data/README.md)"; exit 2; }
 	@$(BIN)/python -m solesearch.slot zappos "$(DATA)"
-	@$(BIN)/python -m solesearch.preflight
-	@$(BIN)/dvc repro
-	@$(BIN)/python -m solesearch.report --summary
+	@$(BIN)/python -m solesearch.repro zappos
 
 chapter: $(READY) ## make chapter DATA=folder: real shoes and bags named by a labels.csv, linked and run
 	@test -n "$(DATA)" || { echo "say where labels.csv and its photographs are: make chapter DATA=/path/to/folder (see data/README.md)"; exit 2; }
 	@$(BIN)/python -m solesearch.slot chapter "$(DATA)"
-	@$(BIN)/python -m solesearch.preflight
-	@$(BIN)/dvc repro
-	@$(BIN)/python -m solesearch.report --summary
+	@$(BIN)/python -m solesearch.repro chapter
 
 add: $(READY) ## make add DATA=folder: new photos for a profile (PROFILE=sample, STEPS, NAME); the pipeline's files stay
 	@test -n "$(DATA)" || { echo "say where the new photos are: make add PROFILE=zappos DATA=/path/to/folder"; exit 2; }

@@ -364,9 +364,7 @@ def test_missing_and_unfinished_training_and_too_few_photos_are_said(opened) -> 
     state = opened.paths.gan_seed(1) / "state.npz"
     kept = state.with_name("kept.npz")
     state.rename(kept)
-    with pytest.raises(
-        InputError, match=r"state\.npz: not there yet, and the generator is in it; stage train"
-    ):
+    with pytest.raises(InputError, match=r"state\.npz: not there yet; stage train"):
         latent_codes.open_gans(opened)
     files.write_arrays(state, {**files.read_arrays(kept), "0000": np.int32(0)})  # the steps done
     with pytest.raises(InputError, match="stands at step 0 of 8; run stage train to its end"):

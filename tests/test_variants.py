@@ -80,7 +80,7 @@ def test_what_cannot_be_trained_is_said_before_anything_starts(catalogue: Paths)
         variants.train_variants("smoke", OVERRIDES, wanted=[("infogan", 1), ("gan", 1)])
     with pytest.raises(InputError, match=r"12 training photos make no batch of 13; lower ladder.batch_size"):
         variants.train_variants("smoke", {**OVERRIDES, "ladder.batch_size": 13})
-    with pytest.raises(InputError, match=r"trunk.npz: not there yet; stage ladder trains it"):
+    with pytest.raises(InputError, match=r"trunk.npz: not there yet; stage ladder writes it"):
         variants.load_trunk("smoke", "infogan", 1, OVERRIDES)
     with pytest.raises(InputError, match="trunk to load: 'gan' is none of"):
         variants.load_trunk("smoke", "gan", 1)

@@ -130,7 +130,7 @@ def prepare(profile: str, overrides: dict[str, Any] | None = None) -> PreparedCa
 
     `overrides` are {"catalog.photos": 100, ...}. The same photos and settings give the same bytes. Raises
     InputError before anything is replaced: settings, missing data, an empty class, a class that misses
-    from a split, photos that are not those of the committed manifest.
+    from a split. Other photos than those of the last results are a line among the problems.
     """
     paths, settings = Paths.of(profile), load_settings(profile, overrides)
     listing = chosen_photos(list_photos(paths, settings), settings)
@@ -141,7 +141,7 @@ def prepare(profile: str, overrides: dict[str, Any] | None = None) -> PreparedCa
         wanted = settings.duplicate_distance
         duplicates, reported = find_duplicates(photos, decoded.hashes, distance=wanted)
         manifest = manifest_of(photos, settings)
-        differs = check_manifest(manifest, paths.results / "manifest.json")
+        differs = other_photographs(manifest, paths.results / "manifest.json")
         if reported < wanted:
             differs.append(("duplicates.csv", f"too many pairs at {wanted} bits", f"up to {reported} kept"))
         rows = sorted([*listing.problems, *decoded.problems, *differs])
@@ -379,32 +379,25 @@ def _selecting(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: settings[name] for name in SELECTING} | {"seed": settings["photos"] and settings["seed"]}
 
 
-def check_manifest(now: dict[str, Any], committed: Path) -> list[tuple[str, str, str]]:
-    """Compare a manifest with the committed one, if there is one, and return problems to report.
+def other_photographs(now: dict[str, Any], results: Path) -> list[tuple[str, str, str]]:
+    """Compare a manifest with that of the last results, if there are any; return a problem to report or none.
 
-    Raises InputError that says what differs when photographs were added, lost or changed. Settings that ask
-    for other photos make no comparison. A synthetic catalogue is drawn anew, and another processor may
-    round a pixel differently: a digest that alone differs is reported, not refused.
+    Whose photographs they are is no fault: a user's own give the user's own results, and `make verify --full`
+    alone holds them against the committed ones. Settings that ask for other photos make no comparison. Of a
+    drawn catalogue the digest alone may differ, since another processor may round a pixel differently.
     """
-    if not committed.is_file():
-        return []
-    then = _read_manifest(committed)
+    name = f"results/{results.parent.name}/{results.name}"
+    try:
+        then = _read_manifest(results) if results.is_file() else now
+    except InputError:
+        return [(name, "damaged; nothing to compare the photographs with", "kept")]
     if _selecting(then["settings"]) != _selecting(now["settings"]) or then["sha256"] == now["sha256"]:
         return []
-    name, labels = (
-        f"results/{committed.parent.name}/{committed.name}",
-        sorted({*then["classes"], *now["classes"]}),
-    )
+    labels = sorted({*then["classes"], *now["classes"]})
     counts = [(label, then["classes"].get(label, 0), now["classes"].get(label, 0)) for label in labels]
     changed = [f"{label} {before} -> {after}" for label, before, after in counts if before != after]
-    if now["settings"]["source"] == "drawn" and not changed:
-        return [(name, "the drawn photos differ from the committed run's by their digest", "kept")]
     what = ", ".join(changed) or "as many as before in each class, but other names or contents"
-    raise InputError(
-        f"the photographs are not those of {name}: {then['count']} expected, {now['count']} found ({what}); "
-        f"sha256 {then['sha256'][:12]} expected, {now['sha256'][:12]} found. Bring the old photos back, or "
-        f"delete {name} if the new photos are wanted"
-    )
+    return [(name, f"other photographs: {then['count']} then, {now['count']} now ({what})", "kept")]
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

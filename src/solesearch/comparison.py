@@ -22,7 +22,7 @@ import pandas as pd
 from solesearch import files
 from solesearch.catalog import CatalogSettings
 from solesearch.embedding import Embedding, load_embedding, save_embedding
-from solesearch.errors import InputError
+from solesearch.errors import not_made_yet
 from solesearch.networks import NetworkEmbedder, NetworkSettings, Variant, find_network, prepared_network
 from solesearch.originals import decode_square, photo_folder
 from solesearch.paths import Paths
@@ -97,7 +97,7 @@ class NetworkFolder:
     def load(self, name: str) -> Embedding:
         """Return a model's embedding; raises InputError when it is not there or damaged."""
         if not self.note(name).is_file():
-            raise InputError(f"{self.note(name)}: not there yet; stage networks writes it")
+            raise not_made_yet(self.note(name), made_by="stage networks")
         return load_embedding(self.folder, name)
 
     def overview(self) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from solesearch import files
-from solesearch.errors import InputError
+from solesearch.errors import InputError, not_made_yet
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def load_embedding(folder: Path, name: str) -> Embedding:
     """Read what `save_embedding` wrote; raises InputError when a file is missing or damaged."""
     ids_file = folder / f"{name}.ids.txt"
     if not ids_file.is_file():
-        raise InputError(f"{ids_file}: not there yet; stage embed writes it")
+        raise not_made_yet(ids_file, made_by="stage embed")
     vectors = files.read_array(folder / f"{name}.npy", made_by="stage embed")
     return Embedding(ids_file.read_text(encoding="utf-8").splitlines(), vectors)
 

@@ -2,6 +2,9 @@
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
+
+INTERRUPTED = 130  # what a shell gives a command that Ctrl-C ended
 
 
 class InputError(ValueError):
@@ -10,12 +13,27 @@ class InputError(ValueError):
     The command line prints it without a traceback; everything else that is raised is a defect.
     """
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows below a cell: the line alone, which is all that its reader can use."""
+        return [f"InputError: {self}"]
+
+
+def not_made_yet(path: Path, *, made_by: str) -> InputError:
+    """Return the error for a file of the pipeline that is missing, say on a fresh clone."""
+    return InputError(f"{path}: not there yet; {made_by} writes it: run `make repro`")
+
 
 def exit_status(work: Callable[[], object]) -> int:
-    """Do `work` and return the status a command exits with: 0, or 1 after one line on bad input."""
+    """Do `work` and return the status a command exits with: 0, or 1 after one line on bad input.
+
+    Ctrl-C gives one line, too, and 130: what was reached is kept, and the same command goes on from there.
+    """
     try:
         work()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from what was reached", file=sys.stderr)
+        return INTERRUPTED
     return 0

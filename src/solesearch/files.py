@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from solesearch.errors import InputError
+from solesearch.errors import InputError, not_made_yet
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 def read_table(path: Path, *, made_by: str, **options: Any) -> pd.DataFrame:
     """Return a CSV as a table; raises InputError that names the stage which writes the file."""
     if not path.is_file():
-        raise InputError(f"{path}: not there yet; {made_by} writes it")
+        raise not_made_yet(path, made_by=made_by)
     return pd.read_csv(path, **options)
 
 
@@ -70,7 +70,7 @@ def read_array(path: Path, *, made_by: str, memory_map: bool = False) -> np.ndar
     Raises InputError that names the file when it is missing or damaged.
     """
     if not path.is_file():
-        raise InputError(f"{path}: not there yet; {made_by} writes it")
+        raise not_made_yet(path, made_by=made_by)
     try:
         return np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from solesearch import files
-from solesearch.errors import InputError
+from solesearch.errors import InputError, not_made_yet
 from solesearch.paths import Paths
 from solesearch.settings import fill, load_section
 
@@ -290,7 +290,7 @@ def write_plan(plan: Plan, key: pd.DataFrame, *, plan_path: Path, key_path: Path
 def read_plan(path: Path) -> Plan:
     """Return a plan; raises InputError that names the file when it is missing or not whole."""
     if not path.is_file():
-        raise InputError(f"{path}: not there yet; {STAGE} writes it (make repro)")
+        raise not_made_yet(path, made_by=STAGE)
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
         tasks = {

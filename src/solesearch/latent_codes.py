@@ -25,7 +25,7 @@ from solesearch.checkpoints import load_variables
 from solesearch.controls import histogram_of_gradients
 from solesearch.controls import pixels as raw_pixels
 from solesearch.embedder import BATCH
-from solesearch.errors import InputError
+from solesearch.errors import InputError, not_made_yet
 from solesearch.networks import SMALLEST, NetworkEmbedder, NetworkSettings, Variant
 from solesearch.photo import fit_to, to_pixels
 from solesearch.progress import Progress
@@ -200,7 +200,7 @@ def last_state(study: Study, seed: int) -> Path:
     """Return the last saved state of a seed's training; raises InputError when there is none."""
     path = study.paths.gan_seed(seed) / "state.npz"
     if not path.is_file():
-        raise InputError(f"{path}: not there yet, and the generator is in it; stage train writes it")
+        raise not_made_yet(path, made_by="stage train, with the generator in it,")
     return path
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 
 from solesearch import files
-from solesearch.errors import InputError
+from solesearch.errors import InputError, not_made_yet
 
 OPSET = 17  # of 2022: every operation that is used here, and old enough for any runtime
 
@@ -47,7 +47,7 @@ class OnnxModel:
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3
         if isinstance(model, Path) and not model.is_file():
-            raise InputError(f"{model}: not there yet; stage embed writes it")
+            raise not_made_yet(model, made_by="stage embed")
         try:
             self.session = onnxruntime.InferenceSession(
                 model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]

@@ -1,12 +1,13 @@
 """Before anything is computed: are the active profiles' values possible, and are their photographs there?
 
 A wrong learning rate in the last stage's section should not be found out after an hour of training.
-`make repro` calls `python -m solesearch.preflight` first; it takes about two seconds.
+`make repro` does this first (repro.py); it takes about two seconds. `python -m solesearch.preflight` does it alone.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from solesearch.catalog import CatalogSettings
 from solesearch.claims import load_claim_settings, read_ledger
@@ -27,15 +28,22 @@ from solesearch.weights import check_placed, load_network_settings
 
 
 def active_profiles() -> list[str]:
-    """Return the list `profiles` of params.yaml; raises InputError when a name has no section."""
-    parameters = load_parameters()
-    profiles = parameters.get("profiles")
+    """Return the list `profiles` of params.yaml; raises InputError when it lists none."""
+    profiles = load_parameters().get("profiles")
     if not isinstance(profiles, list) or not profiles:
         raise InputError("params.yaml: `profiles` must list at least one profile, one name a line")
-    for profile in profiles:
-        if not isinstance(parameters.get(profile), dict):
-            raise InputError(f"params.yaml: profiles names {profile!r}, which has no section below")
     return profiles
+
+
+def check_known(profiles: Sequence[str]) -> None:
+    """Raise InputError for the first name that has no section in params.yaml."""
+    parameters = load_parameters()
+    known = [name for name, values in parameters.items() if isinstance(values, dict)]
+    for profile in profiles:
+        if profile not in known:
+            raise InputError(
+                f"params.yaml has no section for profile {profile!r}; there are {', '.join(known)}"
+            )
 
 
 def check_values(profile: str) -> None:
@@ -85,16 +93,17 @@ def check_photographs(profile: str) -> None:
         raise no_photographs(slot, profile=profile)
 
 
-def check_all() -> None:
-    """Check the values, then the photographs, of every active profile."""
-    for profile in active_profiles():
+def check_all(profiles: Sequence[str]) -> None:
+    """Check that the profiles exist, then the values and photographs of each."""
+    check_known(profiles)
+    for profile in profiles:
         check_values(profile)
         check_photographs(profile)
 
 
 def main() -> int:
     """Check all active profiles; one line on the first thing that is wrong."""
-    return exit_status(check_all)
+    return exit_status(lambda: check_all(active_profiles()))
 
 
 if __name__ == "__main__":

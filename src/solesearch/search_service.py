@@ -22,7 +22,7 @@ import pandas as pd
 from solesearch import files
 from solesearch.brute_force import ExactIndex
 from solesearch.embedding import load_embedding
-from solesearch.errors import InputError
+from solesearch.errors import InputError, not_made_yet
 from solesearch.onnx_model import OnnxModel
 from solesearch.paths import Paths
 from solesearch.photo import load_pixels, to_signed
@@ -86,7 +86,7 @@ def read_showcase(folder: Path) -> dict[str, Any]:
     """Return showcase.json; raises InputError when the stage has not been run, or was killed."""
     path = folder / "showcase.json"
     if not path.is_file():
-        raise InputError(f"{path}: not there yet; {STAGE} writes it (`make repro`)")
+        raise not_made_yet(path, made_by=STAGE)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The slot for one's own photographs: links a folder to data/<profile> and puts the profile to work.
+"""The slot for one's own photographs: links a folder to data/<profile>, and puts a profile to work.
 
 `python -m solesearch.slot zappos FOLDER` is what `make zappos DATA=FOLDER` calls first; so with `chapter`.
 """
@@ -6,17 +6,17 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from pathlib import Path
+
+import yaml
 
 from solesearch import files
 from solesearch.errors import InputError, exit_status
 from solesearch.paths import Paths
-from solesearch.settings import load_parameters, load_section
+from solesearch.preflight import active_profiles, check_known
+from solesearch.settings import load_section
 from solesearch.sources import LABELS_FILE
-
-PROFILES_LIST = re.compile(r"(?m)^profiles:[ \t]*\n(?:[ \t]+- .*\n)+")
 
 
 def link_photographs(profile: str, folder: Path) -> Path:
@@ -56,32 +56,39 @@ def _stop_unless_photographs(folder: Path, *, source: str) -> None:
 def activate(profile: str) -> bool:
     """Add `profile` to the list `profiles` in params.yaml, comments kept; return whether it was missing.
 
-    Raises InputError for a profile without a section, or a list that is not written one name a line.
+    Raises InputError for a profile without a section, or a list `profiles` that is none or empty.
     """
-    parameters = load_parameters()
-    if not isinstance(parameters.get(profile), dict):
-        raise InputError(f"params.yaml has no section for profile {profile!r}")
-    if profile in parameters["profiles"]:
+    check_known([profile])
+    if profile in active_profiles():
         return False
     path = Paths.of(profile).root / "params.yaml"
-    text = path.read_text(encoding="utf-8")
-    match = PROFILES_LIST.search(text)
-    if match is None:
-        raise InputError(f"{path}: write the list `profiles` one name a line, or add {profile} yourself")
-    files.write_text(path, f"{text[: match.end()]}  - {profile}\n{text[match.end() :]}")
+    files.write_text(path, with_profile(path.read_text(encoding="utf-8"), profile))
     return True
 
 
+def with_profile(text: str, profile: str) -> str:
+    """Return the text of params.yaml with one more name in `profiles`, in whichever style the list is written.
+
+    Everything else stays as it is, comments, too. The list must hold a name already.
+    """
+    names = next(value for key, value in yaml.compose(text).value if key.value == "profiles")
+    last = names.value[-1].end_mark.index
+    if names.flow_style:
+        return f"{text[:last]}, {profile}{text[last:]}"
+    column = names.start_mark.column  # of the dashes: DVC writes them below the key, we do two further in
+    end = text.find("\n", last) + 1 or len(text)
+    line_break = "" if text[:end].endswith("\n") else "\n"
+    return f"{text[:end]}{line_break}{' ' * column}- {profile}\n{text[end:]}"
+
+
 def fill_slot(profile: str, folder: Path) -> None:
-    """Link the photographs, activate the profile, and say what was done."""
+    """Link the photographs, and say what was done."""
     slot = link_photographs(profile, folder)
     print(f"{slot} -> {slot.resolve()}")
-    if activate(profile):
-        print(f"params.yaml: added {profile} to profiles")
 
 
 def main() -> int:
-    """`python -m solesearch.slot PROFILE FOLDER`: link the photographs and activate the profile."""
+    """`python -m solesearch.slot PROFILE FOLDER`: link the photographs."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("profile")
     parser.add_argument("folder", type=Path)

@@ -17,7 +17,7 @@ from solesearch.comparison import NetworkFolder
 from solesearch.controls import CONTROLS, control_features, random_vectors
 from solesearch.embedder import Embedder
 from solesearch.embedding import Embedding, embedding_name, load_embedding, save_embedding
-from solesearch.errors import InputError
+from solesearch.errors import InputError, not_made_yet
 from solesearch.paths import Paths
 from solesearch.photo_table import class_counts, read_photos
 from solesearch.progress import Progress
@@ -269,5 +269,5 @@ def read_chosen(paths: Paths) -> dict[int, int]:
 def catalogue_summary(paths: Paths) -> dict[str, Any]:
     """Return the manifest of stage prepare."""
     if not paths.manifest.is_file():
-        raise InputError(f"{paths.manifest}: not there yet; stage prepare writes it")
+        raise not_made_yet(paths.manifest, made_by="stage prepare")
     return json.loads(paths.manifest.read_text(encoding="utf-8"))

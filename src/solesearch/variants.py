@@ -28,7 +28,7 @@ import pandas as pd
 
 from solesearch import files
 from solesearch.checkpoints import load_variables, save_variables
-from solesearch.errors import InputError, exit_status
+from solesearch.errors import InputError, exit_status, not_made_yet
 from solesearch.paths import Paths
 from solesearch.photo import to_signed
 from solesearch.photo_table import read_photos
@@ -299,7 +299,7 @@ def load_trunk(profile: str, variant: str, seed: int, overrides: dict[str, Any] 
     ladder = Ladder(profile, overrides)
     file = trunk_file(ladder.folder(variant, seed))
     if not file.is_file():
-        raise InputError(f"{file}: not there yet; stage ladder trains it")
+        raise not_made_yet(file, made_by="stage ladder")
     trunk = build_trunk(ladder, variant, seed=seed)
     load_variables(file, trunk.variables)
     return trunk
