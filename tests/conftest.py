@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pipeline_runs import handed_out
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -25,15 +26,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def repository() -> Path:
-    """The repository under test."""
-    return REPOSITORY
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository under test as it is handed out: nothing of it is a user's own setting or result."""
+    return handed_out(REPOSITORY, tmp_path_factory.mktemp("handed_out") / "solesearch")
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path) -> Path:
     """An empty project with this repository's params.yaml; the code's paths point into it."""
     for name in ("params.yaml", "dvc.yaml"):
-        shutil.copy(REPOSITORY / name, tmp_path / name)
+        shutil.copy(repository / name, tmp_path / name)
     monkeypatch.setenv("SOLESEARCH_ROOT", str(tmp_path))
     return tmp_path

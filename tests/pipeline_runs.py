@@ -25,13 +25,44 @@ def run(root: Path, *command: str, check: bool = True) -> subprocess.CompletedPr
     return ended
 
 
-def copy_of(repository: Path, target: Path, *, profiles: str) -> Path:
-    """Copy what Git would hand out (committed and new files, nothing ignored) and choose the profiles."""
-    listed = run(repository, "git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
-    for name in filter(None, listed.split("\0")):
-        if (repository / name).is_file():
+# What somebody who runs the pipeline changes; tests take it as it is committed (or staged).
+RECORDS = ("params.yaml", "dvc.lock", "data.dvc", "README.md", "results", "figures")
+NOT_HANDED_OUT = (
+    ".git",
+    ".venv",
+    "runs",
+    ".nb",
+    "cache",
+    "tmp",
+    "*.egg-info",
+    "__pycache__",
+    ".*_cache",
+    "*.h5",
+)
+
+
+def handed_out(source: Path, target: Path) -> Path:
+    """Copy what Git would hand out: code as it lies there, new files too, but settings and results as staged.
+
+    From a ZIP without Git everything is copied but environment, runs, caches and weights.
+    """
+    if not (source / ".git").exists():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns(*NOT_HANDED_OUT), symlinks=True)
+        return target
+    listed = run(source, "git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
+    known = run(source, "git", "ls-files", "--cached", "-z", "--", *RECORDS).stdout
+    records = set(filter(None, known.split("\0")))
+    for name in set(filter(None, listed.split("\0"))) - records:
+        if (source / name).is_file() and name.split("/")[0] not in RECORDS:  # not a profile of the user's own
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(repository / name, target / name)
+            shutil.copy2(source / name, target / name)
+    run(source, "git", "checkout-index", "--force", f"--prefix={target}/", "--", *sorted(records))
+    return target
+
+
+def copy_of(repository: Path, target: Path, *, profiles: str) -> Path:
+    """Copy what was handed out and choose the profiles."""
+    shutil.copytree(repository, target, symlinks=True)
     params = target / "params.yaml"
     text, count = re.subn(r"(?m)^profiles:\n(  - \w+\n)+", f"profiles:\n{profiles}", params.read_text())
     assert count == 1

@@ -93,7 +93,7 @@ class Visitor:
 
 @pytest.fixture
 def visitor(browser, server: Server, repository: Path) -> Visitor:
-    screenshots = repository / "runs" / "screenshots"
+    screenshots = Path(__file__).resolve().parents[1] / "runs" / "screenshots"
     screenshots.mkdir(parents=True, exist_ok=True)
     return Visitor(browser, server, screenshots)
 

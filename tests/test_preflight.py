@@ -60,8 +60,8 @@ def test_profiles_without_section_or_photographs(workspace: Path) -> None:
     path = workspace / "params.yaml"
     text = path.read_text()
     path.write_text(text.replace("  - sample\n", "  - samples\n", 1))
-    with pytest.raises(InputError, match="'samples', which has no section"):
-        preflight.active_profiles()
+    with pytest.raises(InputError, match="no section for profile 'samples'; there are smoke, sample,"):
+        preflight.check_all(preflight.active_profiles())
     path.write_text(text.replace("profiles:\n  - sample\n", "profiles: []\n", 1))
     with pytest.raises(InputError, match="at least one profile"):
         preflight.active_profiles()

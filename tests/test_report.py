@@ -1,7 +1,6 @@
 """The README's tables and sentences against worked numbers, and what happens to damaged files."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pipeline_runs import handed_out
 
 from solesearch import report, tables
 from solesearch.errors import InputError
@@ -418,12 +418,7 @@ def test_a_failed_write_leaves_the_old_readme(repository, monkeypatch):
 
 def test_the_readme_is_what_the_results_give(monkeypatch, capsys, tmp_path):
     """As committed: whoever has run the pipeline has newer results, and nothing is wrong with the README."""
-    root, archive = ROOT, tmp_path / "committed.tar"
-    if (ROOT / ".git").exists():
-        root = tmp_path / "committed"
-        subprocess.run(["git", "-C", str(ROOT), "archive", "--output", str(archive), "HEAD"], check=True)
-        shutil.unpack_archive(archive, root)
-    monkeypatch.setenv("SOLESEARCH_ROOT", str(root))
+    monkeypatch.setenv("SOLESEARCH_ROOT", str(handed_out(ROOT, tmp_path / "handed_out")))
     assert report.main(["--check"]) == 0, capsys.readouterr().err
 
 

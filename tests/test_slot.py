@@ -6,7 +6,7 @@ import pytest
 
 from solesearch.errors import InputError
 from solesearch.settings import load_parameters
-from solesearch.slot import activate, link_photographs
+from solesearch.slot import activate, link_photographs, with_only
 
 
 @pytest.fixture
@@ -70,11 +70,36 @@ def test_activation_keeps_everything_else(workspace: Path) -> None:
     assert after.replace("  - zappos\n", "", 1) == before
 
 
-def test_unusual_lists_are_left_to_the_user(workspace: Path) -> None:
-    text = (workspace / "params.yaml").read_text().replace("profiles:\n  - sample\n", "profiles: [sample]\n")
-    (workspace / "params.yaml").write_text(text)
-    with pytest.raises(InputError, match="one name a line"):
-        activate("zappos")
-    assert (workspace / "params.yaml").read_text() == text
-    with pytest.raises(InputError, match="no section for profile 'mine'"):
+@pytest.mark.parametrize(
+    ("written", "afterwards"),
+    [
+        ("profiles: [sample]", "profiles: [sample, zappos]"),
+        ("profiles: [ 'smoke' , sample ] # mine", "profiles: [ 'smoke' , sample, zappos ] # mine"),
+        ("profiles:\n  [\n  sample,\n  paper\n  ]", "profiles:\n  [\n  sample,\n  paper, zappos\n  ]"),
+        ("profiles:\n- sample", "profiles:\n- sample\n- zappos"),  # as `dvc exp run -S` leaves it
+        ("profiles:\n    - sample # the default\n\n    # mine:\n    - paper # slow",
+         "profiles:\n    - sample # the default\n\n    # mine:\n    - paper # slow\n    - zappos"),
+    ],
+)  # fmt: skip
+def test_every_form_of_the_list_takes_one_more(workspace: Path, written: str, afterwards: str) -> None:
+    path = workspace / "params.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("profiles:\n  - sample", written))
+    assert activate("zappos")
+    assert path.read_text() == text.replace("profiles:\n  - sample", afterwards)
+    before = load_parameters()["profiles"]
+    path.write_text(with_only(path.read_text(), "paper"))
+    assert (before[-1], load_parameters()["profiles"]) == ("zappos", ["paper"])
+
+
+def test_a_list_at_the_end_of_the_file_and_what_is_none(workspace: Path) -> None:
+    path = workspace / "params.yaml"
+    path.write_text("sample: {}\nzappos: {}\nprofiles:\n- sample")
+    assert activate("zappos")
+    assert load_parameters()["profiles"] == ["sample", "zappos"]
+    with pytest.raises(InputError, match="no section for profile 'mine'; there are sample, zappos"):
         activate("mine")
+    for written in ("profiles: sample", "profiles: []", "profiles:", "other: 1"):
+        path.write_text(f"sample: {{}}\nzappos: {{}}\n{written}\n")
+        with pytest.raises(InputError, match="`profiles` must list at least one profile"):
+            activate("zappos")

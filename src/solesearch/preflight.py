@@ -1,7 +1,7 @@
 """Before anything is computed: are the active profiles' values possible, and are their photographs there?
 
 A wrong learning rate in the last stage's section should not be found out after an hour of training.
-`make repro` does this first (repro.py); it takes about two seconds. `python -m solesearch.preflight` does it alone.
+`make repro` does this first (repro.py), in about two seconds; `python -m solesearch.preflight` does it alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `make repro` does: check, run the stages of the profiles, sum up. `python -m solesearch.repro [PROFILE ...]`.
+"""What `make repro` does: check, run the stages, sum up. `python -m solesearch.repro [PROFILE ...]`.
 
 Without a name, the profiles that params.yaml lists. A profile that is named is added to that list where it is
 missing, since DVC knows no other, and its stages alone are run. Plain `dvc repro` does the middle part.
@@ -28,7 +28,7 @@ def stage_names(profile: str) -> list[str]:
 def run_stages(profiles: Sequence[str]) -> None:
     """Run `dvc repro`, for all or for these profiles; raises InputError where it fails.
 
-    Ctrl-C reaches DVC and its stages as well; they are waited for, so that no prompt comes before their words.
+    Ctrl-C reaches DVC and its stages as well; they are waited for, so that their words come first.
     """
     targets = [name for profile in profiles for name in stage_names(profile)]
     process = subprocess.Popen([sys.executable, "-m", "dvc", "repro", *targets], cwd=repository_root())

@@ -67,11 +67,11 @@ def activate(profile: str) -> bool:
 
 
 def with_profile(text: str, profile: str) -> str:
-    """Return the text of params.yaml with one more name in `profiles`, in whichever style the list is written.
+    """Return the text of params.yaml with one more name in `profiles`, in whichever style that is written.
 
     Everything else stays as it is, comments, too. The list must hold a name already.
     """
-    names = next(value for key, value in yaml.compose(text).value if key.value == "profiles")
+    names = _profiles_node(text)
     last = names.value[-1].end_mark.index
     if names.flow_style:
         return f"{text[:last]}, {profile}{text[last:]}"
@@ -79,6 +79,17 @@ def with_profile(text: str, profile: str) -> str:
     end = text.find("\n", last) + 1 or len(text)
     line_break = "" if text[:end].endswith("\n") else "\n"
     return f"{text[:end]}{line_break}{' ' * column}- {profile}\n{text[end:]}"
+
+
+def with_only(text: str, profile: str) -> str:
+    """Return the text of params.yaml with `profile` alone in `profiles`, in whichever style it is written."""
+    names = _profiles_node(text)
+    start, end = names.start_mark.index, names.value[-1].end_mark.index
+    return f"{text[:start]}{'[' if names.flow_style else '- '}{profile}{text[end:]}"
+
+
+def _profiles_node(text: str) -> yaml.SequenceNode:
+    return next(value for key, value in yaml.compose(text).value if key.value == "profiles")
 
 
 def fill_slot(profile: str, folder: Path) -> None:

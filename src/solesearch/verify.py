@@ -14,7 +14,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -40,12 +39,14 @@ from solesearch import (
     study_analysis,
     uncertainty,
 )
+from solesearch.catalog import other_photographs
 from solesearch.errors import InputError, exit_status
 from solesearch.files import read_table
 from solesearch.measures import DRAWN
 from solesearch.paths import Paths
 from solesearch.photo_table import class_counts, read_photos
 from solesearch.retrieval import summarise
+from solesearch.slot import with_only
 
 PASS, FAIL, SKIP = "PASS", "FAIL", "SKIP"
 ROUNDED = 2e-5  # tables keep six digits
@@ -353,7 +354,16 @@ def full(paths: Paths) -> Iterator[Check]:
         if fault:
             yield Check(FAIL, "dvc repro", fault)
             return
+        yield check_photographs(paths, Paths(paths.profile, copy))
         yield from compare_results(paths, Paths(paths.profile, copy))
+
+
+def check_photographs(paths: Paths, again: Paths) -> Check:
+    """Tell whether the new run's photographs are those of the committed results, which the rest presumes."""
+    now = json.loads(again.manifest.read_text(encoding="utf-8"))
+    differs = other_photographs(now, paths.results / "manifest.json")
+    words = differs[0][1] if differs else "the photographs of the committed results"
+    return Check(FAIL if differs else PASS, f"results/{paths.profile}/manifest.json", words)
 
 
 def copy_project(paths: Paths, target: Path) -> None:
@@ -365,14 +375,7 @@ def copy_project(paths: Paths, target: Path) -> None:
     if (paths.root / "weights").exists():
         (target / "weights").symlink_to((paths.root / "weights").resolve())
     params = target / "params.yaml"
-    text, count = re.subn(
-        r"(?m)^profiles:\n(  - .*\n)+",
-        f"profiles:\n  - {paths.profile}\n",
-        params.read_text(encoding="utf-8"),
-    )
-    if count != 1:
-        raise InputError("params.yaml: no list `profiles` with one name a line, so no copy can be run")
-    params.write_text(text, encoding="utf-8")
+    params.write_text(with_only(params.read_text(encoding="utf-8"), paths.profile), encoding="utf-8")
 
 
 def run_pipeline(root: Path) -> str:

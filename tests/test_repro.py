@@ -1,0 +1,99 @@
+"""`make repro`: which stages run for which profiles, what is said, and Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from pipeline_runs import copy_of, environment, run
+
+from solesearch import preflight, repro
+from solesearch.errors import INTERRUPTED, InputError, exit_status
+
+
+@pytest.fixture
+def runs(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The targets of each `dvc repro`, which runs nothing here; photographs are not asked for."""
+    made: list[list[str]] = []
+    monkeypatch.setattr(repro, "run_stages", lambda profiles: made.append(list(profiles)))
+    monkeypatch.setattr(preflight, "check_photographs", lambda profile: None)
+    return made
+
+
+def test_without_a_name_all_listed_profiles_run_by_dvc_itself(runs: list, capsys) -> None:
+    repro.reproduce([])
+    assert runs == [[]]
+    assert capsys.readouterr().out.startswith("sample (synthetic)")
+
+
+def test_a_named_profile_is_listed_and_runs_alone(runs: list, workspace: Path, capsys) -> None:
+    repro.reproduce(["zappos", "zappos"])
+    assert runs == [["zappos"]]
+    assert yaml.safe_load((workspace / "params.yaml").read_text())["profiles"] == ["sample", "zappos"]
+    said = capsys.readouterr().out
+    assert "params.yaml: added zappos to profiles" in said and "sample (synthetic)" not in said
+
+
+def test_an_unknown_profile_changes_nothing(runs: list, workspace: Path) -> None:
+    before = (workspace / "params.yaml").read_text()
+    with pytest.raises(InputError, match=r"no section for profile 'zapos'; there are smoke, sample, zappos"):
+        repro.reproduce(["sample", "zapos"])
+    assert runs == [] and (workspace / "params.yaml").read_text() == before
+
+
+def test_a_profile_without_photographs_is_not_listed(workspace: Path) -> None:
+    before = (workspace / "params.yaml").read_text()
+    with pytest.raises(InputError, match=r"data/zappos: no photographs there"):
+        repro.reproduce(["zappos"])
+    assert (workspace / "params.yaml").read_text() == before
+
+
+def test_stage_names_are_those_of_dvc(repository: Path, workspace: Path) -> None:
+    listed = run(repository, "dvc", "config", "--local", "core.no_scm", "true")
+    listed = run(repository, "dvc", "stage", "list", "--name-only").stdout.split()
+    assert sorted(repro.stage_names("sample")) == sorted(name for name in listed if name.endswith("@sample"))
+
+
+def test_interrupted_work_is_one_line(capsys) -> None:
+    def work() -> None:
+        raise KeyboardInterrupt
+
+    assert exit_status(work) == INTERRUPTED
+    assert capsys.readouterr().err == "interrupted; the same command goes on from what was reached\n"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_ctrl_c_in_training_is_one_line_and_the_same_command_goes_on(
+    repository: Path, tmp_path: Path
+) -> None:
+    """SIGINT to the whole process group, as a terminal sends it, while the network trains."""
+    root = copy_of(repository, tmp_path / "clone", profiles="  - smoke\n")
+    params = root / "params.yaml"
+    params.write_text(
+        params.read_text().replace("steps: 8  ", "steps: 4000  ").replace("every: 4  ", "every: 40  ")
+    )
+    run(root, "dvc", "config", "--local", "core.no_scm", "true")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "solesearch.repro", "smoke"],
+        cwd=root, env=environment(root), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    state = root / "runs" / "smoke" / "infogan" / "seed-1" / "state.npz"
+    deadline = time.monotonic() + 200
+    while not state.is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED, said
+    assert "Traceback" not in said and "KeyboardInterrupt" not in said, said
+    assert said.rstrip().splitlines()[-1].startswith("interrupted; the same command goes on")
+    assert state.is_file()
+    with pytest.raises(ProcessLookupError):
+        for _ in range(100):
+            os.killpg(process.pid, 0)  # nothing of the group is left
+            time.sleep(0.1)
