@@ -21,7 +21,7 @@ from solesearch import (
     study_figures,
 )
 from solesearch.drawing import PIPELINE
-from solesearch.errors import InputError
+from solesearch.errors import InputError, exit_status
 from solesearch.figures import Registered, draw_registered
 from solesearch.paths import Paths, repository_root
 
@@ -69,13 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Redraw the charts from the committed tables: no photos, no training, seconds."""
     parser = argparse.ArgumentParser(prog="python -m solesearch.charts", description=main.__doc__)
     parser.add_argument("profiles", nargs="*", metavar="PROFILE", help="default: all with tables in results/")
-    try:
-        profiles = parser.parse_args(arguments).profiles or profiles_with_tables()
-        written = [path for profile in profiles for path in redraw(profile)]
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0 if written else 1
+    named = parser.parse_args(arguments).profiles
+
+    def work() -> int:
+        written = [path for profile in named or profiles_with_tables() for path in redraw(profile)]
+        return 0 if written else 1
+
+    return exit_status(work)
 
 
 if __name__ == "__main__":

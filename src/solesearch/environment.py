@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from solesearch.errors import InputError
+from solesearch.errors import InputError, exit_status
 from solesearch.paths import repository_root
 
 if TYPE_CHECKING:
@@ -270,16 +270,15 @@ def main(arguments: list[str] | None = None) -> int:
     choice.add_argument("--write-conda", action="store_true", help="write environment.yml from the lock")
     choice.add_argument("--check", action="store_true", help="exit 1 when lock, pyproject and conda disagree")
     chosen = parser.parse_args(arguments)
-    try:
+
+    def work() -> int | None:
         if chosen.write_conda:
             return _write_conda(repository_root())
         if chosen.check:
             return _check(repository_root())
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(json.dumps(machine(), indent=2))
-    return 0
+        return print(json.dumps(machine(), indent=2))
+
+    return exit_status(work)
 
 
 if __name__ == "__main__":

@@ -23,17 +23,18 @@ def not_made_yet(path: Path, *, made_by: str) -> InputError:
     return InputError(f"{path}: not there yet; {made_by} writes it: run `make repro`")
 
 
-def exit_status(work: Callable[[], object]) -> int:
-    """Do `work` and return the status a command exits with: 0, or 1 after one line on bad input.
+def exit_status(work: Callable[[], object], *, also: type[Exception] = InputError) -> int:
+    """Do `work` and return the status a command exits with: 0, the number it returns, or 1 after bad input.
 
-    Ctrl-C gives one line, too, and 130: what was reached is kept, and the same command goes on from there.
+    Bad input (and what is raised `also`) is told in one line. So is Ctrl-C, which exits with 130: what was
+    reached is kept, and the same command goes on from there.
     """
     try:
-        work()
-    except InputError as error:
+        answer = work()
+    except (InputError, also) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from what was reached", file=sys.stderr)
         return INTERRUPTED
-    return 0
+    return answer if type(answer) is int else 0

@@ -23,7 +23,7 @@ from typing import IO, Any
 import nbformat
 
 from solesearch import files
-from solesearch.errors import InputError
+from solesearch.errors import InputError, exit_status
 from solesearch.paths import Paths, repository_root
 from solesearch.progress import VARIABLE, describe
 from solesearch.provenance import reachable_code, references
@@ -191,8 +191,10 @@ def quiet_start_up() -> Iterator[IO[str]]:
             terminal.close()
 
 
-def explained(error, failed: Path) -> Exception:
+def explained(error, failed: Path) -> BaseException:
     """Return the exception to show for a failed notebook: the user's to mend, or a defect with its place."""
+    if error.ename == "KeyboardInterrupt":
+        return KeyboardInterrupt()
     if error.ename == "InputError":
         return InputError(str(error.evalue))
     return RuntimeError(
@@ -295,15 +297,14 @@ def main() -> int:
     runner.add_argument("profile")
     runner.add_argument("--overrides", type=json.loads, default=None, help='JSON, {"gan.steps": 20}')
     arguments = parser.parse_args()
-    try:
+
+    def work() -> None:
         if arguments.command == "strip":
             strip_all()
         else:
             run(arguments.name, profile=arguments.profile, overrides=arguments.overrides)
-    except (InputError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    return exit_status(work, also=RuntimeError)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any
 from solesearch import files
 from solesearch.beyond import beyond_block
 from solesearch.claims_report import scorecard_block
-from solesearch.errors import InputError
+from solesearch.errors import InputError, exit_status
 from solesearch.findings import findings
 from solesearch.measures import GALLERIES, NOT_RUN, K, precision_rows, title, untrained_rows
 from solesearch.model_names import MODEL_NAMES, NO_WEIGHTS_WORDS, is_plain_network
@@ -235,14 +235,13 @@ def main(arguments: list[str] | None = None) -> int:
     choice.add_argument("--summary", nargs="*", metavar="PROFILE", help="print where everything lies")
     parser.add_argument("--readme", type=Path, help="another file than README.md")
     chosen = parser.parse_args(arguments)
-    try:
+
+    def work() -> int | None:
         if chosen.summary is not None:
-            print(summary(chosen.summary))
-            return 0
+            return print(summary(chosen.summary))
         return _readme(chosen.readme or repository_root() / "README.md", check=chosen.check)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+
+    return exit_status(work)
 
 
 if __name__ == "__main__":
