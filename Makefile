@@ -11,6 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # What the user's variables may not aim, and what is the same everywhere: the table says it, with the reasons.
 table = $(shell awk -F, '$$2 == "$1" { print $2 }' src/solesearch/surroundings.csv)
 unexport $(filter-out $(call table,keep,$$1),$(filter $(call table,remove,$$1) $(call table,outside,$$1),$(.VARIABLES)))
+export SOLESEARCH_KERAS_HOME := $(KERAS_HOME)
 $(foreach line,$(call table,set,$$1":="$$3),$(eval export $(subst {prefix},$(CURDIR)/$(VENV),$(line))))
 # Shells and images set these for themselves; they count where they are said to make.
 $(foreach name,HOST NAME PORT,$(if $(findstring environment,$(origin $(name))),$(eval override $(name) :=)))
