@@ -39,7 +39,7 @@ class PageProcess:
         listen(HOST, self.port).close()
         self.address = f"http://{HOST}:{self.port}"
         root = Paths.of(profile).root
-        environment = {**os.environ, "SOLESEARCH_ROOT": str(root), "PYTHONPATH": str(SOURCE)}
+        environment = {**os.environ, "SOLESEARCH_ROOT": str(root), "PYTHONPATH": SOURCE}
         start = time.monotonic()
         self._child = subprocess.Popen(
             [sys.executable, "-m", "solesearch.web_page", profile, "--port", str(self.port), "--follow"],

@@ -17,7 +17,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 TABLE = Path(__file__).with_name("surroundings.csv")
-SOURCE = Path(__file__).resolve().parents[1]
+SOURCE = os.path.realpath(Path(__file__).parents[1])
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy", "grpc_proxy", "ws_proxy", "wss_proxy")
 KERAS_HOME = "SOLESEARCH_KERAS_HOME"  # the user's own, which holds the weights that Keras has downloaded
@@ -52,8 +52,8 @@ def cleaned(environment: MutableMapping[str, str]) -> dict[str, str]:
         kept.pop("SOLESEARCH_ROOT", None)
     if _is_set(environment, "KERAS_HOME") and environment["KERAS_HOME"] != table["set"]["KERAS_HOME"]:
         kept[KERAS_HOME] = environment["KERAS_HOME"]
-    if str(SOURCE) in environment.get("PYTHONPATH", "").split(os.pathsep):
-        kept["PYTHONPATH"] = str(SOURCE)  # a child runs the code that its parent runs
+    if SOURCE in map(os.path.realpath, filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))):
+        kept["PYTHONPATH"] = SOURCE  # a child runs the code that its parent runs
     return {**kept, **table["set"], **past_the_proxy(kept)}
 
 
