@@ -1,10 +1,12 @@
-"""Shared test equipment. The environment is set before TensorFlow is imported anywhere."""
+"""Shared test equipment. The environment is settled before TensorFlow is imported anywhere."""
 
 import os
 
-os.environ.update(
-    TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="1", CUDA_VISIBLE_DEVICES="-1", MPLBACKEND="Agg"
-)
+from solesearch import surroundings  # the import settles it
+
+surroundings.without_proxies()  # tests ask this machine alone
+os.environ.update(CUDA_VISIBLE_DEVICES="-1", MPLBACKEND="Agg")
+os.environ.pop("SOLESEARCH_ROOT", None)
 
 import shutil
 from pathlib import Path
