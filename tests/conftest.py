@@ -1,17 +1,19 @@
 """Shared test equipment. The environment is settled before TensorFlow is imported anywhere."""
 
 import os
-
-from solesearch import surroundings  # the import settles it
-
-surroundings.without_proxies()  # tests ask this machine alone
-os.environ.update(CUDA_VISIBLE_DEVICES="-1", MPLBACKEND="Agg")
-os.environ.pop("SOLESEARCH_ROOT", None)
-
 import shutil
 from pathlib import Path
 
 import pytest
+
+from solesearch import surroundings  # the package's import settles the environment
+
+# Tests ask this machine alone, and read nothing of the user's.
+surroundings.without_proxies()
+os.environ.pop("SOLESEARCH_ROOT", None)
+os.environ.update(
+    {"CUDA_VISIBLE_DEVICES": "-1", "MPLBACKEND": "Agg", surroundings.KERAS_HOME: "/dev/null/keras"}
+)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
