@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -61,7 +63,8 @@ freeze.index-url='https://not.this/one'
 def test_what_pip_knows_is_told_to_uv():
     settings = {
         "index-url": MIRROR, "extra-index-url": MORE, "trusted-host": "a.example b.example",
-        "cert": "/company.pem", "find-links": "/one /two", "proxy": "http://proxy.example:8080", "timeout": "60",
+        "cert": "/company.pem", "find-links": "/one /two",
+        "proxy": "http://proxy.example:8080", "timeout": "60",
     }  # fmt: skip
     given = install.network(settings, {"PATH": "/bin"})
     assert given["UV_DEFAULT_INDEX"] == given["PIP_INDEX_URL"] == MIRROR
@@ -126,11 +129,12 @@ class Recorder:
 
 AIMED = {  # what else the user may have set
     "UV_SYSTEM_PYTHON": "1", "UV_PYTHON": "3.9", "UV_PROJECT_ENVIRONMENT": "/x",
-    "UV_BREAK_SYSTEM_PACKAGES": "1", "UV_TARGET": "/x", "UV_PREFIX": "/x", "UV_REQUIRE_HASHES": "1", "UV_NO_VERIFY_HASHES": "1",
-    "UV_CONSTRAINT": "/x", "UV_OVERRIDE": "/x", "UV_NO_BINARY": "1", "UV_NO_BUILD": "1", "UV_EXCLUDE_NEWER": "2020-01-01",
-    "PIP_USER": "1", "PIP_TARGET": "/x", "PIP_PREFIX": "/x", "PIP_ROOT": "/x", "PIP_REQUIRE_VIRTUALENV": "1",
-    "PIP_NO_BINARY": ":all:", "PIP_CONSTRAINT": "/x", "PIP_PYTHON": "/usr/bin/python3", "PIP_DRY_RUN": "1",
-    "PYTHONHOME": "/x", "PYTHONPATH": "/x", "VIRTUAL_ENV": "/x", "PYTHONUSERBASE": "/x",
+    "UV_BREAK_SYSTEM_PACKAGES": "1", "UV_TARGET": "/x", "UV_PREFIX": "/x", "UV_REQUIRE_HASHES": "1",
+    "UV_NO_VERIFY_HASHES": "1", "UV_CONSTRAINT": "/x", "UV_OVERRIDE": "/x", "UV_NO_BINARY": "1",
+    "UV_NO_BUILD": "1", "UV_EXCLUDE_NEWER": "2020-01-01", "PIP_USER": "1", "PIP_TARGET": "/x",
+    "PIP_PREFIX": "/x", "PIP_ROOT": "/x", "PIP_REQUIRE_VIRTUALENV": "1", "PIP_NO_BINARY": ":all:",
+    "PIP_CONSTRAINT": "/x", "PIP_PYTHON": "/usr/bin/python3", "PIP_DRY_RUN": "1", "PYTHONHOME": "/x",
+    "PYTHONPATH": "/x", "VIRTUAL_ENV": "/x", "PYTHONUSERBASE": "/x",
 }  # fmt: skip
 
 
@@ -197,6 +201,48 @@ def test_uv_itself_looks_at_the_python_that_is_named(tmp_path):
     command += ["--python", str(bare / "bin" / "python"), str(tmp_path / "empty.lock")]
     asked = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "Would uninstall" not in asked.stderr and "Would make no changes" in asked.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["a file", "a variable", "uv's variable"])
+def test_both_ask_the_users_index_which_only_one_of_them_was_told(tmp_path, monkeypatch, kind):
+    asked = []
+
+    class Index(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *words: object) -> None:
+            """Stay quiet."""
+
+    with HTTPServer(("127.0.0.1", 0), Index) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{listening.server_port}/simple"
+        (tmp_path / "pip.conf").write_text(
+            f"[global]\nindex-url = {address}\nuser = true\n", encoding="utf-8"
+        )
+        said = {
+            "a file": {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf")},
+            "a variable": {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": address, "PIP_USER": "1"},
+            "uv's variable": {
+                "PIP_CONFIG_FILE": os.devnull,
+                "UV_INDEX_URL": address,
+                "UV_SYSTEM_PYTHON": "1",
+            },
+        }[kind]
+        monkeypatch.setattr(os, "environ", cleaned({**without_sources(), **said}))
+        monkeypatch.setattr(install, "PYTHON", Path(sys.executable))
+        environment = install.network(install._ask_pip(), dict(os.environ))
+        assert not install._uv(environment, "install", "--dry-run", "nosuch-one")
+        assert not install._pip(environment, "--dry-run", "nosuch-two")
+        listening.shutdown()
+    assert {"/simple/nosuch-one/", "/simple/nosuch-two/"} <= set(asked)
+
+
+def without_sources() -> dict[str, str]:
+    """The environment without what this machine's owner says of indexes."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_"))}
 
 
 # --- when anew -------------------------------------------------------------------------------------------
