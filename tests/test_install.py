@@ -233,7 +233,7 @@ def test_both_ask_the_users_index_which_only_one_of_them_was_told(tmp_path, monk
         }[kind]
         monkeypatch.setattr(os, "environ", cleaned({**without_sources(), **said}))
         monkeypatch.setattr(install, "PYTHON", Path(sys.executable))
-        environment = install.network(install._ask_pip(), dict(os.environ))
+        environment = install.settled()
         assert not install._uv(environment, "install", "--dry-run", "nosuch-one")
         assert not install._pip(environment, "--dry-run", "nosuch-two")
         listening.shutdown()

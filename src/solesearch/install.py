@@ -141,7 +141,7 @@ def install(mark: str) -> None:
     base = getattr(sys, "_base_executable", sys.executable)
     if subprocess.run([base, "-m", "venv", "--clear", str(ENVIRONMENT)], check=False).returncode:
         raise InputError("python -m venv failed; on Debian: apt install python3-venv")
-    environment = network(_ask_pip(), dict(os.environ))
+    environment = settled()
     _install_lock(environment)
     editable = ("--no-deps", "--no-build-isolation", "--editable", ".")
     if not (_uv(environment, "install", *editable) or _pip(environment, *editable)):
@@ -154,9 +154,13 @@ def install(mark: str) -> None:
     READY.write_text(mark + "\n", encoding="utf-8")
 
 
-def _ask_pip() -> dict[str, str]:
-    command = [str(PYTHON), "-m", "pip", "config", "list"]
-    return pip_settings(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+def settled() -> dict[str, str]:
+    """Return the environment for pip and uv, with what variables and files say of the network."""
+    command, environment = [str(PYTHON), "-m", "pip", "config", "list"], dict(os.environ)
+    # `user = true` in a file would otherwise mean: list the user's file alone
+    all_files = {**environment, "PIP_USER": "0", "PIP_GLOBAL": "0", "PIP_SITE": "0"}
+    asked = subprocess.run(command, env=all_files, capture_output=True, text=True, check=False)
+    return network(pip_settings(asked.stdout), environment)
 
 
 def _install_lock(environment: dict[str, str]) -> None:
@@ -194,7 +198,7 @@ def _run(command: list[str], environment: dict[str, str], *, quiet: bool = False
 
 def lock() -> None:
     """Resolve pyproject.toml anew into requirements.lock, with hashes and without host names."""
-    environment = network(_ask_pip(), dict(os.environ))
+    environment = settled()
     common = ("--quiet", "--python", str(PYTHON), *LOCKING)
     extras = ("--extra", "test", "--extra", "stores", "--upgrade")
     command = [str(PYTHON), *UV, "pip", "compile", *common]
