@@ -5,12 +5,22 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+USERS_PATH := $(PATH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# Quiet start-up, and the same arithmetic in Jupyter as in the pipeline.
-export TF_CPP_MIN_LOG_LEVEL := 3
-export TF_ENABLE_ONEDNN_OPTS := 1
-export PYDEVD_DISABLE_FILE_VALIDATION := 1
-export DVC_NO_ANALYTICS := 1
+
+# What the user's variables may not aim, and what is the same everywhere: the table says it, with the reasons.
+table = $(shell awk -F, '$$2 == "$1" { print $2 }' src/solesearch/surroundings.csv)
+unexport $(filter-out $(call table,keep,$$1),$(filter $(call table,remove,$$1) $(call table,outside,$$1),$(.VARIABLES)))
+export SOLESEARCH_KERAS_HOME := $(KERAS_HOME)
+$(foreach line,$(call table,set,$$1":="$$3),$(eval export $(subst {prefix},$(CURDIR)/$(VENV),$(line))))
+# Shells and images set these for themselves; they count where they are said to make.
+$(foreach name,HOST NAME PORT,$(if $(findstring environment,$(origin $(name))),$(eval override $(name) :=)))
+
+# The environment knows its folder and its pins: copied, moved or out of date, it is made anew.
+MARK := $(CURDIR) $(shell cat requirements.lock requirements-peers.lock pyproject.toml | cksum)
+ifneq ($(MARK),$(shell cat $(READY) 2>/dev/null))
+.PHONY: $(READY)
+endif
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/' | expand -t 18
@@ -63,27 +73,15 @@ lint: $(READY) ## ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 lock: ## resolve pyproject.toml anew into requirements.lock (hashes, no host names) and environment.yml
-	@$(BIN)/uv pip compile pyproject.toml --extra test --extra stores --generate-hashes --no-emit-index-url --universal \
-		--python-version 3.11 --upgrade --output-file requirements.lock --quiet
-	@printf 'annoy==1.17.3\nhnswlib==0.8.0\n' | $(BIN)/uv pip compile - --no-deps --generate-hashes --no-emit-index-url --universal \
-		--python-version 3.11 --no-header --output-file requirements-peers.lock --quiet
+	@$(BIN)/python -m solesearch.install --lock
 	@$(BIN)/python -m solesearch.environment --write-conda
 
 clean: ## delete the environment and the stripped notebooks; results and runs stay
 	@rm -rf $(VENV) .nb
 
-# uv comes from the lock, too: its lines are cut out and installed by pip, and uv installs the rest.
-$(READY): requirements.lock requirements-peers.lock pyproject.toml
-	@python=""; for candidate in python3.11 python3 python; do \
-		if $$candidate -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; done; \
-	test -n "$$python" || { echo "Python 3.11 is needed and none was found; install it, or use environment.yml with conda"; exit 2; }; \
-	echo "Making $(VENV) (about a minute, 2.5 GB) ..."; \
-	$$python -m venv --clear $(VENV) || { echo "python -m venv failed; on Debian: apt install python3-venv"; exit 2; }
-	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
-	@UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes requirements.lock
-	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
-	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --require-hashes -r requirements-peers.lock \
-		2>/dev/null || echo "Annoy and hnswlib need a C++ compiler and were left out; the index benchmark goes on without."
-	@test -e .git || $(BIN)/dvc config --local core.no_scm true  # a ZIP without .git
-	@touch $(READY)
+$(READY):
+	@export PATH='$(subst ','\'',$(USERS_PATH))'; \
+	for python in python3.11 python3 python; do \
+		if $$python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then \
+		PYTHONPATH=src exec $$python -m solesearch.install '$(subst ','\'',$(MARK))'; fi; done; \
+	echo "Python 3.11 is needed and none was found; install it, or use environment.yml with conda"; exit 2

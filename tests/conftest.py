@@ -1,16 +1,20 @@
-"""Shared test equipment. The environment is set before TensorFlow is imported anywhere."""
+"""Shared test equipment. The environment is settled before TensorFlow is imported anywhere."""
 
 import os
-
-os.environ.update(
-    TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="1", CUDA_VISIBLE_DEVICES="-1", MPLBACKEND="Agg"
-)
-
 import shutil
 from pathlib import Path
 
 import pytest
 from pipeline_runs import handed_out
+
+from solesearch import surroundings  # the package's import settles the environment
+
+# Tests ask this machine alone, and read nothing of the user's.
+surroundings.without_proxies()
+os.environ.pop("SOLESEARCH_ROOT", None)
+os.environ.update(
+    {"CUDA_VISIBLE_DEVICES": "-1", "MPLBACKEND": "Agg", surroundings.KERAS_HOME: "/dev/null/keras"}
+)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

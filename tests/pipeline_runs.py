@@ -11,10 +11,9 @@ BIN = Path(sys.executable).parent
 
 
 def environment(root: Path) -> dict[str, str]:
-    dropped = ("SOLESEARCH_ROOT", "SOLESEARCH_PROGRESS", "PYTHONPATH")
+    dropped = ("SOLESEARCH_ROOT", "SOLESEARCH_PROGRESS")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    return {**kept, "PATH": path, "DVC_NO_ANALYTICS": "1", "PYTHONPATH": str(root / "src")}
+    return {**kept, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(root / "src")}
 
 
 def run(root: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess:

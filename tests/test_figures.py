@@ -501,9 +501,16 @@ def test_another_process_redraws_the_same_bytes(workspace: Path) -> None:
     here = {path.name: path.read_bytes() for path in charts.redraw("zappos", report=lambda line: None)}
     assert len(here) == 2
     command = [sys.executable, "-m", "solesearch.charts", "zappos"]
+    rc = "font.size: 30\nfigure.facecolor: red\nsavefig.format: svg\naxes.formatter.use_locale: True\n"
+    for folder in (workspace, workspace / "home"):
+        folder.mkdir(exist_ok=True)
+        (folder / "matplotlibrc").write_text(rc, encoding="utf-8")
     environment = {**os.environ, "PYTHONHASHSEED": "77", "MPLBACKEND": "TkAgg", "TZ": "Asia/Tokyo"}
+    environment |= {"MATPLOTLIBRC": str(workspace / "home"), "MPLCONFIGDIR": str(workspace / "home")}
     environment.pop("DISPLAY", None)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=environment, cwd=workspace, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert {path.name: path.read_bytes() for path in (workspace / "figures/zappos").iterdir()} == here
 

@@ -222,8 +222,8 @@ def test_killed_while_training_on_and_resumed(
 def wait_until_still(log: Path) -> None:
     """Wait until a log no longer grows: the training notices that its parent is gone within a step."""
     last = -1
-    while last != len(log.read_text()):
-        last = len(log.read_text())
+    while last != len(log.read_text(encoding="utf-8")):
+        last = len(log.read_text(encoding="utf-8"))
         time.sleep(2)
 
 

@@ -3,3 +3,7 @@
 P is Ay, Koyun, Demir, Aydin, "A Visual Similarity Recommendation System using Generative
 Adversarial Networks", DeepML 2019. C is the book chapter by Ay and Aydin that extends it.
 """
+
+from solesearch.surroundings import settle
+
+settle()  # before TensorFlow, Keras and matplotlib are imported anywhere

@@ -29,7 +29,6 @@ from solesearch.provenance import code_digest
 from solesearch.repeatable import has_gpu
 from solesearch.settings import GanSettings
 from solesearch.training import (
-    ENVIRONMENT,
     SeedFolder,
     check_enough,
     load_settings,
@@ -144,8 +143,8 @@ def _run(profile: str, wanted: Continuation, *, seed: int, overrides: dict[str, 
     command += ["--seed", str(seed), "--steps", str(wanted.steps)]
     command += ["--new", str(wanted.new_pixels)] if wanted.new_pixels else []
     command += ["--overrides", json.dumps(overrides or {})]
-    surroundings = {**os.environ, **ENVIRONMENT}  # progress goes to standard output, as the caller's
-    ended = subprocess.run(command, env=surroundings, stderr=subprocess.PIPE, text=True, check=False)
+    # progress goes to standard output, as the caller's
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     if ended.returncode:
         last = (ended.stderr.strip().splitlines() or [f"ended with status {ended.returncode}"])[-1]
         raise InputError(f"{wanted.folder}: training on failed: {last.removeprefix('error: ')}")

@@ -74,7 +74,8 @@ def machine_label() -> str:
 def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Return the processor's name as the system gives it; `unknown processor` where it gives none."""
     if cpuinfo.is_file():
-        named = re.search(r"^model name\s*:\s*(\S.*)$", cpuinfo.read_text(errors="replace"), re.MULTILINE)
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+        named = re.search(r"^model name\s*:\s*(\S.*)$", text, re.MULTILINE)
         if named:
             return named.group(1).strip()
     brand = _answer(["sysctl", "-n", "machdep.cpu.brand_string"]) if sys.platform == "darwin" else None

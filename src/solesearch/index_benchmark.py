@@ -411,7 +411,7 @@ def measure_apart(
     settings = read_settings(profile)
     threads = {name: str(settings.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     shipped = {name: value for name, value in os.environ.items() if name != KERNEL_VARIABLE}
-    surroundings = {**shipped, **threads, "OMP_WAIT_POLICY": "passive", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    surroundings = {**shipped, **threads, "OMP_WAIT_POLICY": "passive"}
     with tempfile.TemporaryDirectory() as scratch:
         tables = []
         for name, kernel in (("shipped", ""), ("named", fitting_kernel())):

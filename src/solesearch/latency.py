@@ -30,7 +30,7 @@ from solesearch.networks import Network, Variant, find_network
 from solesearch.photo import load_pixels
 from solesearch.progress import Progress
 from solesearch.settings import fill, load_section
-from solesearch.training import ENVIRONMENT, load_settings
+from solesearch.training import load_settings
 from solesearch.weights import load_network_settings
 
 MEASURES = ["median_ms", "p95_ms", "images_per_s"]
@@ -271,9 +271,7 @@ def pin_threads(threads: int) -> None:
 def measure_apart(profile: str, *, target: Path) -> pd.DataFrame:
     """Run `measure_all` in a fresh process, so that nothing else holds threads; return its table."""
     command = [sys.executable, "-m", "solesearch.latency", profile, "--out", str(target)]
-    ended = subprocess.run(
-        command, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, check=False
-    )
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
         raise InputError(f"timing failed: {(ended.stderr.strip().splitlines() or ['no message'])[-1]}")
     return files.read_table(target, made_by="stage networks")

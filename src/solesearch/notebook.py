@@ -27,7 +27,7 @@ from solesearch.errors import InputError, exit_status
 from solesearch.paths import Paths, repository_root
 from solesearch.progress import VARIABLE, describe
 from solesearch.provenance import reachable_code, references
-from solesearch.training import ENVIRONMENT, seconds_spent
+from solesearch.training import seconds_spent
 
 TRAINING = "02_train_infogan"
 
@@ -35,13 +35,6 @@ START_UP_LINE = re.compile(
     r"[IWEF]\d{4} \d\d:\d\d|WARNING: All log messages before absl|To enable the following instructions"
 )
 QUIET_INTERVAL_S = 20.0  # between progress lines where the output is no terminal
-KERNEL_ENVIRONMENT = {
-    **ENVIRONMENT,
-    "PYTHONHASHSEED": "0",
-    "SOURCE_DATE_EPOCH": "0",  # PDF files carry no time of their making
-    "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # silences the debugger's start-up warning
-    "DVC_NO_ANALYTICS": "1",
-}
 
 
 def stripped(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -155,18 +148,31 @@ def run(name: str, *, profile: str, overrides: dict[str, Any] | None = None) -> 
     read_notebook(source)
     refuse_undeclared(source, parameters)
     paths.notebooks.mkdir(parents=True, exist_ok=True)
-    os.environ.update(KERNEL_ENVIRONMENT, SOLESEARCH_ROOT=str(root))
+    os.environ["SOLESEARCH_ROOT"] = str(root)
     try:
         with quiet_start_up() as terminal, Watch(f"{profile}/{name}", terminal) as watch:
             papermill.execute_notebook(
-                str(source), str(failed), parameters, cwd=str(root), progress_bar=False, kernel_name="python3"
-            )
+                str(source), str(failed), parameters,
+                cwd=str(root), progress_bar=False, kernel_name="python3", kernel_manager_class=own_kernel(),
+            )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         raise explained(error, failed) from error
     files.write_text(target, nbformat.writes(normalised(nbformat.read(failed, as_version=4))) + "\n")
     failed.unlink()
     record(paths, name, watch)
     return target
+
+
+def own_kernel() -> type:
+    """Return a kernel manager that starts this very Python, whatever kernel named python3 Jupyter finds."""
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec
+
+    class OwnKernel(AsyncKernelManager):
+        kernel_spec = property(lambda manager: KernelSpec(**get_kernel_dict()))
+
+    return OwnKernel
 
 
 @contextmanager
@@ -177,8 +183,8 @@ def quiet_start_up() -> Iterator[IO[str]]:
     terminal; what was held back is shown after all when the block fails, since it may say why.
     """
     sys.stderr.flush()
-    terminal = os.fdopen(os.dup(2), "w", buffering=1)
-    with tempfile.TemporaryFile("w+") as held_back:
+    terminal = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as held_back:
         os.dup2(held_back.fileno(), 2)
         try:
             yield terminal

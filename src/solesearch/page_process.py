@@ -9,16 +9,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 from solesearch.errors import InputError
 from solesearch.paths import Paths
+from solesearch.surroundings import SOURCE
 from solesearch.web_address import HOST, first_free_port, listen
 
 PATIENCE_S = 60.0
 PAUSE_S = 0.1
+DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy of variables or system
 NOTEBOOK_PORTS = range(7870, 7890)  # the first free one, so that a notebook's output is the same each time
 
 
@@ -38,7 +39,7 @@ class PageProcess:
         listen(HOST, self.port).close()
         self.address = f"http://{HOST}:{self.port}"
         root = Paths.of(profile).root
-        environment = {**os.environ, "SOLESEARCH_ROOT": str(root), "PYTHONPATH": _search_path()}
+        environment = {**os.environ, "SOLESEARCH_ROOT": str(root), "PYTHONPATH": SOURCE}
         start = time.monotonic()
         self._child = subprocess.Popen(
             [sys.executable, "-m", "solesearch.web_page", profile, "--port", str(self.port), "--follow"],
@@ -66,7 +67,7 @@ class PageProcess:
     def health(self) -> dict | None:
         """Return what /health says, or None while nothing answers."""
         try:
-            with urllib.request.urlopen(f"{self.address}/health", timeout=5) as answer:
+            with DIRECTLY.open(f"{self.address}/health", timeout=5) as answer:
                 return json.load(answer)
         except (urllib.error.URLError, ConnectionError, TimeoutError, ValueError):
             return None
@@ -101,9 +102,3 @@ class PageProcess:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Stop the page, whatever happened inside."""
         self.stop()
-
-
-def _search_path() -> str:
-    """Return PYTHONPATH with the folder that this code was imported from in front."""
-    here = str(Path(__file__).resolve().parents[1])
-    return os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -31,7 +31,7 @@ from solesearch.retrieval import GALLERIES, evaluate
 from solesearch.settings import GanSettings, fill, load_section
 from solesearch.sources import PAPER_CLASSES, official_label
 from solesearch.study import Study, model_vectors, read_chosen
-from solesearch.training import ENVIRONMENT, SeedFolder, check_enough, load_settings, train, wanted_config
+from solesearch.training import SeedFolder, check_enough, load_settings, train, wanted_config
 
 COLUMNS = ["choice", "reading", "default", "gallery", "k", "value", "change", "n", "note"]
 K, GALLERY = 5, "naive"  # the default: the papers' gallery, and the five that their pictures show
@@ -362,9 +362,7 @@ def reading_settings(gan: GanSettings, name: str, *, steps: int) -> GanSettings:
 def train_apart(profile: str, name: str, *, steps: int) -> None:
     """Train a reading in a process of its own, as the pipeline's trainings are; InputError if it fails."""
     command = [sys.executable, "-m", "solesearch.readings", profile, name, "--steps", str(steps)]
-    ended = subprocess.run(
-        command, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, check=False
-    )
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
         last = (ended.stderr.strip().splitlines() or ["no message"])[-1]
         raise InputError(f"training of reading {name} failed: {last.removeprefix('error: ')}")

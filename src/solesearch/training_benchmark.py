@@ -16,7 +16,6 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -35,7 +34,7 @@ from solesearch.errors import InputError, exit_status
 from solesearch.paths import Paths
 from solesearch.progress import Progress
 from solesearch.repeatable import repeatable_execution
-from solesearch.training import ENVIRONMENT, batches, check_enough, load_settings, training_pixels
+from solesearch.training import batches, check_enough, load_settings, training_pixels
 
 COLUMNS = [
     "what", "images_per_second", "low", "high", "ratio", "ratio_low", "ratio_high", "waiting", "steps",
@@ -254,10 +253,10 @@ class Worker:
             "--overrides",
             json.dumps(overrides),
         ]
-        self.words: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115  a full pipe would stall it
+        # a file, since a full pipe would stall it
+        self.words: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self.process = subprocess.Popen(
-            command, env={**os.environ, **ENVIRONMENT}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self.words, text=True,
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.words, text=True
         )  # fmt: skip
 
     def ask(self, word: str) -> None:

@@ -37,7 +37,7 @@ from solesearch.provenance import code_digest
 from solesearch.repeatable import batch_rows, has_gpu, repeatable_execution
 from solesearch.settings import GanSettings
 from solesearch.splits import UNLABELLED
-from solesearch.training import ENVIRONMENT, Clock, SeedFolder, load_settings, training_pixels
+from solesearch.training import Clock, SeedFolder, load_settings, training_pixels
 from solesearch.variant_settings import VariantSettings, as_values, read_variant_settings
 from solesearch.workers import process_pool
 
@@ -328,7 +328,7 @@ class LadderClock(Clock):
         """Keep the seconds in `file`; from step 0 they start anew."""
         super().__init__(file.parent / file.stem, first=0)
         self.file = file
-        self.before = json.loads(file.read_text()) if first and file.is_file() else 0.0
+        self.before = json.loads(file.read_text(encoding="utf-8")) if first and file.is_file() else 0.0
 
 
 def build_training(ladder: Ladder, name: str, seed: int):
@@ -411,7 +411,6 @@ def stop_when_not_finite(losses: dict[str, float], *, name: str, seed: int, step
 
 def prepare_tensorflow(threads: int) -> None:
     """Make this process's TensorFlow repeatable, on so many threads; before anything is computed with it."""
-    os.environ.update(ENVIRONMENT)
     import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")  # it counts the step of each new training as traced once too often

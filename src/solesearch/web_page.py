@@ -33,6 +33,7 @@ from solesearch.paths import Paths
 from solesearch.photo import FORMATS, upright_rgb
 from solesearch.search_service import SearchService
 from solesearch.settings import fill, load_section
+from solesearch.surroundings import without_proxies
 from solesearch.uploads import MEGABYTE, UploadLimits, UploadShelf, read_upload, small_jpeg, too_large
 from solesearch.web_address import HOST, PORT, listen
 
@@ -229,8 +230,8 @@ def import_gradio() -> Any:
     Gradio parses the source of each component on import and writes a .pyi beside it, for editors. It skips a
     class whose file cannot be found, so classes have none while it is imported.
     """
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    without_proxies()
     found = inspect.getfile
 
     def file_of(thing: Any) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import sys
 import urllib.error
 import urllib.request
@@ -23,6 +22,7 @@ from solesearch.errors import InputError, exit_status
 from solesearch.networks import Network, NetworkSettings, check_weight_file, find_network
 from solesearch.paths import Paths, repository_root
 from solesearch.settings import fill, load_parameters, load_section
+from solesearch.surroundings import keras_home
 
 ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications"
 PLACED, CACHED, DOWNLOADED, UNTRAINED = "placed", "keras cache", "download", "untrained"
@@ -53,7 +53,7 @@ class ServerAwayError(Exception):
 
 def keras_cache() -> Path:
     """Return where keras.applications keeps its downloads: $KERAS_HOME or ~/.keras, folder models."""
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
+    return keras_home() / "models"
 
 
 def placed_file(network: Network, folder: Path) -> Path | None:
