@@ -73,7 +73,7 @@ def test_vectors_are_those_of_the_network_and_kept(
     retrain_networks(opened)
     tf.config.run_functions_eagerly(False)
     overview = embed_networks(opened, workers=1)
-    assert overview["weights"].tolist() == ["placed", "untrained", "placed", "placed", "placed"]
+    assert overview["weights"].tolist() == ["imagenet", "untrained", "imagenet", "imagenet", "imagenet"]
     assert overview["scaling"].tolist() == ["tf", "tf", "tf", "tf", "caffe"]
     assert overview["dimensions"].tolist() == [256, 1280, 256, 256, 256]
 

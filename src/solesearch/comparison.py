@@ -32,7 +32,7 @@ from solesearch.provenance import code_digest
 from solesearch.repeatable import has_gpu
 from solesearch.retraining import LOG_COLUMNS, RetrainingSettings, retrain
 from solesearch.settings import fill, load_section
-from solesearch.weights import UNTRAINED, Weights, load_network_settings, recorded
+from solesearch.weights import Weights, load_network_settings, recorded
 from solesearch.workers import process_pool
 
 OVERVIEW = [
@@ -166,7 +166,7 @@ class Comparison:
 
     def trained(self, network: str) -> bool:
         """Tell whether there are ImageNet weights for a network here."""
-        return self.weights[network].source != UNTRAINED
+        return self.weights[network].path is not None
 
     def size_of(self, network: str) -> int:
         """Return the side of the square that a network sees here, in pixels."""
@@ -303,7 +303,7 @@ def _embed_one(comparison: Comparison, variant: Variant, wanted: dict[str, Any])
     overview = {
         "model": variant.name,
         "network": variant.network,
-        "weights": weights.source,
+        "weights": weights.weights,
         "head": variant.head,
         "scaling": wanted["scaling"],
         "input_size": embedder.size,

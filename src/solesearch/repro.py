@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import yaml
 
-from solesearch import preflight, report
+from solesearch import preflight, report, weights
 from solesearch.errors import InputError, exit_status
 from solesearch.paths import repository_root
 from solesearch.slot import activate
@@ -23,6 +23,19 @@ def stage_names(profile: str) -> list[str]:
     """Return the stages of dvc.yaml that run for a profile, as DVC names them: `train@sample`, ..."""
     read = yaml.safe_load((repository_root() / "dvc.yaml").read_text(encoding="utf-8"))
     return [f"{name}@{profile}" for name, stage in read["stages"].items() if "foreach" in stage]
+
+
+def look_for_weights(profiles: Sequence[str]) -> list[str]:
+    """Look for ImageNet weights anew, on each run: a placed file, Keras's cache, the server.
+
+    What has come changes weights.csv, and so makes DVC embed with it. Returns what to do for those that lack.
+    """
+    server, messages = weights.Server(), []
+    for profile in profiles:
+        found = weights.collect(profile, server=server)
+        folder = weights.weights_folder(weights.load_network_settings(profile))
+        messages.append(weights.how_to_get(found, folder=folder))
+    return list(dict.fromkeys(filter(None, messages)))
 
 
 def run_stages(profiles: Sequence[str]) -> None:
@@ -50,8 +63,11 @@ def reproduce(named: Sequence[str]) -> None:
     for profile in profiles:
         if activate(profile):
             print(f"params.yaml: added {profile} to profiles", flush=True)
+    lacking = look_for_weights(profiles)
     run_stages(profiles if named else [])
     print(report.summary(profiles))
+    for message in lacking:
+        print(f"\n{message}")
 
 
 def main() -> int:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import http.client
+import os
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -21,14 +24,18 @@ from solesearch import files
 from solesearch.errors import InputError, exit_status
 from solesearch.networks import Network, NetworkSettings, check_weight_file, find_network
 from solesearch.paths import Paths, repository_root
+from solesearch.progress import Progress
 from solesearch.settings import fill, load_parameters, load_section
 from solesearch.surroundings import keras_home
 
 ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications"
 PLACED, CACHED, DOWNLOADED, UNTRAINED = "placed", "keras cache", "download", "untrained"
+IMAGENET = "imagenet"
 PATIENCE = 4.0  # seconds that a server may stay silent; an unreachable one is asked once, not per network
 BLOCK = 1 << 20
-COLUMNS = ["network", "source", "sha256", "published_file"]
+COLUMNS = ["network", "weights", "sha256", "published_file"]
+TRIES, MOST_FAILURES = 3, 3
+AGAIN = (408, 416, 425, 429)  # HTTP: the same request may succeed later
 
 
 @dataclass(frozen=True)
@@ -41,19 +48,29 @@ class Weights:
     sha256: str  # of the file; "" without one
     published_file: str  # yes: Keras's hash agrees; no: it does not; unknown: Keras checks none
 
+    @property
+    def weights(self) -> str:
+        """Return what tables say, wherever the file lies: imagenet or untrained."""
+        return UNTRAINED if self.path is None else IMAGENET
+
 
 class ServerAwayError(Exception):
-    """A file was not to be had; `answered` tells whether the server at least said so."""
+    """A file was not to be had; `answered` tells whether the server said so, `final` that it always will."""
 
-    def __init__(self, message: str, *, answered: bool):
-        """Take the line for the user, and whether asking for another file makes sense."""
-        super().__init__(message)
-        self.answered = answered
+    def __init__(self, message: str, *, answered: bool, final: bool = False):
+        """Take the line for the user, and whether asking for another file, or again, makes sense."""
+        super().__init__(" ".join(message.split()))
+        self.answered, self.final = answered, final
 
 
 def keras_cache() -> Path:
     """Return where keras.applications keeps its downloads: $KERAS_HOME or ~/.keras, folder models."""
     return keras_home() / "models"
+
+
+def address() -> str:
+    """Return the server of Keras's files: $SOLESEARCH_WEIGHTS, a mirror of it, or Keras's own."""
+    return os.environ.get("SOLESEARCH_WEIGHTS") or ADDRESS
 
 
 def placed_file(network: Network, folder: Path) -> Path | None:
@@ -76,32 +93,85 @@ def agrees(path: Path, network: Network) -> str:
 
 
 def download(network: Network, *, address: str, target: Path, report: Callable[[str], None]) -> None:
-    """Fetch Keras's file of a network to `target`, whole or not at all.
+    """Fetch Keras's file of a network to `target`, whole or not at all, in up to `TRIES` goes.
 
-    Raises ServerAwayError when the server is silent for `PATIENCE` seconds, refuses or breaks off, and when
-    the content does not have Keras's hash.
+    What a broken try has brought is kept beside `target` as .part and gone on from, also by the next run,
+    where Keras names a hash that will tell whether the pieces fit; Keras's get_file and pooch begin anew.
+    Raises ServerAwayError when the server is silent for `PATIENCE` seconds, refuses, breaks off each time, or
+    sends something else; OSError when `target`'s folder cannot be written.
     """
-    url = f"{address}/{network.folder}/{network.file}"
-    with files.replacing(target) as temporary:
+    url, part = f"{address}/{network.folder}/{network.file}", target.with_name(f"{target.name}.part")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("ab"):  # a folder that cannot be written is no fault of the server's
+        pass
+    if not network.md5:
+        part.unlink()
+    for last in (*[False] * (TRIES - 1), True):
         try:
-            with urllib.request.urlopen(url, timeout=PATIENCE) as answer, temporary.open("wb") as out:
-                _copy(answer, out, expected=answer.headers.get("Content-Length"))
-        except OSError as error:
-            temporary.touch()
-            answered = isinstance(error, urllib.error.HTTPError)
-            raise ServerAwayError(f"{url}: {getattr(error, 'reason', error)}", answered=answered) from error
-        if agrees(temporary, network) == "no":
-            reason = "the content does not have Keras's hash; nothing was kept"
-            raise ServerAwayError(f"{url}: {reason}", answered=True)
+            _fetch(url, part, task=f"{network.name}, ImageNet weights")
+            break
+        except ServerAwayError as error:
+            if last or error.final:
+                _drop(part, unless=network.md5)
+                raise
+    try:
+        if agrees(part, network) == "no":
+            raise InputError("the content does not have Keras's hash")
+        check_weight_file(part, network)
+    except InputError as error:
+        part.unlink()
+        raise ServerAwayError(f"{url}: {error}; nothing was kept", answered=True, final=True) from error
+    part.replace(target)
     report(f"{network.name}: downloaded {target.stat().st_size / 1e6:.0f} MB")
 
 
-def _copy(answer, out, *, expected: str | None) -> None:
-    written = 0
-    while block := answer.read(BLOCK):
-        written += out.write(block)
-    if expected is not None and written != int(expected):
-        raise OSError(f"broke off after {written} of {expected} bytes")
+def _drop(part: Path, *, unless: str) -> None:
+    """Delete a broken download that nothing can tell apart from a whole one, or that holds nothing."""
+    if part.is_file() and not (unless and part.stat().st_size):
+        part.unlink()
+
+
+def _fetch(url: str, part: Path, *, task: str) -> None:
+    """Append to `part` what it lacks of a file; raises ServerAwayError for whatever the server does wrong."""
+    there = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={there}-"} if there else {})
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            there = there if answer.status == http.HTTPStatus.PARTIAL_CONTENT else 0
+            length = int(answer.headers.get("Content-Length") or 0)
+            _copy(answer, part, there=there, total=there + length if length else 0, task=task)
+    except urllib.error.HTTPError as error:
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            part.unlink()  # longer than the file: not a piece of it
+        final = error.code < 500 and error.code not in AGAIN
+        raise ServerAwayError(f"{url}: {error.reason}", answered=True, final=final) from error
+    except (http.client.HTTPException, ValueError) as error:  # a garbage status line, a broken chunk
+        raise ServerAwayError(f"{url}: no valid answer ({error!r})", answered=True) from error
+    except OSError as error:
+        if isinstance(error, LocalError):
+            raise
+        raise ServerAwayError(f"{url}: {getattr(error, 'reason', error)}", answered=False) from error
+
+
+class LocalError(OSError):
+    """The disk's fault, not the server's."""
+
+
+def _copy(answer, part: Path, *, there: int, total: int, task: str) -> None:
+    """Write an answer behind the first `there` bytes of `part`; OSError where that gives not `total`."""
+    progress = Progress(task, total=max(1, total // 1_000_000), unit="MB")
+    with part.open("r+b" if part.is_file() else "w+b") as out:
+        out.truncate(there)
+        out.seek(there)
+        while block := answer.read(BLOCK):
+            try:
+                there += out.write(block)
+                out.flush()
+            except OSError as error:
+                raise LocalError(*error.args) from error
+            progress.update(there // 1_000_000)
+    if total and there != total:
+        raise ConnectionError(f"broke off after {there} of {total} bytes")
 
 
 def reachable(address: str) -> bool:
@@ -109,9 +179,43 @@ def reachable(address: str) -> bool:
     try:
         with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=PATIENCE):
             return True
-    except urllib.error.HTTPError:
+    except (urllib.error.HTTPError, http.client.HTTPException):
         return True  # it answers; that the bare folder is no file does not matter
-    except OSError:
+    except (OSError, ValueError):
+        return False
+
+
+class Server:
+    """The server of Keras's weight files: asked whether it is there once, given up when it stays away."""
+
+    def __init__(self, at: str = ""):
+        """Take the address (default: `address`); nothing is asked before a file is wanted."""
+        self.address, self.failures = at or address(), 0
+
+    @cached_property
+    def is_there(self) -> bool:
+        """Whether it answers at all."""
+        return reachable(self.address)
+
+    @property
+    def worth_asking(self) -> bool:
+        """Whether another file may be asked for: one failure says little, `MOST_FAILURES` in a row do."""
+        return self.failures < MOST_FAILURES and self.is_there
+
+    def fetch(self, network: Network, target: Path, *, report: Callable[[str], None]) -> bool:
+        """Fetch a network's file to `target` and tell whether it came; what went wrong is one line."""
+        try:
+            download(network, address=self.address, target=target, report=report)
+        except ServerAwayError as error:
+            self.failures = 0 if error.answered else self.failures + 1
+            report(str(error))
+        except OSError as error:
+            self.failures = MOST_FAILURES
+            reason, way_out = error.strerror or error, "set KERAS_HOME, or put the files into weights/"
+            report(f"{target.parent}: cannot be written ({reason}); {way_out}")
+        else:
+            self.failures = 0
+            return True
         return False
 
 
@@ -123,20 +227,18 @@ class WeightStore:
         folder: Path,
         *,
         cache: Path | None = None,
-        address: str = ADDRESS,
-        may_download: bool = True,
+        server: Server | None = None,
         report: Callable[[str], None] = print,
     ):
-        """Take the user's folder, Keras's cache (default: Keras's own) and the server's address."""
-        self.folder, self.cache, self.address = folder, cache or keras_cache(), address
-        self.report, self._asks = report, may_download
-        self._known: bool | None = None
+        """Take the user's folder, Keras's cache (default: its own), and a server where one may be asked."""
+        self.folder, self.cache, self.server, self.report = folder, cache or keras_cache(), server, report
 
     def find(self, name: str) -> Weights:
         """Return the weights for the network `name`; source is "untrained" where there are none.
 
-        Raises InputError for a file that is no HDF5 or holds another number of values, and for one under
-        Keras's own name whose hash differs: a broken download.
+        Raises InputError for a file of the user's that is no HDF5 or holds another number of values, and for
+        one under Keras's own name whose hash differs. A damaged file in Keras's cache, which nobody placed,
+        is fetched anew and replaced when that has come.
         """
         network = find_network(name)
         placed = placed_file(network, self.folder)
@@ -144,20 +246,17 @@ class WeightStore:
             return self._checked(network, placed, PLACED)
         cached = self.cache / network.file
         if cached.is_file():
-            return self._checked(network, cached, CACHED)
-        if self._server_answers():
             try:
-                download(network, address=self.address, target=cached, report=self.report)
-                return self._checked(network, cached, DOWNLOADED)
-            except ServerAwayError as error:
+                return self._checked(network, cached, CACHED)
+            except InputError as error:
                 self.report(str(error))
-                self._known = error.answered  # a server that fell silent is not asked eleven times more
+        if (
+            self.server
+            and self.server.worth_asking
+            and self.server.fetch(network, cached, report=self.report)
+        ):
+            return self._checked(network, cached, DOWNLOADED)
         return Weights(name, UNTRAINED, None, "", "")
-
-    def _server_answers(self) -> bool:
-        if self._known is None:
-            self._known = self._asks and reachable(self.address)
-        return self._known
 
     @staticmethod
     def _checked(network: Network, path: Path, source: str) -> Weights:
@@ -172,7 +271,7 @@ class WeightStore:
 
 
 def weights_table(found: list[Weights]) -> pd.DataFrame:
-    """Return the rows of weights.csv: network, source, sha256, published_file."""
+    """Return the rows of weights.csv; where a file lies is not among them: it would stale the networks."""
     return pd.DataFrame([[getattr(one, name) for name in COLUMNS] for one in found], columns=COLUMNS)
 
 
@@ -183,8 +282,8 @@ def how_to_get(found: list[Weights], *, folder: Path) -> str:
         return ""
     return (
         f"No ImageNet weights here for {', '.join(missing)}: built untrained, greyed, outside every "
-        f"conclusion. With a connection, `make weights` fetches them; or put Keras's no-top files (from "
-        f"{ADDRESS}/) into {folder}/ as <network>.h5. Then run `make repro` again."
+        f"conclusion. With a connection, `make repro` fetches them and embeds anew; without one, put Keras's "
+        f"no-top files (from {ADDRESS}/) into {folder}/ as <network>.h5 first."
     )
 
 
@@ -207,19 +306,21 @@ def check_placed(settings: NetworkSettings) -> None:
             check_weight_file(placed, network)
 
 
-def collect(profile: str, *, address: str = ADDRESS, report: Callable[[str], None] = print) -> pd.DataFrame:
-    """Look for the weights of a profile's networks, write weights.csv and return it."""
+def collect(
+    profile: str, *, server: Server | None = None, report: Callable[[str], None] = print
+) -> list[Weights]:
+    """Look for the weights of a profile's networks, write weights.csv where it changes, and return them.
+
+    A server that several profiles share is asked only once whether it is there.
+    """
     settings, paths = load_network_settings(profile), Paths.of(profile)
-    folder = weights_folder(settings)
-    store = WeightStore(folder, address=address, may_download=settings.download, report=report)
+    asked = (server or Server()) if settings.download else None
+    store = WeightStore(weights_folder(settings), server=asked, report=report)
     found = [store.find(name) for name in settings.names]
-    table, target = weights_table(found), paths.result("weights")
-    files.write_table(target, table)
-    here = sum(one.source != UNTRAINED for one in found)
+    files.write_table(paths.result("weights"), weights_table(found))
+    here = sum(one.path is not None for one in found)
     report(f"{profile}: ImageNet weights for {here} of {len(found)} networks")
-    if message := how_to_get(found, folder=folder):
-        report(message)
-    return table
+    return found
 
 
 def recorded(profile: str, settings: NetworkSettings) -> list[Weights]:
@@ -229,7 +330,7 @@ def recorded(profile: str, settings: NetworkSettings) -> list[Weights]:
     """
     path = Paths.of(profile).result("weights")
     table = files.read_table(path, made_by="stage weights", keep_default_na=False)
-    store = WeightStore(weights_folder(settings), may_download=False)
+    store = WeightStore(weights_folder(settings), report=lambda line: None)
     found = [store.find(name) for name in settings.names]
     now = {(one.network, one.sha256) for one in found}
     if now != set(zip(table["network"], table["sha256"], strict=True)):
@@ -241,12 +342,15 @@ def main() -> int:
     """Find or fetch the ImageNet weights of profiles (default: those of `profiles` in params.yaml)."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("profiles", nargs="*", metavar="PROFILE")
-    parser.add_argument("--address", default=ADDRESS, help="another server of Keras's weight files")
+    parser.add_argument("--address", default=address(), help="another server of Keras's weight files")
     arguments = parser.parse_args()
 
     def collect_all() -> None:
+        server = Server(arguments.address)
         for profile in arguments.profiles or load_parameters()["profiles"]:
-            collect(profile, address=arguments.address)
+            found = collect(profile, server=server)
+            if message := how_to_get(found, folder=weights_folder(load_network_settings(profile))):
+                print(message)
 
     return exit_status(collect_all)
 
