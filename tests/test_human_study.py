@@ -11,7 +11,7 @@ from hypothesis import strategies as some
 from study_world import LABELS, MODELS, planned, settings, write_small_plan
 
 from solesearch import files, human_study
-from solesearch.answers import Answer, AnswerStore
+from solesearch.answers import Answer, AnswerStore, export
 from solesearch.errors import InputError
 from solesearch.human_study import ATTENTION, FIRST, REPEAT
 from solesearch.paths import Paths
@@ -223,9 +223,28 @@ def test_answers_keep_their_plan(small: SmallStudy) -> None:
     plan_path, key_path = human_study.kept_plan(small.paths)
     human_study.write_plan(first, key, plan_path=plan_path, key_path=key_path)
     assert human_study.prepare_plan(small, other)[0] == first
+
+
+@pytest.mark.parametrize("exported", [True, False])
+def test_other_photographs_begin_a_new_study_and_the_old_one_is_kept(
+    small: SmallStudy, capsys: pytest.CaptureFixture, exported: bool
+) -> None:
+    old, key = human_study.prepare_plan(small, settings(**ASKED))
+    paths = small.paths
+    AnswerStore(paths.answer_store).record(Answer(old.id, "ann", "t001", "A", 900))
+    if exported:
+        export(paths)
     small.photos = small.photos.iloc[::-1].reset_index(drop=True)
-    with pytest.raises(InputError, match="numbers other photos"):
-        human_study.prepare_plan(small, other)
+    new, _ = human_study.prepare_plan(small, settings(**ASKED))
+    assert new.catalogue != old.catalogue
+    assert human_study.prepare_plan(small, settings(**ASKED))[0] == new
+    assert not paths.answers.exists() and not paths.answer_store.exists()
+    [aside] = (paths.answers.parent / "set-aside").iterdir()
+    assert f"its answers are kept in data/answers/set-aside/{aside.name}/" in capsys.readouterr().out
+    assert human_study.read_plan(aside / "smoke.plan.json") == old
+    assert human_study.read_key(aside / "smoke.key.csv", plan=old).equals(key)
+    assert AnswerStore(aside / "smoke.sqlite").count_by_plan() == {old.id: 1}
+    assert (aside / "smoke.csv").is_file() == exported
 
 
 def test_overview_counts(workspace) -> None:

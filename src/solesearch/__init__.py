@@ -4,6 +4,13 @@ P is Ay, Koyun, Demir, Aydin, "A Visual Similarity Recommendation System using G
 Adversarial Networks", DeepML 2019. C is the book chapter by Ay and Aydin that extends it.
 """
 
+import sys
+
 from solesearch.surroundings import settle
 
 settle()  # before TensorFlow, Keras and matplotlib are imported anywhere
+
+if sys.argv[:1] == ["-m"]:  # `python -m solesearch.<command>` imports this first, then TensorFlow for seconds
+    from solesearch.errors import end_quietly
+
+    sys.excepthook = end_quietly

@@ -25,7 +25,7 @@ from solesearch.errors import InputError
 from solesearch.paths import Paths
 from solesearch.photo import FITS, IMAGE_SIZES, PhotoLimits, PhotoRefusedError, fit_to, open_checked
 from solesearch.photo_table import COLUMNS, read_photos
-from solesearch.progress import Progress
+from solesearch.progress import Progress, tell
 from solesearch.settings import fill, load_section
 from solesearch.splits import UNLABELLED, WAYS, assign_splits, exclusion_groups
 
@@ -144,6 +144,8 @@ def prepare(profile: str, overrides: dict[str, Any] | None = None) -> PreparedCa
         differs = other_photographs(manifest, paths.results / "manifest.json")
         if reported < wanted:
             differs.append(("duplicates.csv", f"too many pairs at {wanted} bits", f"up to {reported} kept"))
+        for name, difference, _ in differs:
+            tell(f"{difference}; compared with {name}. `make verify FULL=1` alone minds")
         rows = sorted([*listing.problems, *decoded.problems, *differs])
         problems = pd.DataFrame(rows, columns=list(PROBLEM_COLUMNS))
     files.write_table(paths.problems, problems)

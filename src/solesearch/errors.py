@@ -1,10 +1,13 @@
 """The one exception that a user is meant to read, and how a command ends with it."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 
 INTERRUPTED = 130  # what a shell gives a command that Ctrl-C ended
+INTERRUPTION = "interrupted; the same command goes on where it stopped"
 
 
 class InputError(ValueError):
@@ -23,6 +26,15 @@ def not_made_yet(path: Path, *, made_by: str) -> InputError:
     return InputError(f"{path}: not there yet; {made_by} writes it: run `make repro`")
 
 
+def end_quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Be `sys.excepthook` of a command: Ctrl-C while it still imports is its one line, too."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    print(INTERRUPTION, file=sys.stderr, flush=True)
+    os._exit(INTERRUPTED)  # at once: half-imported libraries must not be asked to tidy up
+
+
 def exit_status(work: Callable[[], object], *, also: type[Exception] = InputError) -> int:
     """Do `work` and return the status a command exits with: 0, the number it returns, or 1 after bad input.
 
@@ -35,6 +47,6 @@ def exit_status(work: Callable[[], object], *, also: type[Exception] = InputErro
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from what was reached", file=sys.stderr)
+        print(INTERRUPTION, file=sys.stderr)
         return INTERRUPTED
     return answer if type(answer) is int else 0

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ import pandas as pd
 from solesearch import files
 from solesearch.errors import InputError, not_made_yet
 from solesearch.paths import Paths
+from solesearch.progress import tell
 from solesearch.settings import fill, load_section
 
 if TYPE_CHECKING:
@@ -327,21 +330,18 @@ def prepare_plan(study: Study, settings: HumanStudySettings) -> tuple[Plan, pd.D
     """Put plan and key into runs/<profile>/human_study/ and return them.
 
     A plan that lies beside committed answers is taken as it is: what people saw must not change after them.
-    Otherwise the plan is made from the settings. Raises InputError when photos are no longer those that a
-    kept plan numbers, or when answers not exported yet belong to another plan.
+    Where it numbers other photos than the catalogue's, a new study begins and the old one is set aside.
+    Otherwise the plan is made from the settings. Raises InputError when answers not exported yet belong to
+    another plan of the same photos.
     """
     from solesearch.answers import AnswerStore
 
+    _set_foreign_study_aside(study)
     plan_path, key_path = kept_plan(study.paths)
     folder = study.paths.human_study
     if plan_path.is_file():
         plan = read_plan(plan_path)
         key = read_key(key_path, plan=plan)
-        if plan.catalogue != catalogue_digest(study.photos):
-            raise InputError(
-                f"{plan_path}: numbers other photos than the catalogue has now; move the answers, plan and "
-                f"key of {study.paths.profile} out of data/answers/ to begin a new study"
-            )
     else:
         plan, key = make_plan(study, settings)
     store = study.paths.answer_store
@@ -354,6 +354,33 @@ def prepare_plan(study: Study, settings: HumanStudySettings) -> tuple[Plan, pd.D
         )
     write_plan(plan, key, plan_path=plan_file(folder), key_path=key_file(folder))
     return plan, key
+
+
+def _set_foreign_study_aside(study: Study) -> None:
+    """Move answers, plan and key of other photos than the catalogue's to data/answers/set-aside/.
+
+    The plan is the one beside committed answers, or else the last one that the page showed. Nothing is
+    deleted; one line says where it lies.
+    """
+    paths, (plan_path, key_path) = study.paths, kept_plan(study.paths)
+    held = [path for path in (paths.answers, plan_path, key_path) if path.is_file()]
+    held += sorted(paths.answers.parent.glob(f"{paths.answer_store.name}*"))  # SQLite's own two, too
+    shown = plan_path if plan_path.is_file() else plan_file(paths.human_study)
+    if not held or not shown.is_file():
+        return
+    plan = read_plan(shown)
+    if plan.catalogue == catalogue_digest(study.photos):
+        return
+    name = f"{paths.profile}-{plan.id}-{time.strftime('%Y%m%dT%H%M%S')}"
+    target = paths.answers.parent / "set-aside" / name
+    target.mkdir(parents=True)
+    if shown != plan_path:
+        shutil.copy2(shown, target / plan_path.name)
+        shutil.copy2(key_file(paths.human_study), target / key_path.name)
+    for path in held:
+        path.replace(target / path.name)
+    where = target.relative_to(paths.root).as_posix()
+    tell(f"the human study was planned on other photographs; its answers are kept in {where}/")
 
 
 def plan_overview(plan: Plan, key: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import re
 import sys
@@ -34,6 +35,7 @@ TRAINING = "02_train_infogan"
 START_UP_LINE = re.compile(
     r"[IWEF]\d{4} \d\d:\d\d|WARNING: All log messages before absl|To enable the following instructions"
 )
+STATES = {None: "done in", KeyboardInterrupt: "interrupted after"}
 QUIET_INTERVAL_S = 20.0  # between progress lines where the output is no terminal
 
 
@@ -157,6 +159,9 @@ def run(name: str, *, profile: str, overrides: dict[str, Any] | None = None) -> 
             )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         raise explained(error, failed) from error
+    except KeyboardInterrupt:
+        logging.getLogger("asyncio").disabled = True  # else it ends with the interrupted cell's traceback
+        raise
     files.write_text(target, nbformat.writes(normalised(nbformat.read(failed, as_version=4))) + "\n")
     failed.unlink()
     record(paths, name, watch)
@@ -251,7 +256,7 @@ class Watch:
         self._file.unlink(missing_ok=True)
         os.environ.pop(VARIABLE, None)
         self.seconds = time.monotonic() - self._started
-        state = "failed after" if exception[0] else "done in"
+        state = STATES.get(exception[0], "failed after")
         self._print(
             f"{self.title}: {state} {self.seconds:.0f} s, peak {self.peak_mb / 1024:.1f} GiB", last=True
         )
@@ -260,11 +265,18 @@ class Watch:
         with self._file.open(encoding="utf-8") as lines:
             while not self._stop.wait(0.5):
                 self.peak_mb = max(self.peak_mb, tree_memory_mb())
-                for line in iter(lines.readline, ""):
-                    if line.endswith("\n"):
-                        report = json.loads(line)
-                        self._latest[report["task"]] = report
+                self._read(lines)
                 self._show()
+            self._read(lines)  # a short notebook's last words
+
+    def _read(self, lines: IO[str]) -> None:
+        for line in iter(lines.readline, ""):
+            if line.endswith("\n"):
+                report = json.loads(line)
+                if "line" in report:
+                    self._print(f"{self.title}: {report['line']}", last=True)
+                else:
+                    self._latest[report["task"]] = report
 
     def _show(self) -> None:
         now = time.monotonic()

@@ -16,6 +16,19 @@ VARIABLE = "SOLESEARCH_PROGRESS"
 INTERVAL_S = 1.0
 
 
+def tell(line: str) -> None:
+    """Show the user one line at once, also from inside a notebook's kernel."""
+    _report({"line": line})
+
+
+def _report(record: dict) -> None:
+    if target := os.environ.get(VARIABLE):
+        with Path(target).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+    else:
+        print(describe(record), flush=True)
+
+
 class Progress:
     """Counts one task from 0 to `total` and reports at most once a second."""
 
@@ -37,12 +50,7 @@ class Progress:
             "unit": self.unit,
             "left_s": self._left(done, now),
         }
-        target = os.environ.get(VARIABLE)
-        if target:
-            with Path(target).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
-        else:
-            print(describe(record), flush=True)
+        _report(record)
 
     def _left(self, done: int, now: float) -> float | None:
         advanced = done - self.start_done
@@ -52,7 +60,9 @@ class Progress:
 
 
 def describe(record: dict) -> str:
-    """Return one record as a line: `seed 1: step 250 of 2500, 38 min left`."""
+    """Return one record as a line: `seed 1: step 250 of 2500, 38 min left`, or what `tell` was given."""
+    if "line" in record:
+        return record["line"]
     line = f"{record['task']}: {record['unit']} {record['done']} of {record['total']}"
     left = record["left_s"]
     if left is None or record["done"] >= record["total"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +24,8 @@ def process_pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _end_with(parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent answers it
+
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(LOOK_EVERY_S)
