@@ -180,6 +180,15 @@ def test_an_install_that_fails_is_one_line_and_leaves_no_mark(project, monkeypat
     assert not install.READY.exists()
 
 
+def test_a_linked_environment_of_another_folder_stays(project, monkeypatch, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    (other / "kept").touch()
+    install.ENVIRONMENT.symlink_to(other)
+    installed(monkeypatch)
+    assert [path.name for path in other.iterdir()] == ["kept"]
+    assert not install.ENVIRONMENT.is_symlink()
+
+
 @pytest.mark.slow
 def test_uv_itself_looks_at_the_python_that_is_named(tmp_path):
     """A true uv, told everything that once made it uninstall the user's own packages."""

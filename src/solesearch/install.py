@@ -138,6 +138,8 @@ def reason() -> str:
 def install(mark: str) -> None:
     """Make .venv in the working folder and leave `mark` in it; raises InputError when it cannot be made."""
     print(*filter(None, [reason(), f"Making {ENVIRONMENT} (about a minute, 2.5 GB) ..."]), flush=True)
+    if ENVIRONMENT.is_symlink():  # the link goes, not the environment of another folder
+        ENVIRONMENT.unlink()
     base = getattr(sys, "_base_executable", sys.executable)
     if subprocess.run([base, "-m", "venv", "--clear", str(ENVIRONMENT)], check=False).returncode:
         raise InputError("python -m venv failed; on Debian: apt install python3-venv")
