@@ -104,6 +104,8 @@ def network(settings: dict[str, str], environment: dict[str, str]) -> dict[str, 
         if there.get(name) and not _said_to_uv(name, environment):
             separator = "," if name == "find-links" else " "
             told[variable] = separator.join(there[name].split(" ")) if name != "cert" else there[name]
+    if "UV_INDEX" in told and "extra-index-url" in settings:  # pip's: it takes the best of all its indexes
+        told["UV_INDEX_STRATEGY"] = environment.get("UV_INDEX_STRATEGY", "unsafe-best-match")
     if "proxy" in there:
         told |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), there["proxy"])
     told |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "UV_COMPILE_BYTECODE": "1"}
@@ -156,13 +158,14 @@ def install(mark: str) -> None:
     READY.write_text(mark + "\n", encoding="utf-8")
 
 
-def settled() -> dict[str, str]:
+def settled(*, without: tuple[str, ...] = ()) -> dict[str, str]:
     """Return the environment for pip and uv, with what variables and files say of the network."""
     command, environment = [str(PYTHON), "-m", "pip", "config", "list"], dict(os.environ)
     # `user = true` in a file would otherwise mean: list the user's file alone
     all_files = {**environment, "PIP_USER": "0", "PIP_GLOBAL": "0", "PIP_SITE": "0"}
     asked = subprocess.run(command, env=all_files, capture_output=True, text=True, check=False)
-    return network(pip_settings(asked.stdout), environment)
+    settings = pip_settings(asked.stdout)
+    return network({name: settings[name] for name in settings if name not in without}, environment)
 
 
 def _install_lock(environment: dict[str, str]) -> None:
@@ -199,8 +202,12 @@ def _run(command: list[str], environment: dict[str, str], *, quiet: bool = False
 
 
 def lock() -> None:
-    """Resolve pyproject.toml anew into requirements.lock, with hashes and without host names."""
-    environment = settled()
+    """Resolve pyproject.toml anew into requirements.lock, with hashes and without host names.
+
+    Additional places of pip's are left out: the lock holds the hashes of all wheels there are.
+    """
+    environment = settled(without=("extra-index-url", "find-links"))
+    environment["UV_CUSTOM_COMPILE_COMMAND"] = "make lock"
     common = ("--quiet", "--python", str(PYTHON), *LOCKING)
     extras = ("--extra", "test", "--extra", "stores", "--upgrade")
     command = [str(PYTHON), *UV, "pip", "compile", *common]
