@@ -151,7 +151,7 @@ def install(mark: str) -> None:
     if not (_uv(environment, "install", *editable) or _pip(environment, *editable)):
         raise InputError("the project itself could not be installed; the lines above say why")
     peers = ("--no-deps", "--no-build-isolation", "--require-hashes", "--requirement", str(PEERS))
-    if not _uv(environment, "install", *peers, quiet=True):
+    if not (_uv(environment, "install", *peers, quiet=True) or _pip(environment, *peers, quiet=True)):
         print("Annoy and hnswlib need a C++ compiler and were left out; the index benchmark goes on without.")
     if not Path(".git").exists():  # a ZIP
         _run([str(ENVIRONMENT / "bin" / "dvc"), "config", "--local", "core.no_scm", "true"], environment)
@@ -192,8 +192,8 @@ def _uv(environment: dict[str, str], command: str, *options: str, quiet: bool = 
     return _run([str(PYTHON), *UV, *aimed, *options], environment, quiet=quiet)
 
 
-def _pip(environment: dict[str, str], *options: str) -> bool:
-    return _run([str(PYTHON), "-m", "pip", "install", "--quiet", *options], environment)
+def _pip(environment: dict[str, str], *options: str, quiet: bool = False) -> bool:
+    return _run([str(PYTHON), "-m", "pip", "install", "--quiet", *options], environment, quiet=quiet)
 
 
 def _run(command: list[str], environment: dict[str, str], *, quiet: bool = False) -> bool:
