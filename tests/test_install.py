@@ -162,12 +162,13 @@ def test_every_call_names_its_python_and_no_setting_aims_it(project, monkeypatch
 
 def test_pip_installs_with_hashes_where_uv_cannot(project, monkeypatch, capsys):
     recorder = installed(monkeypatch, failing="-m uv")
-    whole, editable = recorder.commands("-m pip install")[1:]
+    whole, editable, peers = recorder.commands("-m pip install")[1:]
     assert "--require-hashes" in whole and whole.endswith("requirements.lock")
     assert "--editable ." in editable
+    assert "--require-hashes" in peers and peers.endswith("requirements-peers.lock")
     said = capsys.readouterr().out
     assert "uv could not install requirements.lock; pip tries" in said
-    assert "Annoy and hnswlib" in said
+    assert "Annoy" not in said
 
 
 @pytest.mark.parametrize(
@@ -178,6 +179,15 @@ def test_an_install_that_fails_is_one_line_and_leaves_no_mark(project, monkeypat
     with pytest.raises(InputError, match=words):
         installed(monkeypatch, failing=failing)
     assert not install.READY.exists()
+
+
+def test_a_linked_environment_of_another_folder_stays(project, monkeypatch, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    (other / "kept").touch()
+    install.ENVIRONMENT.symlink_to(other)
+    installed(monkeypatch)
+    assert [path.name for path in other.iterdir()] == ["kept"]
+    assert not install.ENVIRONMENT.is_symlink()
 
 
 @pytest.mark.slow

@@ -104,6 +104,8 @@ def network(settings: dict[str, str], environment: dict[str, str]) -> dict[str, 
         if there.get(name) and not _said_to_uv(name, environment):
             separator = "," if name == "find-links" else " "
             told[variable] = separator.join(there[name].split(" ")) if name != "cert" else there[name]
+    if "UV_INDEX" in told and "extra-index-url" in settings:  # pip's: it takes the best of all its indexes
+        told["UV_INDEX_STRATEGY"] = environment.get("UV_INDEX_STRATEGY", "unsafe-best-match")
     if "proxy" in there:
         told |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), there["proxy"])
     told |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "UV_COMPILE_BYTECODE": "1"}
@@ -138,6 +140,8 @@ def reason() -> str:
 def install(mark: str) -> None:
     """Make .venv in the working folder and leave `mark` in it; raises InputError when it cannot be made."""
     print(*filter(None, [reason(), f"Making {ENVIRONMENT} (about a minute, 2.5 GB) ..."]), flush=True)
+    if ENVIRONMENT.is_symlink():  # the link goes, not the environment of another folder
+        ENVIRONMENT.unlink()
     base = getattr(sys, "_base_executable", sys.executable)
     if subprocess.run([base, "-m", "venv", "--clear", str(ENVIRONMENT)], check=False).returncode:
         raise InputError("python -m venv failed; on Debian: apt install python3-venv")
@@ -147,20 +151,21 @@ def install(mark: str) -> None:
     if not (_uv(environment, "install", *editable) or _pip(environment, *editable)):
         raise InputError("the project itself could not be installed; the lines above say why")
     peers = ("--no-deps", "--no-build-isolation", "--require-hashes", "--requirement", str(PEERS))
-    if not _uv(environment, "install", *peers, quiet=True):
+    if not (_uv(environment, "install", *peers, quiet=True) or _pip(environment, *peers, quiet=True)):
         print("Annoy and hnswlib need a C++ compiler and were left out; the index benchmark goes on without.")
     if not Path(".git").exists():  # a ZIP
         _run([str(ENVIRONMENT / "bin" / "dvc"), "config", "--local", "core.no_scm", "true"], environment)
     READY.write_text(mark + "\n", encoding="utf-8")
 
 
-def settled() -> dict[str, str]:
+def settled(*, without: tuple[str, ...] = ()) -> dict[str, str]:
     """Return the environment for pip and uv, with what variables and files say of the network."""
     command, environment = [str(PYTHON), "-m", "pip", "config", "list"], dict(os.environ)
     # `user = true` in a file would otherwise mean: list the user's file alone
     all_files = {**environment, "PIP_USER": "0", "PIP_GLOBAL": "0", "PIP_SITE": "0"}
     asked = subprocess.run(command, env=all_files, capture_output=True, text=True, check=False)
-    return network(pip_settings(asked.stdout), environment)
+    settings = pip_settings(asked.stdout)
+    return network({name: settings[name] for name in settings if name not in without}, environment)
 
 
 def _install_lock(environment: dict[str, str]) -> None:
@@ -187,8 +192,8 @@ def _uv(environment: dict[str, str], command: str, *options: str, quiet: bool = 
     return _run([str(PYTHON), *UV, *aimed, *options], environment, quiet=quiet)
 
 
-def _pip(environment: dict[str, str], *options: str) -> bool:
-    return _run([str(PYTHON), "-m", "pip", "install", "--quiet", *options], environment)
+def _pip(environment: dict[str, str], *options: str, quiet: bool = False) -> bool:
+    return _run([str(PYTHON), "-m", "pip", "install", "--quiet", *options], environment, quiet=quiet)
 
 
 def _run(command: list[str], environment: dict[str, str], *, quiet: bool = False) -> bool:
@@ -197,8 +202,12 @@ def _run(command: list[str], environment: dict[str, str], *, quiet: bool = False
 
 
 def lock() -> None:
-    """Resolve pyproject.toml anew into requirements.lock, with hashes and without host names."""
-    environment = settled()
+    """Resolve pyproject.toml anew into requirements.lock, with hashes and without host names.
+
+    Additional places of pip's are left out: the lock holds the hashes of all wheels there are.
+    """
+    environment = settled(without=("extra-index-url", "find-links"))
+    environment["UV_CUSTOM_COMPILE_COMMAND"] = "make lock"
     common = ("--quiet", "--python", str(PYTHON), *LOCKING)
     extras = ("--extra", "test", "--extra", "stores", "--upgrade")
     command = [str(PYTHON), *UV, "pip", "compile", *common]
