@@ -232,6 +232,28 @@ def test_second_run_is_held_against_the_committed_one(project: Paths, tmp_path) 
     assert found["results/sample/retrieval.csv"].startswith("value: line 2: 0.83, run again 0.93")
 
 
+def test_rows_that_have_become_real_are_told_from_wrong_ones(project: Paths, tmp_path) -> None:
+    """VGG16 had no ImageNet weights in the committed run and has some here; HOG is wrong."""
+    again = Paths("sample", tmp_path / "again")
+    for paths, kind in ((project, "untrained"), (again, "imagenet")):
+        if paths is again:
+            shutil.copytree(project.results, again.results)
+            shutil.copytree(project.figures, again.figures)
+        networks = pd.DataFrame({"model": ["VGG16"], "network": ["VGG16"], "weights": [kind]})
+        networks.to_csv(paths.result("networks"), index=False)
+    table = pd.read_csv(project.result("retrieval")).head(2).assign(model=["VGG16+classes", "hog"])
+    table.to_csv(project.result("retrieval"), index=False)
+    table.assign(value=[0.99, table["value"][1]]).to_csv(again.result("retrieval"), index=False)
+    name = "results/sample/retrieval.csv"
+    states = [check.state for check in verify.compare_results(project, again) if check.name == name]
+    assert states == [verify.PASS, verify.SKIP]
+    table.assign(value=[0.99, 0.123]).to_csv(again.result("retrieval"), index=False)
+    found = [check for check in verify.compare_results(project, again) if check.name == name]
+    assert [check.state for check in found] == [verify.FAIL, verify.SKIP]
+    assert "1 rows have become real: ImageNet weights of VGG16" in found[1].words
+    assert not [check for check in verify.compare_results(project, project) if check.state == verify.SKIP]
+
+
 def test_copy_for_the_second_run(project: Paths, tmp_path) -> None:
     (project.root / "runs" / "sample").mkdir(parents=True)
     (project.root / "data" / "zappos").mkdir(parents=True)
