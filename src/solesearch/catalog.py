@@ -23,7 +23,15 @@ from solesearch import files, sources
 from solesearch.duplicates import BITS, find_duplicates, perceptual_hash
 from solesearch.errors import InputError
 from solesearch.paths import Paths
-from solesearch.photo import FITS, IMAGE_SIZES, PhotoLimits, PhotoRefusedError, fit_to, open_checked
+from solesearch.photo import (
+    FITS,
+    IMAGE_SIZES,
+    PhotoLimits,
+    PhotoRefusedError,
+    fit_to,
+    open_checked,
+    read_file,
+)
 from solesearch.photo_table import COLUMNS, read_photos
 from solesearch.progress import Progress, tell
 from solesearch.settings import fill, load_section
@@ -287,15 +295,18 @@ class Decoded(NamedTuple):
 def examine(path: Path, settings: CatalogSettings) -> Examined:
     """Read a photo's file once: digest, checks, perceptual hash, pixels. Never raises for a bad photo."""
     try:
-        data = path.read_bytes()
+        data = read_file(path)
         image, remarks = open_checked(data, limits=settings.limits)
-    except OSError as error:
-        return Examined([(f"unreadable: {error.strerror}", sources.LEFT_OUT)])
+        pixels = fit_to(image, size=settings.image_size, fit=settings.fit)
+        hashed = perceptual_hash(image)
     except PhotoRefusedError as error:
         return Examined([(str(error), sources.LEFT_OUT)])
+    except OSError as error:
+        return Examined([(f"unreadable: {error.strerror or error}", sources.LEFT_OUT)])
+    except Exception as error:  # whatever Pillow and NumPy raise for one photo is that photo's line
+        return Examined([(f"unreadable: {str(error) or type(error).__name__}", sources.LEFT_OUT)])
     facts = {"width": image.width, "height": image.height, "sha256": hashlib.sha256(data).hexdigest()}
-    pixels = fit_to(image, size=settings.image_size, fit=settings.fit)
-    return Examined(remarks, facts, perceptual_hash(image), pixels)
+    return Examined(remarks, facts, hashed, pixels)
 
 
 def decode(listing: sources.Listing, settings: CatalogSettings, target: Path) -> Decoded:

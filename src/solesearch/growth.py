@@ -41,12 +41,13 @@ from solesearch.continuation import (
 from solesearch.embedder import Embedder
 from solesearch.embedding import Embedding
 from solesearch.errors import InputError, exit_status
+from solesearch.labels_file import class_name
 from solesearch.paths import Paths
-from solesearch.photo import SUFFIXES, PhotoRefusedError, fit_to, open_checked
+from solesearch.photo import SUFFIXES, PhotoRefusedError, fit_to, open_checked, read_file
 from solesearch.progress import Progress
 from solesearch.provenance import code_digest
 from solesearch.settings import fill, load_section
-from solesearch.sources import walk_photos
+from solesearch.sources import PASSED_OVER, walk_photos
 from solesearch.splits import UNLABELLED
 from solesearch.study import Study, read_chosen
 from solesearch.training import move_aside
@@ -115,11 +116,11 @@ def read_new_photos(
             problems.append((file, f"the same bytes as {twin}", SKIPPED))
             continue
         seen[photo.facts["sha256"]] = f"{name}/{file}"
-        label = file.split("/")[0].lower() if "/" in file else UNLABELLED
+        label = class_name(file.split("/")[0]) if "/" in file else UNLABELLED
         rows.append({"id": f"{name}/{file}", "file": file, "label": label, **photo.facts})
         pixels.append(photo.pixels)
     if not rows:
-        first = ": ".join(problems[0][:2])
+        first = ": ".join(next(line for line in problems if line[2] != PASSED_OVER)[:2])
         raise InputError(
             f"{folder}: none of its {len(names)} photos is readable and new ({first}); add others"
         )
@@ -334,7 +335,7 @@ def search(
     study = Study.open(profile, overrides)
     folder, catalog = grown_folder(study.paths, name), load_catalog_settings(profile, overrides)
     try:
-        image, _ = open_checked(photo.read_bytes(), limits=catalog.limits)
+        image, _ = open_checked(read_file(photo), limits=catalog.limits)
     except (OSError, PhotoRefusedError) as error:
         raise InputError(
             f"{photo}: {getattr(error, 'strerror', None) or error}; take another photo"

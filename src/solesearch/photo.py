@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from solesearch.errors import InputError
 
@@ -32,9 +34,38 @@ MARGIN = 0.04  # of the fitted picture, left free around the object on every sid
 SEEN_SIDE = 512  # pixels; larger photos are reduced before the object is looked for
 
 # What photographs are stored as. Pillow can open far more (PostScript runs a program): it is not asked to.
-# Phones' JPEGs with several pictures (MPO) come in as JPEG.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+# Phones' JPEGs with several pictures (MPO) come in as JPEG. Not every Pillow is built with AVIF.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", *(["AVIF"] if features.check("avif") else []))
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    *(".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"),
+)
+# Pictures and other things that people find under a photo's name: (place of the mark, mark, what it is).
+FOREIGN = (
+    *((4, b"ftyp" + brand, "a HEIC photo") for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc")),
+    *((4, b"ftyp" + brand, "a HEIC photo") for brand in (b"hevx", b"mif1", b"msf1")),
+    *((4, b"ftyp" + brand, "an AVIF photo") for brand in (b"avif", b"avis")),
+    (4, b"ftyp", "a film"),
+    (0, b"\xff\x0a", "a JPEG XL picture"),
+    (4, b"JXL ", "a JPEG XL picture"),
+    (4, b"jP  ", "a JPEG 2000 picture"),
+    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
+    (0, b"8BPS", "a Photoshop file"),
+    (0, b"%PDF", "a PDF"),
+    (0, b"<svg", "an SVG drawing"),
+    (0, b"<?xml", "a text in XML, such as an SVG drawing"),
+    (0, b"<!doctype html", "a web page"),
+    (0, b"<html", "a web page"),
+    (0, b"version https://git-lfs", "a pointer of Git LFS, not the photo itself"),
+)
+NOT_TAKEN = "not a photo that is read here"
+PNG_MARK = b"\x89PNG\r\n\x1a\n"
+PNG_BESIDE = (
+    b"tEXt",
+    b"zTXt",
+    b"iTXt",
+    b"iCCP",
+)  # chunks that Pillow refuses when large; no pixel needs them
 # Pillow warns above this number of pixels and refuses twice as many; no limit of ours may lie higher.
 MOST_PIXELS = 89_478_485
 ORIENTATION = 0x0112  # EXIF tag: 1 upright, 2 to 8 turned or mirrored
@@ -74,7 +105,7 @@ def fit_to(image: Image.Image, *, size: tuple[int, int], fit: str) -> np.ndarray
     if fit == "object":
         return _fit_object(image, size=size)
     if fit == "pad":
-        image = ImageOps.pad(image, (width, height), Image.Resampling.BILINEAR, color=WHITE)
+        image = _padded(image, (width, height), colour=WHITE)
     else:
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image, dtype=np.uint8)
@@ -84,10 +115,23 @@ def _fit_object(image: Image.Image, *, size: tuple[int, int]) -> np.ndarray:
     (height, width), (box, background) = size, find_object(image)
     free = round(MARGIN * height), round(MARGIN * width)
     inside = (max(1, width - 2 * free[1]), max(1, height - 2 * free[0]))
-    shown = ImageOps.pad(image.crop(box), inside, Image.Resampling.BILINEAR, color=background)
+    shown = _padded(image.crop(box), inside, colour=background)
     canvas = Image.new("RGB", (width, height), background)
     canvas.paste(shown, ((width - inside[0]) // 2, (height - inside[1]) // 2))
     return np.asarray(canvas, dtype=np.uint8)
+
+
+def _padded(image: Image.Image, size: tuple[int, int], *, colour: tuple[int, int, int]) -> Image.Image:
+    """Return `image` inside `size` (width, height), its proportions kept, on `colour`.
+
+    Pillow rounds the shorter side of a very long photo to no pixel at all and fails; here it keeps one.
+    """
+    width, height = size
+    if round(image.height / image.width * width) < 1:
+        image = image.resize((width, 1), Image.Resampling.BILINEAR)
+    elif round(image.width / image.height * height) < 1:
+        image = image.resize((1, height), Image.Resampling.BILINEAR)
+    return ImageOps.pad(image, size, Image.Resampling.BILINEAR, color=colour)
 
 
 def find_object(image: Image.Image) -> tuple[tuple[int, int, int, int], tuple[int, int, int]]:
@@ -147,13 +191,25 @@ def border_colour(pixels: np.ndarray) -> np.ndarray:
     fullest = np.bincount(cells).argmax()
     middle = np.median(frame[cells == fullest], axis=0)
     near = (np.abs(frame - middle) <= FAINT).all(axis=1)
+    near |= ~near.any()  # a frame of a few pixels, none of them near the median of each channel
     return np.median(frame[near], axis=0).astype(np.uint8)
+
+
+def read_file(path: Path) -> bytes:
+    """Return a file's content; raises OSError for what is no regular file (opening a pipe would wait)."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    return path.read_bytes()
+
+
+def load_photo(path: Path) -> Image.Image:
+    """Return the photo at `path` as upright RGB, as `open_checked` does; Pillow's errors pass through."""
+    return _read(read_file(path), limits=None)[0]
 
 
 def load_pixels(path: Path, *, size: tuple[int, int], fit: str) -> np.ndarray:
     """Return the photo at `path` as uint8 [height, width, 3]; Pillow's errors pass through."""
-    with Image.open(path, formats=FORMATS) as image:
-        return fit_to(upright_rgb(image), size=size, fit=fit)
+    return fit_to(load_photo(path), size=size, fit=fit)
 
 
 @dataclass(frozen=True)
@@ -184,18 +240,60 @@ def open_checked(data: bytes, *, limits: PhotoLimits) -> tuple[Image.Image, list
     (warnings.catch_warnings is not safe in threads).
     """
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _stop_outside_limits(image.size, limits)
-            remarks = _remarks(image)
-            return upright_rgb(image), remarks
+        return _read(data, limits=limits)
     except PhotoRefusedError:
         raise
     except UnidentifiedImageError as error:  # its text holds a memory address, which differs on each run
-        raise PhotoRefusedError(f"unreadable: no {', '.join(FORMATS[:-1])} or {FORMATS[-1]}") from error
+        raise PhotoRefusedError(_named(data)) from error
     except Image.DecompressionBombError as error:
         raise PhotoRefusedError(f"huge: more than {2 * MOST_PIXELS} pixels") from error
     except Exception as error:  # Pillow's decoders raise a dozen kinds; one bad photo must not stop the rest
-        raise PhotoRefusedError(f"unreadable: {error or type(error).__name__}") from error
+        raise PhotoRefusedError(f"unreadable: {str(error) or type(error).__name__}") from error
+
+
+def _read(data: bytes, *, limits: PhotoLimits | None) -> tuple[Image.Image, list[tuple[str, str]]]:
+    """Return upright RGB and remarks; a PNG whose text Pillow finds too large is read without it."""
+    try:
+        return _read_once(data, limits=limits)
+    except PhotoRefusedError:
+        raise
+    except ValueError:
+        if (bare := _without_texts(data)) == data:
+            raise
+    image, remarks = _read_once(bare, limits=limits)
+    return image, [("large text inside", "text ignored"), *remarks]
+
+
+def _read_once(data: bytes, *, limits: PhotoLimits | None) -> tuple[Image.Image, list[tuple[str, str]]]:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        if limits:
+            _stop_outside_limits(image.size, limits)
+        remarks = _remarks(image)
+        return upright_rgb(image), remarks
+
+
+def _without_texts(data: bytes) -> bytes:
+    """Return a PNG without its texts and colour profile; anything else as it is."""
+    if not data.startswith(PNG_MARK):
+        return data
+    kept, place = [PNG_MARK], len(PNG_MARK)
+    while place < len(data):  # a chunk: length, name, content, checksum
+        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
+        if data[place + 4 : place + 8] not in PNG_BESIDE:
+            kept.append(data[place:end])
+        place = end
+    return b"".join(kept)
+
+
+def _named(data: bytes) -> str:
+    """Return why Pillow does not know a file, by what its first bytes say it is."""
+    if not data:
+        return "unreadable: an empty file"
+    start = data[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower() if data[:1] in b"<\xef \t\r\n" else data[:64]
+    for place, mark, what in FOREIGN:
+        if start[place:].startswith(mark):
+            return f"{NOT_TAKEN}: {what}; convert it to JPEG or PNG"
+    return f"unreadable: no {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 
 
 def _stop_outside_limits(size: tuple[int, int], limits: PhotoLimits) -> None:

@@ -218,7 +218,7 @@ class SearchService:
         size = (opened.model.height, opened.model.width)
         try:
             return opened.embed(load_pixels(path, size=size, fit=self.facts["fit"]))
-        except (OSError, SyntaxError) as error:
+        except (OSError, ValueError, SyntaxError) as error:
             raise InputError(f"{photo}: its file is gone or damaged; run `make repro` again") from error
 
     def warm_up(self, models: Iterable[str]) -> None:

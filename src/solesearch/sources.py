@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import stat
 import unicodedata
-import warnings
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -12,14 +15,26 @@ from urllib.parse import unquote
 
 import pandas as pd
 
-from solesearch.archives import extract_photos
+from solesearch.archives import STAMP, extract_photos
 from solesearch.errors import InputError
-from solesearch.photo import SUFFIXES
+from solesearch.labels_file import UNPRINTABLE, class_name, plain, read_labels, stop_when_row, unprintable
+from solesearch.photo import NOT_TAKEN, SUFFIXES
 from solesearch.splits import UNLABELLED
 
 LEFT_OUT = "left out"
-JUNK = ("thumbs.db", "desktop.ini", "__macosx")  # and everything whose name starts with a dot
-UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, undecodable bytes, line ends: no CSV holds them
+PASSED_OVER = "passed over"
+MISSING = "missing"
+# What Windows, macOS, Linux and network drives leave among photos; so is all whose name starts with a dot.
+JUNK = (
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "system volume information"),
+    *("__macosx", "lost+found", "@eadir", "@recycle", "#recycle", "#snapshot", "@__thumb"),
+)
+# Folders that divide a data set; they are nobody's classes.
+PART_OF_DATA = re.compile(
+    r"(train(ing)?|val(id(ation)?)?|test(ing)?|dev|eval(uation)?|hold-?out|query|queries|gallery)"
+    r"([ _-]?(set|data|images?|img|photos?|split|\d+))?",
+    re.IGNORECASE,
+)
 RESERVED_LABELS = ("all", "macro")  # rows of results/<profile>/retrieval.csv
 LABELS_FILE = "labels.csv"
 MANIFEST_COLUMNS = ("file", "label", "product", "position")  # the catalogue's own; the rest are attributes
@@ -79,34 +94,66 @@ def no_photographs(folder: Path, *, profile: str) -> InputError:
 def walk_photos(folder: Path) -> tuple[list[str], list[tuple[str, str, str]]]:
     """Return the sorted posix paths of all photos below `folder`, and a problem for every other file.
 
-    Hidden files and what macOS and Windows leave behind are passed over without a word. Linked folders are
-    followed, each once.
+    Hidden files and what systems leave behind cost one line a kind. Linked folders are followed, each once.
+    Nothing is opened.
     """
-    names, problems, seen = [], [], set()
+    names, problems, seen, systems = [], [], set(), Counter()
 
     def unreadable(error: OSError) -> None:
         problems.append((os.path.relpath(error.filename, folder), "folder cannot be read", LEFT_OUT))
 
     for place, subfolders, entries in os.walk(folder, onerror=unreadable, followlinks=True):
         real = os.path.realpath(place)
-        subfolders[:] = sorted(name for name in subfolders if real not in seen and not _is_junk(name))
-        wanted = [] if real in seen else [entry for entry in entries if not _is_junk(entry)]
+        if real in seen:
+            subfolders[:] = []
+            continue
         seen.add(real)
-        for entry in wanted:
-            name = Path(place, entry).relative_to(folder).as_posix()
-            problem = _name_problem(name)
-            if problem:
+        left = [name for name in (*subfolders, *entries) if _is_junk(name) and name != STAMP]
+        systems.update("._*" if name.startswith("._") else name for name in left)
+        subfolders[:] = sorted(name for name in subfolders if not _is_junk(name))
+        below = PurePosixPath(Path(place).relative_to(folder).as_posix())
+        problems += [
+            (printable(str(below / name)), "a folder, not a photo", "its photos are read")
+            for name in subfolders
+            if name.lower().endswith(SUFFIXES)
+        ]
+        for entry in entries:
+            name = str(below / entry)
+            if _is_junk(entry):
+                continue
+            if problem := _name_problem(name) or file_problem(Path(place, entry)):
                 problems.append((printable(name), problem, LEFT_OUT))
             else:
                 names.append(name)
+    problems += [
+        (printable(name), "a system's own" + f", {count} such" * (count > 1), PASSED_OVER)
+        for name, count in systems.items()
+    ]
     return sorted(names), problems
 
 
+def file_problem(path: Path) -> str | None:
+    """Return why `path` is no file that can be opened; None for one. Opening a pipe would wait for ever."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP) and path.is_symlink():
+            return "a link that leads nowhere"
+        absent = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+        return MISSING if error.errno in absent else f"unreadable: {error.strerror}"
+    if stat.S_ISDIR(mode):
+        return "a folder, not a photo"
+    return None if stat.S_ISREG(mode) else "a pipe, socket or device, not a file"
+
+
 def _name_problem(name: str) -> str | None:
-    if any(unicodedata.category(letter) in UNPRINTABLE for letter in name):
+    if unprintable(name):
         return "name with control characters or not UTF-8"
+    suffix = PurePosixPath(name).suffix
+    if suffix.lower() in (".heic", ".heif"):
+        return f"{NOT_TAKEN}: a HEIC photo; convert it to JPEG or PNG"
     if not name.lower().endswith(SUFFIXES):
-        return f"not a photo ({PurePosixPath(name).suffix or 'no suffix'})"
+        return f"not a photo ({suffix or 'no suffix'})"
     return None
 
 
@@ -123,20 +170,59 @@ def _is_junk(name: str) -> bool:
 
 def list_folders(folder: Path) -> Listing:
     """List a folder of class folders: the label is the top folder's name in lower case, the place the number
-    of the file in its class, from 1, by name.
+    of the file in its class, from 1, by name. Names that read the same are one class.
 
-    Raises InputError when there is no class folder, or one without photos.
+    Raises InputError when there is no class folder, one without photos, and when the folders are the parts
+    of a data set (train, test) or one folder around the classes.
     """
     names, problems = walk_photos(folder)
-    classes = {entry.name for entry in folder.iterdir() if entry.is_dir() and not _is_junk(entry.name)}
-    if not classes:
+    tops = {entry.name for entry in folder.iterdir() if entry.is_dir() and not _is_junk(entry.name)}
+    with_photos = {name.split("/")[0] for name in names if "/" in name}
+    tops = {name for name in tops if name in with_photos or not name.lower().endswith(SUFFIXES)}
+    if not tops:
         raise InputError(f"{folder}: holds no class folders; wanted one folder a class, with photos in it")
-    loose = [name for name in names if "/" not in name]
     problems = [problem for problem in problems if problem[0] != LABELS_FILE]
-    problems += [(name, "lies in no class folder", LEFT_OUT) for name in loose]
-    rows = [(name, name.split("/")[0].lower(), "") for name in names if "/" in name]
-    stop_when_class_empty({name.lower() for name in classes}, (label for _, label, _ in rows), where=folder)
+    problems += [(name, "lies in no class folder", LEFT_OUT) for name in names if "/" not in name]
+    problems += _about_class_folders(folder, tops, names)
+    rows = [(name, class_name(name.split("/")[0]), "") for name in names if "/" in name]
+    problems += [(name, "its folder's name is blank", LEFT_OUT) for name, label, _ in rows if not label]
+    rows = [row for row in rows if row[1]]
+    wanted = {class_name(name) for name in tops} - {""}
+    stop_when_class_empty(wanted, (label for _, label, _ in rows), where=folder)
     return Listing(folder, _photo_table(rows), problems)
+
+
+def _about_class_folders(folder: Path, tops: set[str], names: Iterable[str]) -> list[tuple[str, str, str]]:
+    """Return what is odd about class folders; raises InputError when they cannot be the classes."""
+    inner: dict[str, set[str]] = {top: set() for top in sorted(tops)}
+    for top, *below in (name.split("/") for name in names if "/" in name):
+        inner[top].add(below[0] if len(below) > 1 else "")  # "": a photo lies in the top folder itself
+    parts = [top for top in inner if PART_OF_DATA.fullmatch(plain(top))]
+    classes = ", ".join(sorted(set().union(*inner.values()) - {""})[:4]) or "one folder a class"
+    if parts and (len(parts) > 1 or len(tops) == 1):
+        raise InputError(
+            f"{folder}: {', '.join(parts)} are parts of a data set, not classes, and which photos are tested "
+            f"is decided here (catalog.split); put their class folders ({classes}) side by side into one "
+            f"folder, or name each photo's class in {LABELS_FILE} (source: manifest)"
+        )
+    first, *others = inner.values()
+    if not others and len(first - {""}) > 1 and "" not in first:
+        raise InputError(f"{folder}: holds one folder, {min(tops)}, around {classes}; give that one")
+    problems = []
+    if all(first == other for other in others) and len(first) > 1 and "" not in first:
+        words = f"each of the {len(inner)} class folders holds the same folders ({classes})"
+        problems.append((min(tops), words, "the outer folder is the class"))
+    for label, same in _by_class(inner).items():
+        words = f"reads as class {label}, as {printable(same[0])!r} does"
+        problems += [(printable(top), words, "one class") for top in same[1:]]
+    return problems
+
+
+def _by_class(tops: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for top in tops:
+        found.setdefault(class_name(top), []).append(top)
+    return found
 
 
 def stop_when_class_empty(wanted: Iterable[str], found: Iterable[str], *, where: Path) -> None:
@@ -220,7 +306,8 @@ def _official_root(folder: Path, unpack_to: Path) -> Path:
     tree = find_tree(folder) if folder.is_dir() else None
     if tree:
         return tree
-    zips = [folder] if folder.is_file() else sorted(folder.glob("*.zip"))
+    inside = sorted(path for path in folder.glob("*.zip") if not _is_junk(path.name) and path.is_file())
+    zips = [folder] if folder.is_file() else inside
     if len(zips) > 1:
         raise InputError(f"{folder}: holds {len(zips)} zips ({zips[0].name}, {zips[1].name}, ...); leave one")
     if zips:
@@ -248,28 +335,63 @@ def list_manifest(folder: Path) -> Listing:
     """List the photos that a CSV names: columns file, label, optional product, optional integer position.
 
     The CSV is `labels.csv` in `folder`, or the only one there; files are posix paths below `folder`, labels
-    are put in lower case; `product_id` serves as product where there is no such column. Further columns,
-    say colour, become the listing's attributes, text as it stands there.
+    are put in lower case; `product_id` serves as product where there is no such column. A file that is there
+    in another Unicode form, or with outer spaces, is taken. Further columns, say colour, become the listing's
+    attributes, text as it stands there.
 
-    Raises InputError for a CSV that is empty, not UTF-8 or lacks a column, a file named twice, absolute or
-    outside the folder, an empty label, a position that is no integer, and when no file is there; single
-    missing files are problems.
+    Raises InputError for a CSV that is empty, in another encoding or lacks a column, a column that is there
+    twice, a file named twice, absolute or outside the folder, an empty label, a position that is no integer,
+    and when no file is there; single missing files are problems.
     """
     path = _manifest_path(folder)
-    table = read_manifest(path)
-    there = table["file"].map(lambda name: (folder / name).is_file())
-    if not there.any():
+    table, notes = read_labels(path)
+    names, problems = _on_disk(folder, table["file"], listed_in=path.name)
+    present = table[[name in names for name in table["file"]]]
+    if present.empty:
         raise InputError(
             f"{path}: none of its {len(table)} files is below {folder}, for one {table['file'].iloc[0]}"
         )
-    problems = [(name, f"missing, but listed in {path.name}", LEFT_OUT) for name in table["file"][~there]]
-    present = table[there]
     stop_when_class_empty(table["label"], present["label"], where=path)
+    present = present.assign(file=present["file"].map(names))
+    stop_when_row(present["file"].duplicated(), present["file"], path, "names a file for the second time")
+    problems += [(path.name, *note) for note in notes]
     rows = present[["file", "label", "product"]].itertuples(index=False, name=None)
     given = "position" in present
     places = present["position"].tolist() if given else None
     attributes = _attributes(present)
     return Listing(folder, _photo_table(rows, places), problems, places_given=given, attributes=attributes)
+
+
+def _on_disk(
+    folder: Path, listed: Iterable[str], *, listed_in: str
+) -> tuple[dict[str, str], list[tuple[str, str, str]]]:
+    """Return listed name -> the name on disk, and a problem for every other.
+
+    Zips made on a Mac hold accents in another Unicode form than most keyboards write.
+    """
+    wrong = {name: file_problem(folder / name) for name in listed}
+    spelled: dict[str, list[str]] = {}
+    if MISSING in wrong.values():
+        for name in walk_photos(folder)[0]:
+            spelled.setdefault(_spelling(name), []).append(name)
+    names, problems, respelled = {}, [], 0
+    for name, problem in wrong.items():
+        likely = spelled.get(_spelling(name), []) if problem == MISSING else []
+        if problem is None or len(likely) == 1:
+            names[name] = likely[0] if likely else name
+            respelled += bool(likely)
+            continue
+        several = f", and {len(likely)} files there are spelled like it" if likely else ""
+        problems.append((name, f"{problem}, but listed in {listed_in}{several}", LEFT_OUT))
+    if respelled:
+        words = f"{respelled} files are there in another Unicode form or with outer spaces"
+        problems.append((listed_in, words, "kept"))
+    return names, problems
+
+
+def _spelling(name: str) -> str:
+    """Return a path by which names that look the same are the same."""
+    return "/".join(plain(part) for part in name.split("/"))
 
 
 def _attributes(table: pd.DataFrame) -> pd.DataFrame | None:
@@ -282,64 +404,9 @@ def _attributes(table: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def _manifest_path(folder: Path) -> Path:
-    found = sorted(path for path in folder.glob("*.csv") if not _is_junk(path.name))
+    found = sorted(path for path in folder.glob("*.csv") if not _is_junk(path.name) and path.is_file())
     named = [path for path in found if path.name == LABELS_FILE] or found
     if len(named) != 1:
         have = f"holds {len(named)} CSV files" if named else "holds no CSV file"
         raise InputError(f"{folder}: {have}; wanted {LABELS_FILE} with the columns file and label")
     return named[0]
-
-
-def read_manifest(path: Path) -> pd.DataFrame:
-    """Return the rows of a manifest: file, label, product (text) and position (int), if it has one."""
-    table = _read_csv(path)
-    missing = [name for name in ("file", "label") if name not in table]
-    if missing:
-        commas = "; separate columns with commas" if any(";" in name for name in table) else ""
-        raise InputError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(table)}{commas}")
-    if table.empty:
-        raise InputError(f"{path}: names no photos, it has nothing but its header")
-    table = table.apply(lambda column: column.str.strip())
-    for line, name in enumerate(table["file"], start=2):
-        _stop_when_outside(name, where=f"{path}, row {line}")
-    table["file"] = table["file"].map(lambda name: PurePosixPath(name).as_posix())
-    table["label"] = table["label"].str.lower()
-    _stop_when_row(table["label"] == "", table["label"], path, "has no label")
-    _stop_when_row(table["file"].duplicated(), table["file"], path, "names a file for the second time")
-    if "product" not in table:
-        table = table.rename(columns={"product_id": "product"})
-    if "product" not in table:
-        table["product"] = ""
-    if "position" in table:
-        whole = table["position"].str.fullmatch(r"-?\d{1,15}")
-        _stop_when_row(~whole, table["position"], path, "has a position that is no integer")
-        table["position"] = table["position"].astype("int64")
-    return table
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    options = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "index_col": False}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-            return pd.read_csv(path, **options).fillna("")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it so") from error
-    except pd.errors.EmptyDataError as error:
-        raise InputError(f"{path}: empty; wanted the columns file and label") from error
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        raise InputError(f"{path}: not a CSV ({str(error).strip()})") from error
-
-
-def _stop_when_row(wrong: pd.Series, values: pd.Series, path: Path, what: str) -> None:
-    if wrong.any():
-        row = int(wrong.to_numpy().argmax())
-        raise InputError(f"{path}, row {row + 2}: {what}: {values.iloc[row]!r}")
-
-
-def _stop_when_outside(name: str, *, where: str) -> None:
-    path = PurePosixPath(name)
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or name[1:2] == ":":
-        raise InputError(f"{where}: {name!r} is no path below the folder; write it like Boot/0001.jpg")
-    if any(unicodedata.category(letter) in UNPRINTABLE for letter in name):
-        raise InputError(f"{where}: {name!r} holds a control character or a line end")

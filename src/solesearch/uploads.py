@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from solesearch.errors import InputError
-from solesearch.photo import PhotoLimits, PhotoRefusedError, fit_to, open_checked
+from solesearch.photo import NOT_TAKEN, PhotoLimits, PhotoRefusedError, fit_to, open_checked
 
 SMALLEST_SIDE = 16  # pixels, as in the catalogue: below is a thumbnail or a spacer
 LARGEST_SIDE = 640  # what is kept of an upload, pixels; the networks see 299 at most
@@ -93,8 +93,10 @@ def too_large(limits: UploadLimits) -> str:
 
 def refusal(reason: str, limits: UploadLimits) -> str:
     """Return the visitor's sentence for a reason of `photo.PhotoRefusedError`."""
-    kind = reason.partition(":")[0]
+    kind, _, what = reason.partition(":")
     sentences = {
+        NOT_TAKEN: f"This is no photo that can be read here, but{what.partition(';')[0]}. "
+        "Please choose a JPEG, PNG or WebP file.",
         "huge": f"The photo has more than {limits.most_pixels / 1e6:g} megapixels. Please choose a smaller.",
         "tiny": f"The photo is too small: at least {SMALLEST_SIDE} pixels on each side are needed.",
     }

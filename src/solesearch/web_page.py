@@ -30,7 +30,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from solesearch.annotation_page import attach
 from solesearch.errors import InputError, exit_status
 from solesearch.paths import Paths
-from solesearch.photo import FORMATS, upright_rgb
+from solesearch.photo import load_photo
 from solesearch.search_service import SearchService
 from solesearch.settings import fill, load_section
 from solesearch.surroundings import without_proxies
@@ -119,8 +119,7 @@ class PhotoPictures:
         """Read and encode one photo; raises InputError for an unknown number or a file that is gone."""
         path = self._service.photo_file(self._service.numbered(number))
         try:
-            with Image.open(path, formats=FORMATS) as image:
-                return small_jpeg(upright_rgb(image), side=PHOTO_SIDE)
+            return small_jpeg(load_photo(path), side=PHOTO_SIDE)
         except (OSError, ValueError, SyntaxError) as error:
             raise InputError(f"photo {number}: its file is gone or damaged; run `make repro`") from error
 
