@@ -9,6 +9,7 @@ import yaml
 
 from solesearch import preflight
 from solesearch.errors import InputError
+from solesearch.settings import active_profiles
 
 
 def change(workspace: Path, profile: str, section: str, **values) -> None:
@@ -61,10 +62,10 @@ def test_profiles_without_section_or_photographs(workspace: Path) -> None:
     text = path.read_text()
     path.write_text(text.replace("  - sample\n", "  - samples\n", 1))
     with pytest.raises(InputError, match="no section for profile 'samples'; there are smoke, sample,"):
-        preflight.check_all(preflight.active_profiles())
+        preflight.check_all(active_profiles())
     path.write_text(text.replace("profiles:\n  - sample\n", "profiles: []\n", 1))
     with pytest.raises(InputError, match="at least one profile"):
-        preflight.active_profiles()
+        active_profiles()
     with pytest.raises(InputError, match=r"data/zappos: no photographs there; `make zappos DATA="):
         preflight.check_photographs("zappos")
     with pytest.raises(InputError, match=r"data/chapter: no photographs there; `make chapter DATA="):

@@ -36,6 +36,8 @@ from solesearch.answers import (
 from solesearch.errors import InputError, exit_status
 from solesearch.human_study import Plan, plan_file, read_plan
 from solesearch.paths import Paths
+from solesearch.settings import check_known
+from solesearch.web_address import listen
 
 PAGE = Path(__file__).with_name("annotation_page.html")
 PLANNED_ANEW = "the study was planned anew; going on with the new plan"
@@ -347,16 +349,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m solesearch.annotation_page", description=main.__doc__)
     parser.add_argument("profile", nargs="?", default="sample")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in")
-    parser.add_argument("--port", type=int, default=7861)
+    parser.add_argument("--port", default=7861, help="0: any free one")
     chosen = parser.parse_args(arguments)
 
     def serve() -> None:
         import uvicorn
 
+        check_known([chosen.profile])
         paths = Paths.of(chosen.profile)
         read_plan(plan_file(paths.human_study))  # a missing plan is named before anything is served
-        print(json.dumps({"study": f"http://{chosen.host}:{chosen.port}/study/"}), flush=True)
-        uvicorn.run(study_app(paths), host=chosen.host, port=chosen.port, log_level="warning")
+        listening = listen(chosen.host, chosen.port)
+        print(json.dumps({"study": f"http://{chosen.host}:{listening.getsockname()[1]}/study/"}), flush=True)
+        uvicorn.Server(uvicorn.Config(study_app(paths), log_level="warning")).run(sockets=[listening])
 
     return exit_status(serve)
 

@@ -46,7 +46,7 @@ from solesearch.paths import Paths
 from solesearch.photo import SUFFIXES, PhotoRefusedError, fit_to, open_checked, read_file
 from solesearch.progress import Progress
 from solesearch.provenance import code_digest
-from solesearch.settings import fill, load_section
+from solesearch.settings import check_known, fill, load_section
 from solesearch.sources import PASSED_OVER, walk_photos
 from solesearch.splits import UNLABELLED
 from solesearch.study import Study, read_chosen
@@ -366,6 +366,7 @@ def main() -> int:
         parser.error("name a folder of new photos, or a photo with --search and --name")
 
     def work() -> None:
+        check_known([arguments.profile])
         if arguments.search:
             print(search(arguments.profile, arguments.name, arguments.search, k=arguments.k).to_string())
             return

@@ -19,31 +19,12 @@ from solesearch.likeness import load_likeness
 from solesearch.paths import Paths
 from solesearch.photo import IMAGE_SIZES
 from solesearch.readings import COSTLY
-from solesearch.settings import fill, load_gallery_settings, load_parameters, load_section
+from solesearch.settings import active_profiles, check_known, fill, load_gallery_settings, load_section
 from solesearch.sources import no_photographs
 from solesearch.study import EvaluationSettings
 from solesearch.training import load_settings
 from solesearch.uncertainty import load_resampling
 from solesearch.weights import check_placed, load_network_settings
-
-
-def active_profiles() -> list[str]:
-    """Return the list `profiles` of params.yaml; raises InputError when it lists none."""
-    profiles = load_parameters().get("profiles")
-    if not isinstance(profiles, list) or not profiles:
-        raise InputError("params.yaml: `profiles` must list at least one profile, one name a line")
-    return profiles
-
-
-def check_known(profiles: Sequence[str]) -> None:
-    """Raise InputError for the first name that has no section in params.yaml."""
-    parameters = load_parameters()
-    known = [name for name, values in parameters.items() if isinstance(values, dict)]
-    for profile in profiles:
-        if profile not in known:
-            raise InputError(
-                f"params.yaml has no section for profile {profile!r}; there are {', '.join(known)}"
-            )
 
 
 def check_values(profile: str) -> None:

@@ -16,6 +16,7 @@ import yaml
 from solesearch import preflight, report, weights
 from solesearch.errors import InputError, exit_status
 from solesearch.paths import repository_root
+from solesearch.settings import active_profiles
 from solesearch.slot import activate
 
 
@@ -58,7 +59,7 @@ def run_stages(profiles: Sequence[str]) -> None:
 
 def reproduce(named: Sequence[str]) -> None:
     """Check, run and sum up the named profiles, or those that params.yaml lists."""
-    profiles = list(dict.fromkeys(named)) or preflight.active_profiles()
+    profiles = list(dict.fromkeys(named)) or active_profiles()
     preflight.check_all(profiles)
     for profile in profiles:
         if activate(profile):

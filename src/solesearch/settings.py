@@ -6,6 +6,7 @@ Nothing here imports TensorFlow, so that every value can be checked before anyth
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,25 @@ def load_parameters() -> dict[str, Any]:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         raise InputError(f"params.yaml{line}: not valid YAML; {getattr(error, 'problem', error)}") from error
+
+
+def active_profiles() -> list[str]:
+    """Return the list `profiles` of params.yaml; raises InputError when it lists none."""
+    profiles = load_parameters().get("profiles")
+    if not isinstance(profiles, list) or not profiles:
+        raise InputError("params.yaml: `profiles` must list at least one profile, one name a line")
+    return profiles
+
+
+def check_known(profiles: Sequence[str]) -> None:
+    """Raise InputError for the first name that has no section in params.yaml."""
+    parameters = load_parameters()
+    known = [name for name, values in parameters.items() if isinstance(values, dict)]
+    for profile in profiles:
+        if profile not in known:
+            raise InputError(
+                f"params.yaml has no section for profile {profile!r}; there are {', '.join(known)}"
+            )
 
 
 def load_section(profile: str, section: str, overrides: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -14,8 +14,7 @@ import yaml
 from solesearch import files
 from solesearch.errors import InputError, exit_status
 from solesearch.paths import Paths
-from solesearch.preflight import active_profiles, check_known
-from solesearch.settings import load_section
+from solesearch.settings import active_profiles, check_known, load_section
 from solesearch.sources import LABELS_FILE
 
 

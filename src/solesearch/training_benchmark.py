@@ -34,6 +34,7 @@ from solesearch.errors import InputError, exit_status
 from solesearch.paths import Paths
 from solesearch.progress import Progress
 from solesearch.repeatable import repeatable_execution
+from solesearch.settings import check_known
 from solesearch.training import batches, check_enough, load_settings, training_pixels
 
 COLUMNS = [
@@ -399,6 +400,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     def work() -> None:
+        check_known([arguments.profile])
         profile, overrides = arguments.profile, arguments.overrides
         if arguments.serve:
             return serve(profile, Contender(**arguments.serve), seed=arguments.seed, overrides=overrides)

@@ -306,7 +306,7 @@ def read_description(folder: Path, *, engine: str) -> dict[str, Any]:
     """Return index.json of a saved index; raises InputError when it is missing or another engine's."""
     path = folder / DESCRIPTION
     if not path.is_file():
-        raise InputError(f"{folder}: holds no index yet; stage index writes it")
+        raise InputError(f"{folder}: holds no index yet; stage index writes it: run `make repro`")
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         found, facts["dimensions"] = facts["engine"], int(facts["dimensions"])

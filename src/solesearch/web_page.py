@@ -305,12 +305,13 @@ def add_uploads(app: FastAPI, shelf: UploadShelf, settings: PageSettings) -> Non
             return JSONResponse({"problem": str(error)}, 422)
 
 
-def serve(profile: str, *, host: str = HOST, port: int = PORT, follow: bool = False) -> None:
+def serve(profile: str, *, host: str = HOST, port: str | int = PORT, follow: bool = False) -> None:
     """Serve a profile's page until the process is ended, or with `follow` until its standard input is.
 
     Raises InputError before anything is loaded.
     """
-    service, settings = SearchService.open(Paths.of(profile)), load_settings(profile)
+    settings = load_settings(profile)  # first, since it knows which profiles there are
+    service = SearchService.open(Paths.of(profile))
     listening = listen(host, port)
     import uvicorn
     from threadpoolctl import threadpool_limits
@@ -343,7 +344,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("profile", nargs="?", default="sample")
     parser.add_argument("--host", default=HOST, help="0.0.0.0 lets other machines in; there is no login")
-    parser.add_argument("--port", type=int, default=PORT)
+    parser.add_argument("--port", default=PORT, help="0: any free one")
     parser.add_argument("--follow", action="store_true", help="end when standard input ends")
     chosen = parser.parse_args()
     options = {"host": chosen.host, "port": chosen.port, "follow": chosen.follow}
