@@ -1,7 +1,9 @@
 """The page's server: what it gives out, what it refuses, and twenty visitors at once over a real socket."""
 
+import errno
 import io
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -155,10 +157,65 @@ def test_searches_through_the_page(client) -> None:
     assert "no such number" in visitor.call("results", "click", [*BOTH], {"number": 999})
     assert "Press a photo" in visitor.call("results", "click", [*BOTH], None)
     unknown = visitor.body("results", "click", [["../x"], 5, False], {"number": 4})
-    assert client.post("/gradio_api/run/predict", json=unknown).status_code == 500  # Gradio knows the models
+    reply = client.post("/gradio_api/run/predict", json=unknown)
+    assert reply.status_code == 500 and "'../x'" in reply.json()["error"]  # Gradio knows the models
     shown = visitor.call("Class", "change", ["sandals"])
     assert shown.count("<button") == 8 and "boots" not in shown
     assert "Query: boots" in visitor.call("feature-map", "click", [], {"number": 3})
+
+
+PLACES = {  # event -> what a visitor sends and what goes with it
+    ("Photo id, then Enter", "submit"): (["boots/00.png", *BOTH], None),
+    ("results", "click"): ([*BOTH], {"number": 3}),
+    ("k, answers a model", "change"): ([None, *BOTH], None),
+    ("Class", "change"): (["sandals"], None),
+    ("feature-map", "click"): ([], {"number": 3}),
+    ("upload", "upload"): ([*BOTH], {"token": "x"}),
+}
+JUNK = [None, "x", "", "\0", -1, 0, 10**9, 1.5, float("nan"), True, [], ["x"], [None], [3], [["x"]], {"a": 1}]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place[0])
+def test_every_refused_call_says_why(client, page: PageProcess, place: tuple[str, str]) -> None:
+    """Each value of each event replaced by junk, one too few, one too many: never an error without words."""
+    visitor, (data, told) = Visitor(client), PLACES[place]
+    calls = [[*data[:at], junk, *data[at + 1 :]] for at in range(len(data)) for junk in JUNK]
+    calls += [data[:-1], [*data, 1]]
+    refused = 0
+    for values in calls:
+        body = json.dumps(visitor.body(*place, values, told))
+        reply = client.post("/gradio_api/run/predict", content=body)
+        if reply.status_code != 200:
+            refused += 1
+            assert isinstance(reply.json()["error"], str) and len(reply.json()["error"]) > 10, values
+            assert "terminal" not in reply.json()["error"], values  # known beforehand, no failure of the page
+    assert refused > len(data)
+    assert page.health()
+
+
+@pytest.mark.parametrize("key", ["fn_index", "trigger_id", "session_hash"])
+def test_a_call_without_its_event_says_so(client, key: str) -> None:
+    call = Visitor(client).body("Class", "change", ["sandals"])
+    for value in ("x", 1.5, [1], 10**6 if key == "fn_index" else {"a": 1}):
+        reply = client.post("/gradio_api/run/predict", json={**call, key: value})
+        if reply.status_code != 200:
+            assert reply.status_code < 500 and reply.json()["error"]
+    reply = client.post("/gradio_api/run/predict", json={**call, "fn_index": 10**6})
+    assert reply.json() == {"error": "fn_index: the page has no event 1000000"}
+
+
+def test_a_failure_of_the_page_itself_has_words(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastapi.testclient import TestClient
+
+    service = SearchService.open(make_showcase())
+    app = web_page.create_app(service, web_page.load_settings(PROFILE))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        visitor = Visitor(client)
+        monkeypatch.setattr(service, "search_photo", lambda *_, **__: 1 // 0)
+        call = visitor.body("Photo id, then Enter", "submit", ["boots/00.png", *BOTH])
+        reply = client.post("/gradio_api/run/predict", json=call)
+    assert reply.status_code == 500 and "the page failed at this call" in reply.json()["error"]
+    assert "division" not in reply.text  # what went wrong inside is the server's
 
 
 def test_a_script_in_an_id_is_shown_as_text(client) -> None:
@@ -246,13 +303,54 @@ def test_the_page_ends_and_says_what_is_wrong(root: Path, page: PageProcess, wor
 def test_ports() -> None:
     taken = listen(web_page.HOST, 0)
     port = taken.getsockname()[1]
-    with pytest.raises(InputError, match=f"port {port}"):
+    with pytest.raises(InputError, match=rf"port {port} on 127\.0\.0\.1: .*in use; try `make app PORT=7860`"):
         listen(web_page.HOST, port)
     with pytest.raises(InputError, match="none of the ports"):
         first_free_port([port])
-    with pytest.raises(InputError, match="port 99999"):
-        listen(web_page.HOST, 99999)
     taken.close()
+    listen(web_page.HOST, str(port)).close()
+
+
+@pytest.mark.parametrize("port", [99999, 65536, -1, "abc", "", "80.5", "http"])
+def test_what_is_no_port_is_named(port: str | int) -> None:
+    with pytest.raises(InputError, match=f"port {port}: wanted a whole number up to 65535"):
+        listen(web_page.HOST, port)
+
+
+@pytest.mark.parametrize(
+    "host", ["not.a.host.invalid", "8.8.8.8", "a..b", "x" * 70, "2001:db8::1", "127.0.0.1:80"]
+)
+def test_a_bad_host_is_not_blamed_on_the_port(host: str) -> None:
+    with pytest.raises(InputError, match=r"^host '.*': (no|not an) .*HOST=127\.0\.0\.1") as raised:
+        listen(host, 0)
+    assert "PORT=" not in str(raised.value)
+
+
+def test_a_port_that_needs_rights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root every port may be had, so the system's answer is given here."""
+
+    def refuse(self: object, address: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(InputError, match=r"port 80 on 127\.0\.0\.1: below 1024 needs rights.*PORT=7860"):
+        listen(web_page.HOST, 80)
+
+
+@pytest.mark.parametrize("module", ["web_page", "annotation_page", "growth", "training_benchmark", "charts"])
+def test_an_unknown_profile_is_named_with_those_that_there_are(workspace: Path, module: str) -> None:
+    command = [sys.executable, "-m", f"solesearch.{module}", "nosuch"]
+    command += [str(workspace)] if module == "growth" else []
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 1 and ended.stderr.count("error: ") == 1
+    assert "'nosuch'" in ended.stderr and {"smoke,", "sample,", "zappos,"} <= set(ended.stderr.split())
+    assert "make repro" not in ended.stderr
+
+
+def test_a_profile_that_has_not_run_says_how(workspace: Path) -> None:
+    command = [sys.executable, "-m", "solesearch.web_page", "zappos"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert "showcase.json: not there yet" in ended.stderr and "`make repro PROFILE=zappos`" in ended.stderr
 
 
 def test_settings(workspace: Path) -> None:

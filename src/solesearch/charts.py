@@ -24,6 +24,7 @@ from solesearch.drawing import PIPELINE
 from solesearch.errors import InputError, exit_status
 from solesearch.figures import Registered, draw_registered
 from solesearch.paths import Paths, repository_root
+from solesearch.settings import check_known
 
 CHARTS: dict[str, Registered] = {
     **figures.CHARTS,
@@ -72,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     named = parser.parse_args(arguments).profiles
 
     def work() -> int:
+        check_known(named)
         written = [path for profile in named or profiles_with_tables() for path in redraw(profile)]
         return 0 if written else 1
 

@@ -22,8 +22,12 @@ class InputError(ValueError):
 
 
 def not_made_yet(path: Path, *, made_by: str) -> InputError:
-    """Return the error for a file of the pipeline that is missing, say on a fresh clone."""
-    return InputError(f"{path}: not there yet; {made_by} writes it: run `make repro`")
+    """Return the error for a file that is missing, say on a fresh clone; a stage's has one way to be made."""
+    folders = path.parts[:-1]
+    found = [folders[at + 1] for at, name in enumerate(folders[:-1]) if name in ("runs", "results")]
+    profile = f" PROFILE={found[-1]}" if found else ""
+    way_out = f": run `make repro{profile}`" if made_by.startswith(("stage ", "the pipeline")) else ""
+    return InputError(f"{path}: not there yet; {made_by} writes it{way_out}")
 
 
 def end_quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

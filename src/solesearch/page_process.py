@@ -6,11 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 from solesearch.errors import InputError
 from solesearch.paths import Paths
@@ -40,11 +41,12 @@ class PageProcess:
         self.address = f"http://{HOST}:{self.port}"
         root = Paths.of(profile).root
         environment = {**os.environ, "SOLESEARCH_ROOT": str(root), "PYTHONPATH": SOURCE}
+        self._words = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  a file: a full pipe would stall the page
         start = time.monotonic()
         self._child = subprocess.Popen(
             [sys.executable, "-m", "solesearch.web_page", profile, "--port", str(self.port), "--follow"],
             cwd=root, env=environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._words,
         )  # fmt: skip
         try:
             self._wait(start + PATIENCE_S)
@@ -56,8 +58,8 @@ class PageProcess:
     def _wait(self, deadline: float) -> None:
         while time.monotonic() < deadline:
             if self._child.poll() is not None:
-                said: IO[str] = self._child.stderr
-                lines = said.read().strip().splitlines() or ["it said nothing"]
+                self._words.seek(0)
+                lines = self._words.read().strip().splitlines() or ["it said nothing"]
                 raise InputError(f"the web page did not start: {lines[-1].removeprefix('error: ')}")
             if self.health():
                 return
@@ -92,8 +94,8 @@ class PageProcess:
             self._child.wait(10)
         except subprocess.TimeoutExpired:
             self.kill()
-        for pipe in (self._child.stdin, self._child.stderr):
-            pipe.close()
+        for stream in (self._child.stdin, self._words):
+            stream.close()
 
     def __enter__(self) -> Self:
         """Return itself."""

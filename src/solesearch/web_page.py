@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -56,6 +56,20 @@ OPEN_BELOW = (
 )
 OPEN_TO_POST = ("/upload", "/study", "/gradio_api/reset")
 CALLS = "/gradio_api/run/"
+
+HTTP_ERRORS = 400  # and above
+
+# What each kind of Gradio's components takes, in words and as a test.
+WANTED: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "checkboxgroup": (
+        "a list of names",
+        lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
+    ),
+    "slider": ("a number", lambda value: isinstance(value, (int, float)) and not isinstance(value, bool)),
+    "checkbox": ("true or false", lambda value: isinstance(value, bool)),
+    "textbox": ("a text", lambda value: value is None or isinstance(value, str)),
+    "dropdown": ("a text", lambda value: value is None or isinstance(value, str)),
+}
 
 # 'unsafe-eval' and 'unsafe-inline' are Gradio's needs (templates, styles); 'self' keeps all requests here.
 POLICY = (
@@ -127,9 +141,9 @@ class PhotoPictures:
 class Guard:
     """Middleware in front of everything: a list of what is open, plain values in calls, and safe headers."""
 
-    def __init__(self, app: ASGIApp):
-        """Take the application behind."""
-        self.app = app
+    def __init__(self, app: ASGIApp, *, inputs: Mapping[int, Sequence[Any]]):
+        """Take the application behind, and Gradio's components that each of its events reads."""
+        self.app, self.inputs = app, inputs
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer 404 or 400 itself."""
@@ -143,8 +157,10 @@ class Guard:
             body = plain_call(await _read_body(receive, most=LONGEST_CALL))
             if body is None:
                 await JSONResponse({"error": "not a call of this page"}, 400)(scope, receive, send)
-                return
-            await self.app(_with_length(scope, body), _replay(body, receive), send)
+            elif fault := call_fault(json.loads(body), self.inputs):
+                await JSONResponse({"error": fault}, 400)(scope, receive, send)
+            else:
+                await self.app(_with_length(scope, body), _replay(body, receive), _with_reason(send))
         elif is_open(method, path):
             await self.app(scope, receive, send)
         else:
@@ -179,6 +195,59 @@ def plain_call(body: bytes | None) -> bytes | None:
     kept = {key: call[key] for key in CALL_KEYS if key in call and _is_plain(call[key])}
     event = {key: told[key] for key in EVENT_KEYS if key in told and _is_plain(told[key])}
     return json.dumps({**kept, "data": data, "event_data": event}).encode()
+
+
+def call_fault(call: dict[str, Any], inputs: Mapping[int, Sequence[Any]]) -> str:
+    """Return why a plain call cannot be answered, by its event and its values' types; "" where it can.
+
+    Gradio answers these with an error of no words; an unknown choice or a number out of range it names.
+    """
+    number = call.get("fn_index")
+    if isinstance(number, bool) or not isinstance(number, int) or number not in inputs:
+        return f"fn_index: the page has no event {number!r}"
+    components, values = inputs[number], call["data"]
+    if len(values) != len(components):
+        return f"data: wanted {len(components)} values, got {len(values)}"
+    for component, value in zip(components, values, strict=True):
+        words, fits = WANTED.get(component.get_block_name(), ("", lambda _: True))
+        if not fits(value):
+            return f"{component.label}: wanted {words}, got {str(value)[:40]!r}"
+    return ""
+
+
+def _with_reason(send: Send) -> Send:
+    """Return `send` for a call's answer: where it is an error, it says in words which one."""
+    held: list[Message] = []
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] >= HTTP_ERRORS:
+            held.append(message)
+        elif held:
+            held.append(message)
+            if not message.get("more_body", False):
+                content = b"".join(part.get("body", b"") for part in held[1:])
+                answer = JSONResponse({"error": error_words(content)}, held[0]["status"])
+                await answer({"type": "http"}, _nothing, send)
+        else:
+            await send(message)
+
+    return sending
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
+
+
+def error_words(content: bytes) -> str:
+    """Return what an error's answer says went wrong: Gradio's words, FastAPI's, or that it said none."""
+    try:
+        said = json.loads(content)
+        if isinstance(said.get("detail"), list):
+            return "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in said["detail"])
+        words = said.get("error") or said.get("detail")
+    except (ValueError, AttributeError, KeyError, TypeError):
+        words = None
+    return str(words) if words else "the page failed at this call; the terminal that serves it says where"
 
 
 def _is_plain(value: Any) -> bool:
@@ -260,7 +329,7 @@ def create_app(service: SearchService, settings: PageSettings) -> FastAPI:
         ssr_mode=False, mcp_server=False, pwa=False, enable_monitoring=False, theme=theme(), css=style(),
         head=head(),
     )  # fmt: skip
-    app.add_middleware(Guard)
+    app.add_middleware(Guard, inputs={number: event.inputs for number, event in blocks.fns.items()})
     return app
 
 
