@@ -20,6 +20,7 @@ from scipy.optimize import isotonic_regression
 
 from solesearch import files
 from solesearch.errors import InputError
+from solesearch.lettering import letter, mark_powers
 from solesearch.model_names import PROPOSED, UNTRAINED, model_name, network_row
 
 Options = ParamSpec("Options")
@@ -62,9 +63,12 @@ def styled(draw: Callable[Options, Figure]) -> Callable[Options, Figure]:
     def drawn(*args: Options.args, **options: Options.kwargs) -> Figure:
         with style.context(STYLE, after_reset=True):
             figure = draw(*args, **options)
+            letter(figure)
+            mark_powers(figure)
             if layout := figure.get_layout_engine():
                 layout.execute(figure)
                 figure.set_layout_engine("none")
+                mark_powers(figure)  # another width may have brought other numbers
             return figure
 
     return drawn

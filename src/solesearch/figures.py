@@ -59,6 +59,7 @@ from solesearch.drawing import (
 )
 from solesearch.errors import InputError
 from solesearch.index_figures import recall_speed
+from solesearch.lettering import LONGEST
 from solesearch.model_names import (
     NO_WEIGHTS_WORDS,
     PRIOR,
@@ -274,12 +275,15 @@ def class_precision(
     untrained = untrained_networks(networks, values.index)
     ranked = values.mean(axis=1).sort_values(ascending=False, kind="stable").index
     values = values.loc[sorted(ranked, key=lambda model: model in untrained)]
-    figure = Chart(figsize=(WIDTH, 1.5 + 0.22 * len(values)), layout="constrained")
+    longest = min(LONGEST, max(len(str(name)) for name in values.columns))
+    upright = values.shape[1] > 9 or values.shape[1] * longest > 110  # letters that fit side by side
+    height = 1.5 + 0.22 * len(values) + 0.06 * upright * max(0, longest - 20)
+    figure = Chart(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots()
     _heat_map(axes, values, queries=rows.groupby("class")["n"].agg(["min", "max"]), label=f"Precision@{k}")
     _fade_rows(axes, first=len(values) - len(untrained), last=len(values))
     axes.set(xlabel="", ylabel="", title=GALLERIES.get(gallery, gallery))
-    axes.tick_params(axis="x", length=0, rotation=0 if values.shape[1] <= 9 else 90)
+    axes.tick_params(axis="x", length=0, rotation=90 if upright else 0)
     name_models(axes, list(values.index), places=np.arange(len(values)) + 0.5, untrained=untrained)
     parts = [named_seeds(rows["seed"]), counted(rows.groupby(["model", "seed"])["n"].sum(), "queries")]
     parts += [f"pale, names in italics: {NO_WEIGHTS_WORDS}"] if untrained else []
@@ -300,9 +304,11 @@ def _heat_map(axes: Axes, values: pd.DataFrame, *, queries: pd.DataFrame, label:
         fmt=".2f",
         annot_kws={"fontsize": 7},
         linewidths=1,
-        xticklabels=[f"{name}\nn {sign} {most:,.0f}" for name, sign, most in classes],
+        xticklabels=False,  # seaborn would measure the names before they are made readable (lettering.py)
         cbar_kws={"label": label, "pad": 0.015, "aspect": 30},
     )
+    names = [f"{name}\nn {sign} {most:,.0f}" for name, sign, most in classes]
+    axes.set_xticks(np.arange(len(names)) + 0.5, names)
 
 
 def _fade_rows(axes: Axes, *, first: int, last: int) -> None:

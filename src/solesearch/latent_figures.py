@@ -200,7 +200,8 @@ def _kid_panel(axes: Axes, rows: pd.DataFrame) -> None:
             words = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 6.5}
             axes.annotate(f"{value:.2g}", (max(value, end, 0), height), **words)
     axes.axvline(0, color=QUIET, linewidth=0.7)
-    axes.set(xlim=(1.1 * low, 1.2 * high), ylim=(len(COMPARED) - 0.4, -0.6), xlabel="KID, MMD$^2$")
+    axes.set(xlim=(1.1 * low, 1.2 * high), ylim=(len(COMPARED) - 0.4, -0.6))
+    axes.set_xlabel("KID, MMD$^2$", parse_math=True)
     axes.grid(visible=False, axis="y")
 
 

@@ -21,6 +21,7 @@ def draw_map(service: SearchService) -> Figure:
     """Return the page's map as a chart: a mark a photo, colour and shape by class."""
     figure = Chart(figsize=(WIDTH, HEIGHT), layout="constrained")
     axes, points = figure.add_subplot(), service.map_points()
+    marks = {}
     for number, label in enumerate(service.labels):
         places = [
             (x, 1 - y) for photo, x, y in points if photo.label == label
@@ -28,9 +29,12 @@ def draw_map(service: SearchService) -> Figure:
         if places:
             across, up = zip(*places, strict=True)
             look = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
-            axes.scatter(across, up, s=9, linewidths=0, alpha=0.8, label=label, **look)
+            marks[label] = axes.scatter(across, up, s=9, linewidths=0, alpha=0.8, **look)
     axes.set(xticks=[], yticks=[])
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=1.6)
+    beside = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "frameon": False, "markerscale": 1.6}
+    axes.legend(
+        list(marks.values()), list(marks), **beside
+    )  # by name: matplotlib hides labels that begin with _
     title = service.model(PROPOSED).title
     parts = [f"{title}: {len(points):,} photos", "principal components, then t-SNE"]
     add_caption(figure, profile=service.paths.profile, parts=parts)
