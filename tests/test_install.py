@@ -324,7 +324,8 @@ def test_make_starts_the_install_with_a_system_python(project):
     for script in (fake / "python3.11", tools / "python3.11"):
         script.chmod(0o755)
     said = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHONHOME": "/nowhere"}
-    ended = subprocess.run(["make", ".venv/.ready"], env=said, capture_output=True, text=True, check=True)
+    command = ["make", "--no-print-directory", ".venv/.ready"]
+    ended = subprocess.run(command, env=said, capture_output=True, text=True, check=True)
     module, name, mark = json.loads(ended.stdout.splitlines()[-1])
     assert (module, name) == ("-m", "solesearch.install")
     assert mark.startswith(f"{project} ")

@@ -66,6 +66,14 @@ def test_interrupted_work_is_one_line(capsys) -> None:
     assert capsys.readouterr().err == "interrupted; the same command goes on where it stopped\n"
 
 
+# What a shell starts in its background, a test run among it, does not hear SIGINT unless that is undone.
+LISTENING = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, "-m", "solesearch.repro", "smoke"])
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_ctrl_c_in_training_is_one_line_and_the_same_command_goes_on(
@@ -79,7 +87,7 @@ def test_ctrl_c_in_training_is_one_line_and_the_same_command_goes_on(
     )
     run(root, "dvc", "config", "--local", "core.no_scm", "true")
     process = subprocess.Popen(
-        [sys.executable, "-m", "solesearch.repro", "smoke"],
+        [sys.executable, "-c", LISTENING],
         cwd=root, env=environment(root), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,
     )  # fmt: skip
@@ -88,7 +96,11 @@ def test_ctrl_c_in_training_is_one_line_and_the_same_command_goes_on(
     while not state.is_file() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
+    try:
+        said, _ = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     assert process.returncode == INTERRUPTED, said
     assert "Traceback" not in said and "KeyboardInterrupt" not in said, said
     assert said.rstrip().splitlines()[-1].startswith("interrupted; the same command goes on")
