@@ -5,11 +5,13 @@ import pandas as pd
 import pytest
 from comparison_tables import (
     NETWORKS,
+    PRECISION,
     REAL,
     intervals_table,
     latency_table,
     networks_table,
     precision_of,
+    retraining_log,
     retrieval_table,
     sizes_table,
     variants,
@@ -23,6 +25,7 @@ from solesearch.errors import InputError
 from solesearch.networks import published_networks
 from solesearch.published import published_row
 
+OF_NO_NETWORK = {"photos_per_class", "loss_curves", "checkpoint_curve", "recall_speed"}
 NO_WEIGHTS = "untrained (no ImageNet weights here)"
 
 
@@ -289,6 +292,38 @@ def test_accuracy_parameters_are_keras_published_values() -> None:
     assert set(NETWORKS) <= set(words(figure)) and "MobileNet-0.25" not in words(figure)
     assert "cited, not measured" in caption(figure) and "n = 12 networks" in caption(figure)
     assert_legible(figure)
+
+
+@pytest.mark.parametrize("width", ["MobileNet-0.25", "MobileNetV2-0.35"])
+@pytest.mark.parametrize("chart", sorted({*figures.CHARTS} - OF_NO_NETWORK))
+def test_a_width_alone_has_all_charts(chart: str, width: str) -> None:
+    """Keras's table and P's have no row for it: its own numbers are drawn without theirs."""
+    shape = {"MobileNet-0.25": width}
+    alone = ["MobileNet-0.25", "MobileNet-0.25+classes", "MobileNet-0.25@none"]
+    tables = {
+        "retrieval": retrieval_table([*PRECISION, *alone]),
+        "networks": networks_table(alone),
+        "latency": latency_table(["MobileNet-0.25"])
+        .query("runtime != 'ONNX Runtime' or model == 'infogan'")
+        .copy(),
+        "sizes": sizes_table().query("model in ('infogan', 'MobileNet-0.25')").copy(),
+        "retraining": retraining_log().assign(model="MobileNet-0.25+classes"),
+    }
+    for table in tables.values():
+        table["model"] = table["model"].replace(shape, regex=True)
+    registered = figures.CHARTS[chart]
+    beside = {name: tables[name] for name in registered.beside if name in tables}
+    figure = registered.draw(*(tables[name] for name in registered.tables), profile="zappos", **beside)
+    if chart != "retraining_curves":  # its legend of one network is checked elsewhere
+        assert_legible(figure)
+    if chart == "accuracy_parameters":
+        assert f"Keras publishes no accuracy for {width}" in words(figure)
+        assert "n = 0 networks" in caption(figure)
+
+
+def test_accuracy_without_any_network_is_refused() -> None:
+    with pytest.raises(InputError, match="none of the networks"):
+        figures.accuracy_parameters(networks_table().head(1).assign(model="hog"), profile="zappos")
 
 
 # --- faults and files ------------------------------------------------------------------------------------
