@@ -2,6 +2,23 @@
 .DEFAULT_GOAL := help
 .PHONY: help repro test lab app figures readme verify zappos chapter add speed weights lint lock clean
 
+# A variable that a command does not take, or a misspelt one, would be ignored in silence; names with an
+# underscore belong to other programs.
+TAKES := VENV BIN PATH SHELL LANG TZ TMPDIR CC CXX CFLAGS
+TAKES_repro := PROFILE
+TAKES_app := PROFILE HOST PORT
+TAKES_figures := PROFILE
+TAKES_verify := PROFILE FULL
+TAKES_zappos := DATA
+TAKES_chapter := DATA
+TAKES_add := PROFILE DATA STEPS NAME
+TAKES_speed := PROFILE
+GOALS := $(or $(MAKECMDGOALS),help)
+TAKEN := $(foreach goal,$(GOALS),$(TAKES_$(goal)))
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+$(foreach name,$(filter-out $(TAKES) $(TAKEN),$(GIVEN)),$(if $(findstring _,$(name)),,$(error \
+	make $(GOALS) takes no $(name); it takes $(or $(TAKEN),no variable))))
+
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready

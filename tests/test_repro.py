@@ -12,7 +12,14 @@ import yaml
 from pipeline_runs import copy_of, environment, run
 
 from solesearch import preflight, repro
-from solesearch.errors import INTERRUPTED, InputError, exit_status
+from solesearch.errors import INTERRUPTED, INTERRUPTION, InputError, exit_status
+
+# What a shell starts in its background, a test run among it, does not hear SIGINT unless that is undone.
+LISTENING = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, "-m", "solesearch.repro", "smoke"])
+"""
 
 
 @pytest.fixture
@@ -58,20 +65,55 @@ def test_stage_names_are_those_of_dvc(repository: Path, workspace: Path) -> None
     assert sorted(repro.stage_names("sample")) == sorted(name for name in listed if name.endswith("@sample"))
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["repro", "PROFILES=sample"], "make repro takes no PROFILES; it takes PROFILE"),
+        (["app", "PROT=1"], "make app takes no PROT; it takes PROFILE HOST PORT"),
+        (["readme", "PROFILE=sample"], "make readme takes no PROFILE; it takes no variable"),
+    ],
+)
+def test_make_names_a_variable_that_a_command_does_not_take(
+    repository: Path, command: list[str], said: str
+) -> None:
+    ended = subprocess.run(
+        ["make", "--dry-run", *command], cwd=repository, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2 and said in ended.stderr
+
+
+IMPORTING = """
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = ["-m"]  # as Python has it while it imports the package of a command
+import solesearch
+print("begins", flush=True)
+import numpy, pandas, matplotlib.pyplot
+time.sleep(30)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wait", [0, 0.05, 0.2, 0.5])
+def test_ctrl_c_while_a_command_imports_is_one_line(repository: Path, wait: float) -> None:
+    """At several moments; NumPy makes an ImportError of an exception that comes while it is imported."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", IMPORTING], env=environment(repository),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "begins\n"
+    time.sleep(wait)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (INTERRUPTED, f"{INTERRUPTION}\n")
+
+
 def test_interrupted_work_is_one_line(capsys) -> None:
     def work() -> None:
         raise KeyboardInterrupt
 
     assert exit_status(work) == INTERRUPTED
     assert capsys.readouterr().err == "interrupted; the same command goes on where it stopped\n"
-
-
-# What a shell starts in its background, a test run among it, does not hear SIGINT unless that is undone.
-LISTENING = """
-import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execv(sys.executable, [sys.executable, "-m", "solesearch.repro", "smoke"])
-"""
 
 
 @pytest.mark.slow

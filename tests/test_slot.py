@@ -70,36 +70,75 @@ def test_activation_keeps_everything_else(workspace: Path) -> None:
     assert after.replace("  - zappos\n", "", 1) == before
 
 
-@pytest.mark.parametrize(
-    ("written", "afterwards"),
-    [
-        ("profiles: [sample]", "profiles: [sample, zappos]"),
-        ("profiles: [ 'smoke' , sample ] # mine", "profiles: [ 'smoke' , sample, zappos ] # mine"),
-        ("profiles:\n  [\n  sample,\n  paper\n  ]", "profiles:\n  [\n  sample,\n  paper, zappos\n  ]"),
-        ("profiles:\n- sample", "profiles:\n- sample\n- zappos"),  # as `dvc exp run -S` leaves it
-        ("profiles:\n    - sample # the default\n\n    # mine:\n    - paper # slow",
-         "profiles:\n    - sample # the default\n\n    # mine:\n    - paper # slow\n    - zappos"),
-    ],
-)  # fmt: skip
-def test_every_form_of_the_list_takes_one_more(workspace: Path, written: str, afterwards: str) -> None:
-    path = workspace / "params.yaml"
-    text = path.read_text()
-    path.write_text(text.replace("profiles:\n  - sample", written))
+FORMS = {
+    "flow": ("profiles: [sample]\n", "profiles: [sample, zappos]\n"),
+    "flow in lines": ("profiles: [\n  sample,  # mine\n]\n", "profiles: [\n  sample, zappos,  # mine\n]\n"),
+    "no indentation": ("profiles:\n- sample\n", "profiles:\n- sample\n- zappos\n"),
+    "comments": (
+        "profiles:  # what runs\n\n   # first\n   - sample  # mine\n   # last\n",
+        "profiles:  # what runs\n\n   # first\n   - sample  # mine\n   - zappos\n   # last\n",
+    ),
+    "quotes": ('"profiles":\n  - "sample"\n', '"profiles":\n  - "sample"\n  - zappos\n'),
+    "Windows": ("profiles:\r\n  - sample\r\n", "profiles:\r\n  - sample\r\n  - zappos\r\n"),
+    "empty": ("profiles: []  # none\n", "profiles: [zappos]  # none\n"),
+    "nothing": ("profiles:\n", "profiles: [zappos]\n"),
+    "null": ("profiles: null\n", "profiles: [zappos]\n"),
+    "anchored": ("profiles: &p [sample]\n", "profiles: &p [sample, zappos]\n"),
+    "an alias": (
+        "mine: &m [sample]\nprofiles: *m  # as above\n",
+        "mine: &m [sample]\nprofiles: [sample, zappos]  # as above\n",
+    ),
+    "missing": ("", "profiles: [zappos]\n"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_the_list(workspace: Path, form: str) -> None:
+    """Everything but the list stays as it is, to the last byte."""
+    before, after = (f"# top\n{text}" for text in FORMS[form])
+    rest = "smoke: {a: 1}  # one\nzappos: &z\n  b: [1, 2]\n"
+    if form == "missing":
+        before, after = rest, f"profiles: [zappos]\n{rest}"
+    else:
+        before, after = before + rest, after + rest
+    (workspace / "params.yaml").write_bytes(before.encode())
     assert activate("zappos")
-    assert path.read_text() == text.replace("profiles:\n  - sample", afterwards)
-    before = load_parameters()["profiles"]
-    path.write_text(with_only(path.read_text(), "paper"))
-    assert (before[-1], load_parameters()["profiles"]) == ("zappos", ["paper"])
+    assert (workspace / "params.yaml").read_bytes().decode() == after
+    assert not activate("zappos")
 
 
-def test_a_list_at_the_end_of_the_file_and_what_is_none(workspace: Path) -> None:
-    path = workspace / "params.yaml"
-    path.write_text("sample: {}\nzappos: {}\nprofiles:\n- sample")
+def test_the_list_at_the_end_of_a_file_without_a_last_line_end(workspace: Path) -> None:
+    (workspace / "params.yaml").write_text("zappos: {a: 1}\nprofiles:\n  - sample")
     assert activate("zappos")
     assert load_parameters()["profiles"] == ["sample", "zappos"]
-    with pytest.raises(InputError, match="no section for profile 'mine'; there are sample, zappos"):
-        activate("mine")
-    for written in ("profiles: sample", "profiles: []", "profiles:", "other: 1"):
-        path.write_text(f"sample: {{}}\nzappos: {{}}\n{written}\n")
-        with pytest.raises(InputError, match="`profiles` must list at least one profile"):
-            activate("zappos")
+
+
+def test_what_dvc_exp_run_leaves(workspace: Path) -> None:
+    """`dvc exp run -S 'profiles=[smoke]'` writes params.yaml anew by this function."""
+    from dvc.utils.hydra import apply_overrides
+
+    apply_overrides(workspace / "params.yaml", ["profiles=[smoke]"])
+    assert activate("zappos") and activate("chapter")
+    assert load_parameters()["profiles"] == ["smoke", "zappos", "chapter"]
+
+
+@pytest.mark.parametrize("text", ["profiles: sample\n", "profiles: {a: 1}\n", "profiles: 3\n"])
+def test_what_is_no_list_is_left_to_the_user(workspace: Path, text: str) -> None:
+    text += "zappos: {a: 1}\n"
+    (workspace / "params.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"params\.yaml: `profiles` is no list; .* zappos among them"):
+        activate("zappos")
+    assert (workspace / "params.yaml").read_text() == text
+    with pytest.raises(InputError, match="no section for profile 'nosuch'"):
+        activate("nosuch")
+
+
+@pytest.mark.parametrize(
+    "written", ["profiles: [sample]", "profiles:\n- sample", "profiles:\n  - paper # a\n  - sample"]
+)
+def test_a_copy_runs_one_profile_alone(workspace: Path, written: str) -> None:
+    text = (workspace / "params.yaml").read_text()
+    (workspace / "params.yaml").write_text(
+        with_only(text.replace("profiles:\n  - sample", written), "zappos")
+    )
+    assert load_parameters()["profiles"] == ["zappos"]

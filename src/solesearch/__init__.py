@@ -4,6 +4,7 @@ P is Ay, Koyun, Demir, Aydin, "A Visual Similarity Recommendation System using G
 Adversarial Networks", DeepML 2019. C is the book chapter by Ay and Aydin that extends it.
 """
 
+import signal
 import sys
 
 from solesearch.surroundings import settle
@@ -11,6 +12,7 @@ from solesearch.surroundings import settle
 settle()  # before TensorFlow, Keras and matplotlib are imported anywhere
 
 if sys.argv[:1] == ["-m"]:  # `python -m solesearch.<command>` imports this first, then TensorFlow for seconds
-    from solesearch.errors import end_quietly
+    from solesearch.errors import end_at_once
 
-    sys.excepthook = end_quietly
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where the caller ignores it
+        signal.signal(signal.SIGINT, end_at_once)

@@ -1,10 +1,11 @@
 """The one exception that a user is meant to read, and how a command ends with it."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
+from types import FrameType
 
 INTERRUPTED = 130  # what a shell gives a command that Ctrl-C ended
 INTERRUPTION = "interrupted; the same command goes on where it stopped"
@@ -30,13 +31,13 @@ def not_made_yet(path: Path, *, made_by: str) -> InputError:
     return InputError(f"{path}: not there yet; {made_by} writes it{way_out}")
 
 
-def end_quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Be `sys.excepthook` of a command: Ctrl-C while it still imports is its one line, too."""
-    if not issubclass(kind, KeyboardInterrupt):
-        sys.__excepthook__(kind, error, trace)
-        return
+def end_at_once(number: int, frame: FrameType | None) -> None:
+    """Be the handler of SIGINT while a command still imports: its one line, and out.
+
+    An exception would not do: NumPy's import turns a KeyboardInterrupt into an ImportError of its own.
+    """
     print(INTERRUPTION, file=sys.stderr, flush=True)
-    os._exit(INTERRUPTED)  # at once: half-imported libraries must not be asked to tidy up
+    os._exit(INTERRUPTED)
 
 
 def exit_status(work: Callable[[], object], *, also: type[Exception] = InputError) -> int:
@@ -45,6 +46,8 @@ def exit_status(work: Callable[[], object], *, also: type[Exception] = InputErro
     Bad input (and what is raised `also`) is told in one line. So is Ctrl-C, which exits with 130: what was
     reached is kept, and the same command goes on from there.
     """
+    if signal.getsignal(signal.SIGINT) is end_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on it may tidy up
     try:
         answer = work()
     except (InputError, also) as error:

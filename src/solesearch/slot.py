@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import yaml
 from solesearch import files
 from solesearch.errors import InputError, exit_status
 from solesearch.paths import Paths
-from solesearch.settings import active_profiles, check_known, load_section
+from solesearch.settings import check_known, load_parameters, load_section
 from solesearch.sources import LABELS_FILE
 
 
@@ -53,31 +54,49 @@ def _stop_unless_photographs(folder: Path, *, source: str) -> None:
 
 
 def activate(profile: str) -> bool:
-    """Add `profile` to the list `profiles` in params.yaml, comments kept; return whether it was missing.
+    """Add `profile` to the list `profiles` in params.yaml, all else kept; return whether it was missing.
 
-    Raises InputError for a profile without a section, or a list `profiles` that is none or empty.
+    The list may be written in any form that YAML knows. Raises InputError for a profile without a section,
+    or where the list cannot be added to without changing something else.
     """
     check_known([profile])
-    if profile in active_profiles():
-        return False
+    parameters = load_parameters()
+    listed = parameters.get("profiles") or []
     path = Paths.of(profile).root / "params.yaml"
-    files.write_text(path, with_profile(path.read_text(encoding="utf-8"), profile))
+    if not isinstance(listed, list):
+        raise InputError(f"{path}: `profiles` is no list; write the names one a line, {profile} among them")
+    if profile in listed:
+        return False
+    text = path.read_bytes().decode("utf-8")  # bytes, since reading as text would change line ends
+    changed = with_profile(text, [*listed, profile])
+    if yaml.safe_load(changed) != {**parameters, "profiles": [*listed, profile]}:
+        raise InputError(f"{path}: `profiles` is written in an unusual way; add {profile} yourself")
+    files.write_text(path, changed)
     return True
 
 
-def with_profile(text: str, profile: str) -> str:
-    """Return the text of params.yaml with one more name in `profiles`, in whichever style that is written.
-
-    Everything else stays as it is, comments, too. The list must hold a name already.
-    """
-    names = _profiles_node(text)
-    last = names.value[-1].end_mark.index
-    if names.flow_style:
-        return f"{text[:last]}, {profile}{text[last:]}"
-    column = names.start_mark.column  # of the dashes: DVC writes them below the key, we do two further in
-    end = text.find("\n", last) + 1 or len(text)
-    line_break = "" if text[:end].endswith("\n") else "\n"
-    return f"{text[:end]}{line_break}{' ' * column}- {profile}\n{text[end:]}"
+def with_profile(text: str, wanted: list[str]) -> str:
+    """Return params.yaml's text with the last name of `wanted` added to its list `profiles`."""
+    words = [yaml.safe_dump(name).splitlines()[0] for name in wanted]  # in quotes where YAML needs them
+    found = [(key, value) for key, value in yaml.compose(text).value if key.value == "profiles"]
+    if not found:
+        return f"profiles: [{words[-1]}]\n{text}"
+    [(key, value)] = found
+    alias_of_above = value.start_mark.index < key.start_mark.index
+    if len(wanted) == 1 or alias_of_above:
+        colon = text.index(":", key.end_mark.index) + 1
+        alias = re.compile(r"\s*\*\S+").match(text, colon)
+        end = alias.end() if alias else max(value.end_mark.index, colon)
+        return f"{text[:colon]} [{', '.join(words)}]{text[end:]}"
+    last = value.value[-1]
+    if value.flow_style:
+        return f"{text[: last.end_mark.index]}, {words[-1]}{text[last.end_mark.index :]}"
+    dash = text[last.start_mark.index - last.start_mark.column : last.start_mark.index]
+    line_end = text.find("\n", last.end_mark.index)
+    if line_end < 0:
+        return f"{text}\n{dash}{words[-1]}\n"
+    ends = "\r\n" if text[line_end - 1] == "\r" else "\n"
+    return f"{text[: line_end + 1]}{dash}{words[-1]}{ends}{text[line_end + 1 :]}"
 
 
 def with_only(text: str, profile: str) -> str:
