@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from official_tree import write_photo
 from pipeline_runs import handed_out
 
 from solesearch import surroundings  # the package's import settles the environment
@@ -42,3 +43,12 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path)
         shutil.copy(repository / name, tmp_path / name)
     monkeypatch.setenv("SOLESEARCH_ROOT", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture
+def shoes(workspace: Path) -> Path:
+    """Two class folders of ten photos in the zappos profile's place."""
+    for number in range(20):
+        label = ("Boot", "Shoe")[number // 10]
+        write_photo(workspace / f"data/zappos/{label}/{number % 10 + 1:04d}.jpg", number=number)
+    return workspace / "data/zappos"

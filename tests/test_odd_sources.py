@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from official_tree import write_photo
-from PIL import Image, PngImagePlugin, features
+from PIL import Image, features
 
 from solesearch import catalog
 from solesearch.catalog import prepare
@@ -24,15 +24,6 @@ from solesearch.uploads import UploadLimits, read_upload
 
 MANIFEST = {"catalog.source": "manifest"}
 UPLOADS = UploadLimits(most_bytes=10_000_000, most_pixels=5_000_000, kept=2)
-
-
-@pytest.fixture
-def shoes(workspace: Path) -> Path:
-    """Two class folders of ten photos in the zappos profile's place."""
-    for number in range(20):
-        label = ("Boot", "Shoe")[number // 10]
-        write_photo(workspace / f"data/zappos/{label}/{number % 10 + 1:04d}.jpg", number=number)
-    return workspace / "data/zappos"
 
 
 def lines_of(result: catalog.PreparedCatalogue) -> dict[str, tuple[str, str]]:
@@ -131,7 +122,7 @@ def with_chunk(png: bytes, name: bytes, content: bytes, *, last: bool = False) -
     return png[:place] + chunk + png[place:]
 
 
-LARGE = zlib.compress(b"x" * (PngImagePlugin.MAX_TEXT_CHUNK + 10))
+LARGE = zlib.compress(b"x" * (2 << 20))  # twice what Pillow takes by itself
 
 
 @pytest.mark.parametrize(
@@ -149,7 +140,7 @@ def test_photoshops_large_texts(shoes: Path, name: bytes, content: bytes, last: 
     (shoes / "Boot/shop.png").write_bytes(with_chunk(plain, name, content, last=last))
     result = prepare("zappos")
     assert "Boot/shop.png" in set(result.photos["id"])
-    assert lines_of(result).get("Boot/shop.png") in (("large text inside", "text ignored"), None)
+    assert "Boot/shop.png" not in lines_of(result)
     sizes = {"size": (64, 96), "fit": "stretch"}
     wanted = load_pixels(shoes / "Boot/plain.png", **sizes)
     np.testing.assert_array_equal(load_pixels(shoes / "Boot/shop.png", **sizes), wanted)

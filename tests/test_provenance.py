@@ -24,6 +24,7 @@ TOY = {
     "room/door.py": "import toy.losses\nOPEN = True\n",
     "circle.py": "import toy.ring\n",
     "ring.py": "from toy import circle\n",
+    "room/window.py": "from . import door\nfrom ..train import run\n",
     "page.py": "WORDS = 'see toy.train for more'\n",
 }
 
@@ -46,6 +47,10 @@ def toy(tmp_path: Path) -> Path:
         ("toy.start", "__init__.py losses.py start.py train.py"),  # python -m
         ("toy.table", "__init__.py rates.csv table.py"),  # a table beside the code
         ("toy.room.door", "__init__.py losses.py room/__init__.py room/door.py"),
+        (
+            "toy.room.window",
+            "__init__.py losses.py room/__init__.py room/door.py room/window.py train.py",
+        ),  # relative imports
         ("toy.circle", "__init__.py circle.py ring.py"),
         ("toy.page", "__init__.py page.py"),  # a sentence that mentions a module reaches nothing
     ],
@@ -119,13 +124,13 @@ def stages(repository: Path) -> dict[str, dict]:
 
 
 def test_every_stage_depends_on_all_code_that_it_can_reach(repository: Path) -> None:
-    """A notebook's stage names its code list, which holds the closure; any other stage lists its modules."""
+    """Each names a code list: the notebook's, or its command's; it holds the closure."""
     checked = 0
     for name, stage in stages(repository).items():
         stem = re.fullmatch(r"python -m solesearch\.notebook run (\w+) \$\{item\}", stage["cmd"])
         if stem is None:
-            [module] = re.findall(r"python -m (solesearch\.\w+) ", stage["cmd"])
-            assert stage.get("always_changed") or f"src/{module.replace('.', '/')}.py" in stage["deps"], name
+            [module] = re.findall(r"python -m solesearch\.(\w+) ", stage["cmd"])
+            assert f".nb/{module}.code" in stage["deps"] and module in notebook.STAGE_COMMANDS, name
             continue
         copy = f".nb/{stem[1]}.ipynb"
         assert {copy, f".nb/{stem[1]}.code"} <= set(stage["deps"]), name

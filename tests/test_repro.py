@@ -59,9 +59,10 @@ def test_a_profile_without_photographs_is_not_listed(workspace: Path) -> None:
     assert (workspace / "params.yaml").read_text() == before
 
 
-def test_stage_names_are_those_of_dvc(repository: Path, workspace: Path) -> None:
-    listed = run(repository, "dvc", "config", "--local", "core.no_scm", "true")
-    listed = run(repository, "dvc", "stage", "list", "--name-only").stdout.split()
+def test_stage_names_are_those_of_dvc(workspace: Path) -> None:
+    (workspace / ".dvc").mkdir()
+    (workspace / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
+    listed = run(workspace, "dvc", "stage", "list", "--name-only").stdout.split()
     assert sorted(repro.stage_names("sample")) == sorted(name for name in listed if name.endswith("@sample"))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from solesearch.errors import InputError
 from solesearch.settings import load_parameters
-from solesearch.slot import activate, link_photographs, with_only
+from solesearch.slot import activate, link_photographs
 
 
 @pytest.fixture
@@ -131,14 +131,3 @@ def test_what_is_no_list_is_left_to_the_user(workspace: Path, text: str) -> None
     assert (workspace / "params.yaml").read_text() == text
     with pytest.raises(InputError, match="no section for profile 'nosuch'"):
         activate("nosuch")
-
-
-@pytest.mark.parametrize(
-    "written", ["profiles: [sample]", "profiles:\n- sample", "profiles:\n  - paper # a\n  - sample"]
-)
-def test_a_copy_runs_one_profile_alone(workspace: Path, written: str) -> None:
-    text = (workspace / "params.yaml").read_text()
-    (workspace / "params.yaml").write_text(
-        with_only(text.replace("profiles:\n  - sample", written), "zappos")
-    )
-    assert load_parameters()["profiles"] == ["zappos"]

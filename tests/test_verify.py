@@ -251,10 +251,20 @@ def test_rows_that_have_become_real_are_told_from_wrong_ones(project: Paths, tmp
     found = [check for check in verify.compare_results(project, again) if check.name == name]
     assert [check.state for check in found] == [verify.FAIL, verify.SKIP]
     assert "1 rows have become real: ImageNet weights of VGG16" in found[1].words
+    mechanics = pd.DataFrame({"name": ["a"], "value": [1]})  # no network is in it, so nothing excuses a fault
+    mechanics.to_csv(project.result("mechanics"), index=False)
+    mechanics.assign(value=2).to_csv(again.result("mechanics"), index=False)
+    (again.figures / "photos_per_class.png").write_bytes(b"")
+    states = {check.name: check.state for check in verify.compare_results(project, again)}
+    assert states["results/sample/mechanics.csv"] == verify.FAIL
+    assert states["figures/sample/photos_per_class.png"] == verify.FAIL
     assert not [check for check in verify.compare_results(project, project) if check.state == verify.SKIP]
 
 
-def test_copy_for_the_second_run(project: Paths, tmp_path) -> None:
+@pytest.mark.parametrize("listed", ["profiles:\n  - sample", "profiles: [sample]", "profiles: []", "mine: 1"])
+def test_copy_for_the_second_run(project: Paths, tmp_path, listed: str) -> None:
+    """The copy runs the one profile, in whichever way params.yaml lists others or none."""
+    tamper(project.root / "params.yaml", "profiles:\n  - sample", listed)
     (project.root / "runs" / "sample").mkdir(parents=True)
     (project.root / "data" / "zappos").mkdir(parents=True)
     target = tmp_path / "copy" / "solesearch"

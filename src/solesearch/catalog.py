@@ -138,7 +138,7 @@ def prepare(profile: str, overrides: dict[str, Any] | None = None) -> PreparedCa
 
     `overrides` are {"catalog.photos": 100, ...}. The same photos and settings give the same bytes. Raises
     InputError before anything is replaced: settings, missing data, an empty class, a class that misses
-    from a split. Other photos than those of the last results are a line among the problems.
+    from a split. Other photos than those of the last results are one line to the user.
     """
     paths, settings = Paths.of(profile), load_settings(profile, overrides)
     listing = chosen_photos(list_photos(paths, settings), settings)
@@ -149,11 +149,9 @@ def prepare(profile: str, overrides: dict[str, Any] | None = None) -> PreparedCa
         wanted = settings.duplicate_distance
         duplicates, reported = find_duplicates(photos, decoded.hashes, distance=wanted)
         manifest = manifest_of(photos, settings)
-        differs = other_photographs(manifest, paths.results / "manifest.json")
+        differs = []
         if reported < wanted:
             differs.append(("duplicates.csv", f"too many pairs at {wanted} bits", f"up to {reported} kept"))
-        for name, difference, _ in differs:
-            tell(f"{difference}; compared with {name}. `make verify FULL=1` alone minds")
         rows = sorted([*listing.problems, *decoded.problems, *differs])
         problems = pd.DataFrame(rows, columns=list(PROBLEM_COLUMNS))
     files.write_table(paths.problems, problems)
@@ -161,6 +159,8 @@ def prepare(profile: str, overrides: dict[str, Any] | None = None) -> PreparedCa
     files.write_table(paths.photos, photos)
     write_attributes(paths, listing, photos, settings)
     files.write_json(paths.manifest, manifest)
+    if difference := other_photographs(manifest, paths.results / "manifest.json"):
+        tell(difference)
     return PreparedCatalogue(read_photos(paths), problems, duplicates, paths)
 
 
@@ -392,8 +392,8 @@ def _selecting(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: settings[name] for name in SELECTING} | {"seed": settings["photos"] and settings["seed"]}
 
 
-def other_photographs(now: dict[str, Any], results: Path) -> list[tuple[str, str, str]]:
-    """Compare a manifest with that of the last results, if there are any; return a problem to report or none.
+def other_photographs(now: dict[str, Any], results: Path) -> str:
+    """Compare a manifest with that of the last results, if there are any; return what differs, or nothing.
 
     Whose photographs they are is no fault: a user's own give the user's own results, and `make verify --full`
     alone holds them against the committed ones. Settings that ask for other photos make no comparison. Of a
@@ -403,14 +403,14 @@ def other_photographs(now: dict[str, Any], results: Path) -> list[tuple[str, str
     try:
         then = _read_manifest(results) if results.is_file() else now
     except InputError:
-        return [(name, "damaged; nothing to compare the photographs with", "kept")]
+        return f"{name}: damaged; nothing to compare the photographs with"
     if _selecting(then["settings"]) != _selecting(now["settings"]) or then["sha256"] == now["sha256"]:
-        return []
+        return ""
     labels = sorted({*then["classes"], *now["classes"]})
     counts = [(label, then["classes"].get(label, 0), now["classes"].get(label, 0)) for label in labels]
     changed = [f"{label} {before} -> {after}" for label, before, after in counts if before != after]
     what = ", ".join(changed) or "as many as before in each class, but other names or contents"
-    return [(name, f"other photographs: {then['count']} then, {now['count']} now ({what})", "kept")]
+    return f"other photographs than those of {name}: {then['count']} then, {now['count']} now ({what})"
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

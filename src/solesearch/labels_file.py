@@ -65,10 +65,8 @@ def read_labels(path: Path) -> Labels:
 def _records(path: Path) -> list[tuple[int, list[str]]]:
     """Return (row, cells) of all rows that are not blank, the header first, each as long as the header."""
     text = _text(path)
-    separator, reader = _separator(text), None
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True
-    )
+    lines, separator = io.StringIO(text, newline=""), _separator(text)
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     try:
         found = [(number, [cell.strip() for cell in cells]) for number, cells in enumerate(reader, start=1)]
     except csv.Error as error:

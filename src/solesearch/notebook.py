@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -31,6 +31,7 @@ from solesearch.provenance import reachable_code, references
 from solesearch.training import seconds_spent
 
 TRAINING = "02_train_infogan"
+STAGE_COMMANDS = ("weights",)  # modules that a stage runs by themselves, without a notebook
 
 START_UP_LINE = re.compile(
     r"[IWEF]\d{4} \d\d:\d\d|WARNING: All log messages before absl|To enable the following instructions"
@@ -86,12 +87,18 @@ def strip_all() -> list[Path]:
     root, written = repository_root(), []
     for source in sorted((root / "notebooks").glob("*.ipynb")):
         notebook, target = read_notebook(source), root / ".nb" / source.name
-        code = reachable_code(named_modules(notebook, path=source))
-        listed = "".join(f"{digest}  {name}\n" for name, digest in code.items())
         files.write_text(target, nbformat.writes(stripped(notebook)) + "\n")
-        files.write_text(target.with_suffix(".code"), listed)
+        write_code_list(target, named_modules(notebook, path=source))
         written.append(target)
+    for command in STAGE_COMMANDS:
+        write_code_list(root / ".nb" / command, [f"solesearch.{command}"])
     return written
+
+
+def write_code_list(beside: Path, modules: Iterable[str]) -> None:
+    """Write `<beside>.code`: digest and name of every file of the package that `modules` reach."""
+    listed = (f"{digest}  {name}\n" for name, digest in reachable_code(modules).items())
+    files.write_text(beside.with_suffix(".code"), "".join(listed))
 
 
 def named_modules(notebook: nbformat.NotebookNode, *, path: Path) -> set[str]:

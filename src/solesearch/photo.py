@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError, features
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError, features
 
 from solesearch.errors import InputError
 
@@ -59,13 +59,8 @@ FOREIGN = (
     (0, b"version https://git-lfs", "a pointer of Git LFS, not the photo itself"),
 )
 NOT_TAKEN = "not a photo that is read here"
-PNG_MARK = b"\x89PNG\r\n\x1a\n"
-PNG_BESIDE = (
-    b"tEXt",
-    b"zTXt",
-    b"iTXt",
-    b"iCCP",
-)  # chunks that Pillow refuses when large; no pixel needs them
+# Photoshop writes megabytes of history into a PNG. Pillow's bound on all texts of a file together stays.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 # Pillow warns above this number of pixels and refuses twice as many; no limit of ours may lie higher.
 MOST_PIXELS = 89_478_485
 ORIENTATION = 0x0112  # EXIF tag: 1 upright, 2 to 8 turned or mirrored
@@ -204,7 +199,8 @@ def read_file(path: Path) -> bytes:
 
 def load_photo(path: Path) -> Image.Image:
     """Return the photo at `path` as upright RGB, as `open_checked` does; Pillow's errors pass through."""
-    return _read(read_file(path), limits=None)[0]
+    with Image.open(io.BytesIO(read_file(path)), formats=FORMATS) as image:
+        return upright_rgb(image)
 
 
 def load_pixels(path: Path, *, size: tuple[int, int], fit: str) -> np.ndarray:
@@ -240,7 +236,10 @@ def open_checked(data: bytes, *, limits: PhotoLimits) -> tuple[Image.Image, list
     (warnings.catch_warnings is not safe in threads).
     """
     try:
-        return _read(data, limits=limits)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _stop_outside_limits(image.size, limits)
+            remarks = _remarks(image)
+            return upright_rgb(image), remarks
     except PhotoRefusedError:
         raise
     except UnidentifiedImageError as error:  # its text holds a memory address, which differs on each run
@@ -249,40 +248,6 @@ def open_checked(data: bytes, *, limits: PhotoLimits) -> tuple[Image.Image, list
         raise PhotoRefusedError(f"huge: more than {2 * MOST_PIXELS} pixels") from error
     except Exception as error:  # Pillow's decoders raise a dozen kinds; one bad photo must not stop the rest
         raise PhotoRefusedError(f"unreadable: {str(error) or type(error).__name__}") from error
-
-
-def _read(data: bytes, *, limits: PhotoLimits | None) -> tuple[Image.Image, list[tuple[str, str]]]:
-    """Return upright RGB and remarks; a PNG whose text Pillow finds too large is read without it."""
-    try:
-        return _read_once(data, limits=limits)
-    except PhotoRefusedError:
-        raise
-    except ValueError:
-        if (bare := _without_texts(data)) == data:
-            raise
-    image, remarks = _read_once(bare, limits=limits)
-    return image, [("large text inside", "text ignored"), *remarks]
-
-
-def _read_once(data: bytes, *, limits: PhotoLimits | None) -> tuple[Image.Image, list[tuple[str, str]]]:
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        if limits:
-            _stop_outside_limits(image.size, limits)
-        remarks = _remarks(image)
-        return upright_rgb(image), remarks
-
-
-def _without_texts(data: bytes) -> bytes:
-    """Return a PNG without its texts and colour profile; anything else as it is."""
-    if not data.startswith(PNG_MARK):
-        return data
-    kept, place = [PNG_MARK], len(PNG_MARK)
-    while place < len(data):  # a chunk: length, name, content, checksum
-        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
-        if data[place + 4 : place + 8] not in PNG_BESIDE:
-            kept.append(data[place:end])
-        place = end
-    return b"".join(kept)
 
 
 def _named(data: bytes) -> str:

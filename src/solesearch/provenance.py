@@ -42,7 +42,7 @@ def reachable_code(roots: Iterable[str], *, package: Path = PACKAGE) -> dict[str
 
 def references(source: str, *, package: Path = PACKAGE) -> set[str]:
     """Return the modules of the package that a piece of code (a notebook's cells) names, by dotted name."""
-    files = _named_files(ast.parse(source), package)
+    files = _named_files(ast.parse(source), package, inside=package.name)
     return {_dotted(path, package) for path in files if path.suffix == ".py"}
 
 
@@ -77,14 +77,17 @@ def _root_files(name: str, package: Path) -> set[Path]:
 
 @cache
 def _references(path: Path, package: Path) -> frozenset[Path]:
-    return frozenset(_named_files(_parsed(path), package)) if path.suffix == ".py" else frozenset()
+    if path.suffix != ".py":
+        return frozenset()
+    inside = ".".join((package.name, *path.parent.relative_to(package).parts))
+    return frozenset(_named_files(_parsed(path), package, inside=inside))
 
 
-def _named_files(tree: ast.AST, package: Path) -> set[Path]:
-    """Return the files of the package that a tree imports, or names as whole strings."""
+def _named_files(tree: ast.AST, package: Path, *, inside: str) -> set[Path]:
+    """Return the files of the package that code in package `inside` imports, or names as whole strings."""
     found, data = set[Path](), _data_files(package)
     for node in ast.walk(tree):
-        for name in _named(node):
+        for name in _named(node, inside=inside):
             found |= _module_files(name, package)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in data:
             found.add(data[node.value])
@@ -98,13 +101,15 @@ def _data_files(package: Path) -> dict[str, Path]:
     return {path.name: path for path in inside if path.is_file()}
 
 
-def _named(node: ast.AST) -> Iterator[str]:
-    """Yield the dotted names that a node may mean a module by."""
+def _named(node: ast.AST, *, inside: str) -> Iterator[str]:
+    """Yield the dotted names that a node may mean a module by; `from .` counts from the package `inside`."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-        yield node.module
-        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        above = inside.split(".")[: 1 - node.level or None] if node.level else []
+        origin = ".".join((*above, *filter(None, [node.module])))
+        yield origin
+        yield from (f"{origin}.{alias.name}" for alias in node.names)
     elif isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
 

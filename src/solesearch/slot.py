@@ -99,17 +99,6 @@ def with_profile(text: str, wanted: list[str]) -> str:
     return f"{text[: line_end + 1]}{dash}{words[-1]}{ends}{text[line_end + 1 :]}"
 
 
-def with_only(text: str, profile: str) -> str:
-    """Return the text of params.yaml with `profile` alone in `profiles`, in whichever style it is written."""
-    names = _profiles_node(text)
-    start, end = names.start_mark.index, names.value[-1].end_mark.index
-    return f"{text[:start]}{'[' if names.flow_style else '- '}{profile}{text[end:]}"
-
-
-def _profiles_node(text: str) -> yaml.SequenceNode:
-    return next(value for key, value in yaml.compose(text).value if key.value == "profiles")
-
-
 def fill_slot(profile: str, folder: Path) -> None:
     """Link the photographs, and say what was done."""
     slot = link_photographs(profile, folder)

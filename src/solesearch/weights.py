@@ -102,10 +102,9 @@ def download(network: Network, *, address: str, target: Path, report: Callable[[
     """
     url, part = f"{address}/{network.folder}/{network.file}", target.with_name(f"{target.name}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with part.open("ab"):  # a folder that cannot be written is no fault of the server's
-        pass
-    if not network.md5:
-        part.unlink()
+    part.open(
+        "ab" if network.md5 else "wb"
+    ).close()  # a folder that cannot be written is no fault of the server's
     for last in (*[False] * (TRIES - 1), True):
         try:
             _fetch(url, part, task=f"{network.name}, ImageNet weights")
@@ -147,9 +146,9 @@ def _fetch(url: str, part: Path, *, task: str) -> None:
         raise ServerAwayError(f"{url}: {error.reason}", answered=True, final=final) from error
     except (http.client.HTTPException, ValueError) as error:  # a garbage status line, a broken chunk
         raise ServerAwayError(f"{url}: no valid answer ({error!r})", answered=True) from error
+    except LocalError:
+        raise
     except OSError as error:
-        if isinstance(error, LocalError):
-            raise
         raise ServerAwayError(f"{url}: {getattr(error, 'reason', error)}", answered=False) from error
 
 
@@ -160,9 +159,8 @@ class LocalError(OSError):
 def _copy(answer, part: Path, *, there: int, total: int, task: str) -> None:
     """Write an answer behind the first `there` bytes of `part`; OSError where that gives not `total`."""
     progress = Progress(task, total=max(1, total // 1_000_000), unit="MB")
-    with part.open("r+b" if part.is_file() else "w+b") as out:
+    with part.open("ab") as out:
         out.truncate(there)
-        out.seek(there)
         while block := answer.read(BLOCK):
             try:
                 there += out.write(block)
