@@ -102,9 +102,8 @@ def download(network: Network, *, address: str, target: Path, report: Callable[[
     """
     url, part = f"{address}/{network.folder}/{network.file}", target.with_name(f"{target.name}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
-    part.open(
-        "ab" if network.md5 else "wb"
-    ).close()  # a folder that cannot be written is no fault of the server's
+    # A folder that cannot be written fails here, which is no fault of the server's.
+    part.open("ab" if network.md5 else "wb").close()
     for last in (*[False] * (TRIES - 1), True):
         try:
             _fetch(url, part, task=f"{network.name}, ImageNet weights")
