@@ -26,7 +26,7 @@ USERS_PATH := $(PATH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # What the user's variables may not aim, and what is the same everywhere: the table says it, with the reasons.
-table = $(shell awk -F, '$$2 == "$1" { print $2 }' src/solesearch/surroundings.csv)
+table = $(shell awk -F, '$$2 == "$1" { print $2 }' src/solesearch/core/surroundings.csv)
 unexport $(filter-out $(call table,keep,$$1),$(filter $(call table,remove,$$1) $(call table,outside,$$1),$(.VARIABLES)))
 export SOLESEARCH_KERAS_HOME := $(KERAS_HOME)
 $(foreach line,$(call table,set,$$1":="$$3),$(eval export $(subst {prefix},$(CURDIR)/$(VENV),$(line))))
@@ -43,7 +43,7 @@ help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/' | expand -t 18
 
 repro: $(READY) ## photos to figures for the profiles in params.yaml, or PROFILE; goes on where a killed run stopped
-	@$(BIN)/python -m solesearch.repro $(PROFILE)
+	@$(BIN)/python -m solesearch.pipeline.repro $(PROFILE)
 
 test: $(READY) ## the tests, a process a core; the pipeline runs in a temporary clone
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
@@ -55,43 +55,43 @@ lab: $(READY) ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --log-level=WARN --notebook-dir=. $(AS_ROOT) notebooks/01_prepare_data.ipynb
 
 app: $(READY) ## the web page of a profile (PROFILE=sample) at 127.0.0.1:7860 (PORT, HOST)
-	@$(BIN)/python -m solesearch.web_page $(or $(PROFILE),sample) --host $(or $(HOST),127.0.0.1) --port $(or $(PORT),7860)
+	@$(BIN)/python -m solesearch.page.web_page $(or $(PROFILE),sample) --host $(or $(HOST),127.0.0.1) --port $(or $(PORT),7860)
 
 figures: $(READY) ## redraw the charts from the committed results; needs no photos and no training
-	@$(BIN)/python -m solesearch.charts $(PROFILE)
+	@$(BIN)/python -m solesearch.pipeline.charts $(PROFILE)
 
 readme: $(READY) ## write the README's generated blocks again from the results
-	@$(BIN)/python -m solesearch.report
+	@$(BIN)/python -m solesearch.pipeline.report
 
 verify: $(READY) ## compare a profile with its committed results (PROFILE=sample); FULL=1 runs it again
-	@$(BIN)/python -m solesearch.verify $(or $(PROFILE),sample) $(if $(FULL),--full)
+	@$(BIN)/python -m solesearch.pipeline.verify $(or $(PROFILE),sample) $(if $(FULL),--full)
 
 zappos: $(READY) ## make zappos DATA=folder: real photographs in class folders, linked and run
 	@test -n "$(DATA)" || { echo "say where the photographs are: make zappos DATA=/path/to/folder (see data/README.md)"; exit 2; }
-	@$(BIN)/python -m solesearch.slot zappos "$(DATA)"
-	@$(BIN)/python -m solesearch.repro zappos
+	@$(BIN)/python -m solesearch.pipeline.slot zappos "$(DATA)"
+	@$(BIN)/python -m solesearch.pipeline.repro zappos
 
 chapter: $(READY) ## make chapter DATA=folder: real shoes and bags named by a labels.csv, linked and run
 	@test -n "$(DATA)" || { echo "say where labels.csv and its photographs are: make chapter DATA=/path/to/folder (see data/README.md)"; exit 2; }
-	@$(BIN)/python -m solesearch.slot chapter "$(DATA)"
-	@$(BIN)/python -m solesearch.repro chapter
+	@$(BIN)/python -m solesearch.pipeline.slot chapter "$(DATA)"
+	@$(BIN)/python -m solesearch.pipeline.repro chapter
 
 add: $(READY) ## make add DATA=folder: new photos for a profile (PROFILE=sample, STEPS, NAME); the pipeline's files stay
 	@test -n "$(DATA)" || { echo "say where the new photos are: make add PROFILE=zappos DATA=/path/to/folder"; exit 2; }
-	@$(BIN)/python -m solesearch.growth $(or $(PROFILE),sample) "$(DATA)" $(if $(STEPS),--steps $(STEPS)) $(if $(NAME),--name "$(NAME)")
+	@$(BIN)/python -m solesearch.beyond.growth $(or $(PROFILE),sample) "$(DATA)" $(if $(STEPS),--steps $(STEPS)) $(if $(NAME),--name "$(NAME)")
 
 speed: $(READY) ## training steps against a plain loop, some minutes on an idle machine (PROFILE=sample)
-	@$(BIN)/python -m solesearch.training_benchmark $(or $(PROFILE),sample)
+	@$(BIN)/python -m solesearch.cost.training_benchmark $(or $(PROFILE),sample)
 
 weights: $(READY) ## look for ImageNet weights again, or fetch them; then make repro uses them
-	@$(BIN)/python -m solesearch.weights
+	@$(BIN)/python -m solesearch.networks.weights
 
-lint: $(READY) ## ruff
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+lint: $(READY) ## ruff, and that rooms import only the rooms below them
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-logo
 
 lock: ## resolve pyproject.toml anew into requirements.lock (hashes, no host names) and environment.yml
-	@$(BIN)/python -m solesearch.install --lock
-	@$(BIN)/python -m solesearch.environment --write-conda
+	@$(BIN)/python -m solesearch.core.install --lock
+	@$(BIN)/python -m solesearch.core.environment --write-conda
 
 clean: ## delete the environment and the stripped notebooks; results and runs stay
 	@rm -rf $(VENV) .nb
@@ -100,5 +100,5 @@ $(READY):
 	@export PATH='$(subst ','\'',$(USERS_PATH))'; \
 	for python in python3.11 python3 python; do \
 		if $$python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then \
-		PYTHONPATH=src exec $$python -m solesearch.install '$(subst ','\'',$(MARK))'; fi; done; \
+		PYTHONPATH=src exec $$python -m solesearch.core.install '$(subst ','\'',$(MARK))'; fi; done; \
 	echo "Python 3.11 is needed and none was found; install it, or use environment.yml with conda"; exit 2

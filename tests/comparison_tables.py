@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from solesearch.networks import published_networks
-from solesearch.published import published_row
+from solesearch.core.model_names import published_networks
+from solesearch.core.published import published_row
 
 MACHINE = "Some CPU, 2 cores, 23 GiB; 1 thread(s)"
 TENSORFLOW, ONNX = "TensorFlow (tf.function)", "ONNX Runtime"

@@ -8,7 +8,7 @@ import pytest
 from official_tree import write_photo
 from pipeline_runs import handed_out
 
-from solesearch import surroundings  # the package's import settles the environment
+from solesearch.core import surroundings  # the package's import settles the environment
 
 # Tests ask this machine alone, and read nothing of the user's.
 surroundings.without_proxies()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from solesearch.embedding import Embedding
+from solesearch.core.embedding import Embedding
 
 DIMENSIONS = 6
 

@@ -7,12 +7,12 @@ import pandas as pd
 from onnx import TensorProto, helper
 from PIL import Image
 
-from solesearch import files
-from solesearch.controls import control_features
-from solesearch.embedding import Embedding, save_embedding
-from solesearch.paths import Paths
-from solesearch.photo import to_signed
-from solesearch.search_service import PIXELS, SIGNED, pairs_file
+from solesearch.core import files
+from solesearch.core.embedding import Embedding, save_embedding
+from solesearch.core.paths import Paths
+from solesearch.page.search_service import PIXELS, SIGNED, pairs_file
+from solesearch.photos.photo import to_signed
+from solesearch.retrieval.controls import control_features
 
 HEIGHT, WIDTH = 32, 48
 COLOURS = {"boots": (200, 40, 40), "heels": (40, 160, 60), "sandals": (50, 60, 200)}

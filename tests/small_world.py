@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from solesearch import files, study
-from solesearch.checkpoints import checkpoint_file, save_variables
-from solesearch.infogan import build_discriminator
-from solesearch.paths import Paths
-from solesearch.sources import PAPER_CLASSES
-from solesearch.training import load_settings
+from solesearch.core import files
+from solesearch.core.checkpoints import checkpoint_file, save_variables
+from solesearch.core.paths import Paths
+from solesearch.evaluation import study
+from solesearch.gan.infogan import build_discriminator
+from solesearch.gan.training import load_settings
+from solesearch.photos.sources import PAPER_CLASSES
 
 TENSORFLOW = "TensorFlow (tf.function)"
 

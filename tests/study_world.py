@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from solesearch import files, human_study
-from solesearch.human_study import HumanStudySettings, Plan
-from solesearch.paths import Paths
-from solesearch.uncertainty import Resampling
+from solesearch.core import files
+from solesearch.core.paths import Paths
+from solesearch.people import human_study
+from solesearch.people.human_study import HumanStudySettings, Plan
+from solesearch.retrieval.uncertainty import Resampling
 
 LABELS = np.array(["boots", "flats", "heels"] * 8)
 MODELS = [("infogan", 1), ("hog", 0), ("mean_colour", 0)]
@@ -81,7 +82,14 @@ class Server:
 
     def start(self) -> Server:
         """Start and wait until it answers."""
-        command = [sys.executable, "-m", "solesearch.annotation_page", self.profile, "--port", str(self.port)]
+        command = [
+            sys.executable,
+            "-m",
+            "solesearch.people.annotation_page",
+            self.profile,
+            "--port",
+            str(self.port),
+        ]
         self.process = subprocess.Popen(
             command, env={**os.environ, "SOLESEARCH_ROOT": str(self.root)}, stdout=subprocess.DEVNULL
         )

@@ -7,12 +7,12 @@ Adversarial Networks", DeepML 2019. C is the book chapter by Ay and Aydin that e
 import signal
 import sys
 
-from solesearch.surroundings import settle
+from solesearch.core.surroundings import settle
 
 settle()  # before TensorFlow, Keras and matplotlib are imported anywhere
 
 if sys.argv[:1] == ["-m"]:  # `python -m solesearch.<command>` imports this first, then TensorFlow for seconds
-    from solesearch.errors import end_at_once
+    from solesearch.core.errors import end_at_once
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where the caller ignores it
         signal.signal(signal.SIGINT, end_at_once)

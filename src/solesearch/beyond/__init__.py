@@ -1,0 +1,1 @@
+"""What the papers do not try: ablations, other losses, likeness in colour and shape, latent codes, growth."""

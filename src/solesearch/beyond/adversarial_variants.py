@@ -1,0 +1,391 @@
+"""The InfoGAN of the papers with one idea changed at a time, for the ablation ladder.
+
+`Recipe` is the papers' training step cut into the pieces that an idea may replace; unchanged it gives the
+numbers of `infogan.InfoGan`, bit for bit. Each class below it replaces one piece. The networks stay those of
+P Table I throughout.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from solesearch.beyond.augmentation import TURNS, diff_augment, turn
+from solesearch.beyond.contrastive import contrastive_loss, projection_head, two_views
+from solesearch.beyond.variant_settings import VariantSettings
+from solesearch.core.settings import GanSettings
+from solesearch.gan.infogan import (
+    DiscriminatorOutput,
+    InfoGan,
+    adversarial_loss,
+    information_loss,
+    sample_latent,
+)
+
+REAL_SEED, FAKE_SEED, TURN_SEED, LABEL_SEED = (2**27 + offset for offset in (0, 2**24, 2**25, 2**26))
+FIRST_ITERATIONS = 20  # of the power method before training; later one a step, since weights change slowly
+
+
+class LabelledPhotos(NamedTuple):
+    """The share of training photos whose labels one idea may see."""
+
+    pixels: np.ndarray  # uint8 [m, h, w, 3]
+    classes: np.ndarray  # int32 [m], from 0
+
+
+class Recipe(InfoGan):
+    """The papers' recipe. Subclasses replace single pieces of its step."""
+
+    # name of a further loss of the discriminator -> the key of ladder.ideas that weighs it
+    EXTRA: ClassVar[dict[str, str]] = {}
+
+    def __init__(
+        self,
+        settings: GanSettings,
+        *,
+        seed: int,
+        values: VariantSettings,
+        labelled: LabelledPhotos | None = None,
+    ):
+        """Build both networks from `seed`; `labelled` is for the one idea that uses labels."""
+        super().__init__(settings, seed=seed)
+        self.values, self.labelled = values, labelled
+
+    def train_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Update D, Q and G once on real images [b, h, w, 3]; return the losses by name, each []."""
+        latent, code = sample_latent(self.settings, count=tf.shape(images)[0], seed=self._step_seed())
+        self.before_step()
+        with tf.GradientTape(persistent=True) as tape:
+            fake = self.generator(latent, training=True)
+            on_real = self.look(self.shown(images, seed=self.draw(REAL_SEED)))
+            on_fake = self.look(self.shown(fake, seed=self.draw(FAKE_SEED)))
+            losses = self.adversarial_losses(on_real.logit, on_fake.logit)
+            losses |= self.code_losses(code, on_fake.code)
+            losses |= self.further_losses(images)
+            discriminator_total, generator_total = self.totals(losses)
+        variables = self.discriminator_variables()
+        self._update(tape, discriminator_total, variables, self.discriminator_optimizer)
+        self._update(tape, generator_total, self.generator.trainable_variables, self.generator_optimizer)
+        self.steps_done.assign_add(1)
+        self.after_step()
+        return losses
+
+    def draw(self, offset: int) -> tf.Tensor:
+        """Return a seed [2] for a draw of this step that is independent of those with other offsets."""
+        return self._step_seed() + tf.constant([0, offset])
+
+    def before_step(self) -> None:
+        """Do what comes before the losses."""
+
+    def after_step(self) -> None:
+        """Do what comes after both updates."""
+
+    def shown(self, images: tf.Tensor, *, seed: tf.Tensor) -> tf.Tensor:
+        """Return what the discriminator gets to see of real or generated images."""
+        return images
+
+    def look(self, images: tf.Tensor) -> DiscriminatorOutput:
+        """Run the discriminator in training mode."""
+        return self.discriminator(images, training=True)
+
+    def adversarial_losses(self, real: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return d_real, d_fake and generator, each [], from logits [b, 1]: the non-saturating losses."""
+        return {
+            "d_real": adversarial_loss(real, real=True),
+            "d_fake": adversarial_loss(fake, real=False),
+            "generator": adversarial_loss(fake, real=True),
+        }
+
+    def code_losses(self, code: tf.Tensor, prediction: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return the loss of the code head Q on generated images."""
+        return {"mutual_information": information_loss(self.settings, code=code, prediction=prediction)}
+
+    def further_losses(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return the losses that EXTRA names, from real images [b, h, w, 3]."""
+        return {}
+
+    def totals(self, losses: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return what the discriminator and what the generator minimise (P eqs. 1-3)."""
+        discriminator, generator = losses["d_real"] + losses["d_fake"], losses["generator"]
+        if "mutual_information" in losses:
+            information = self.settings.information_weight * losses["mutual_information"]
+            discriminator, generator = discriminator + information, generator + information
+        for name, key in self.EXTRA.items():
+            discriminator += getattr(self.values.ideas, key) * losses[name]
+        return discriminator, generator
+
+    def discriminator_variables(self) -> list[keras.Variable]:
+        """Return the weights that the discriminator's update changes."""
+        return self.discriminator.trainable_variables
+
+    def trunk(self) -> list[np.ndarray]:
+        """Return the values that a plain Discriminator takes over, in the order of its variables."""
+        return [variable.numpy() for variable in self.discriminator.variables]
+
+    @staticmethod
+    def _update(tape, loss: tf.Tensor, variables: list[keras.Variable], optimizer) -> None:
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+
+# --- other games -----------------------------------------------------------------------------------------
+
+
+class WithoutCodes(Recipe):
+    """No code head in the losses: all of the latent is noise (DCGAN; Radford et al. 2016)."""
+
+    def code_losses(self, code: tf.Tensor, prediction: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return nothing: no code is asked for."""
+        return {}
+
+    def discriminator_variables(self) -> list[keras.Variable]:
+        """Return the discriminator's weights without those of the idle code head."""
+        idle = {id(variable) for variable in self.discriminator.code_head.variables}
+        return [one for one in self.discriminator.trainable_variables if id(one) not in idle]
+
+
+class Minimax(WithoutCodes):
+    """The game of Goodfellow et al. (2014, eq. 1) as written: G minimises log(1 - D(G(z)))."""
+
+    def adversarial_losses(self, real: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return the losses; the generator's is minus the discriminator's on generated images."""
+        losses = super().adversarial_losses(real, fake)
+        return losses | {"generator": -losses["d_fake"]}
+
+
+# --- steadier discriminators -----------------------------------------------------------------------------
+
+
+class Averaged(Recipe):
+    """The trunk that is kept is an exponential moving average of D's weights over the steps.
+
+    Averaged generators are usual (Yazici et al. 2019); here D's features matter, so D is averaged, its moving
+    statistics, too. Early on the average forgets faster: decay min(ema_decay, (1 + t) / (10 + t)).
+    """
+
+    def __init__(self, settings: GanSettings, **options):
+        """Start the averages at the first weights."""
+        super().__init__(settings, **options)
+        self.averages = [
+            keras.Variable(variable.numpy(), trainable=False, name=f"average_{number}")
+            for number, variable in enumerate(self._averaged())
+        ]
+
+    def _averaged(self) -> list[keras.Variable]:
+        return [one for one in self.discriminator.variables if "float" in one.dtype]
+
+    def state_variables(self) -> list[keras.Variable]:
+        """Return every variable a resumed run needs, the averages among them."""
+        return [*super().state_variables(), *self.averages]
+
+    def after_step(self) -> None:
+        """Move the averages towards the new weights."""
+        step = tf.cast(self.steps_done.value, tf.float32)
+        decay = tf.minimum(self.values.ideas.ema_decay, (1 + step) / (10 + step))
+        for average, variable in zip(self.averages, self._averaged(), strict=True):
+            average.assign(decay * average.value + (1 - decay) * variable.value)
+
+    def trunk(self) -> list[np.ndarray]:
+        """Return the averages in the places of the weights."""
+        kept = {id(one): average for one, average in zip(self._averaged(), self.averages, strict=True)}
+        return [kept.get(id(one), one).numpy() for one in self.discriminator.variables]
+
+
+def spectral_value(kernel: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    """Return the power method's estimate [] of the largest singular value of a kernel [..., outputs].
+
+    The kernel counts as a matrix [product of the rest, outputs], as in Miyato et al. (2018); `right`
+    [outputs] is the current right singular vector, a constant to the gradient.
+    """
+    return tf.norm(tf.linalg.matvec(tf.reshape(kernel, (-1, kernel.shape[-1])), tf.stop_gradient(right)))
+
+
+def power_iteration(kernel: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    """Return the right singular vector [outputs], one iteration further."""
+    matrix = tf.reshape(kernel, (-1, kernel.shape[-1]))
+    left = tf.math.l2_normalize(tf.linalg.matvec(matrix, right))
+    return tf.math.l2_normalize(tf.linalg.matvec(matrix, left, transpose_a=True))
+
+
+class SpectralHinge(Recipe):
+    """Spectral normalisation of D's convolutions and real/fake head, and the hinge loss (Miyato et al. 2018).
+
+    D computes with each kernel over its largest singular value, and gradients flow through the division. P's
+    batch normalisation stays, which undoes part of the bound; dropping it would be a second change.
+    """
+
+    def __init__(self, settings: GanSettings, **options):
+        """Find the first right singular vectors by the power method."""
+        super().__init__(settings, **options)
+        self.right_vectors = []
+        for number, kernel in enumerate(self._kernels()):
+            right = tf.random.stateless_normal((kernel.shape[-1],), [self.seed, number])
+            for _ in range(FIRST_ITERATIONS):
+                right = power_iteration(kernel.value, right)
+            self.right_vectors.append(
+                keras.Variable(right.numpy(), trainable=False, name=f"right_vector_{number}")
+            )
+
+    def _kernels(self) -> list[keras.Variable]:
+        return [layer.kernel for layer in (*self.discriminator.convolutions, self.discriminator.real_head)]
+
+    def state_variables(self) -> list[keras.Variable]:
+        """Return every variable a resumed run needs, the singular vectors among them."""
+        return [*super().state_variables(), *self.right_vectors]
+
+    def before_step(self) -> None:
+        """Follow the kernels with one power iteration."""
+        for kernel, right in zip(self._kernels(), self.right_vectors, strict=True):
+            right.assign(power_iteration(kernel.value, right.value))
+
+    def normalised(self) -> list[tuple[keras.Variable, tf.Tensor]]:
+        """Return each kernel's variable with its normalised value."""
+        return [
+            (kernel, kernel.value / spectral_value(kernel.value, right.value))
+            for kernel, right in zip(self._kernels(), self.right_vectors, strict=True)
+        ]
+
+    def look(self, images: tf.Tensor) -> DiscriminatorOutput:
+        """Run the discriminator with normalised kernels; moving statistics and dropout's seeds move on."""
+        with keras.StatelessScope(self.normalised()) as scope:
+            output = self.discriminator(images, training=True)
+        kernels = {id(kernel) for kernel in self._kernels()}
+        for variable in self.discriminator.variables:
+            value = scope.get_current_value(variable)
+            if value is not None and id(variable) not in kernels:
+                variable.assign(value)
+        return output
+
+    def adversarial_losses(self, real: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return the hinge losses of logits [b, 1]."""
+        return hinge_losses(real, fake)
+
+    def trunk(self) -> list[np.ndarray]:
+        """Return the weights with normalised kernels, so that a plain Discriminator computes the same."""
+        self.before_step()
+        baked = {id(kernel): value.numpy() for kernel, value in self.normalised()}
+        return [baked.get(id(one), one.numpy()) for one in self.discriminator.variables]
+
+
+def hinge_losses(real: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Return d_real, d_fake and generator, each [], of logits [b, 1] (Miyato et al. 2018, eqs. 16, 17)."""
+    return {
+        "d_real": tf.reduce_mean(tf.nn.relu(1 - real)),
+        "d_fake": tf.reduce_mean(tf.nn.relu(1 + fake)),
+        "generator": -tf.reduce_mean(fake),
+    }
+
+
+class DiffAugmented(Recipe):
+    """D sees shifted, recoloured, cut copies of real and of generated images (Zhao et al. 2020)."""
+
+    def shown(self, images: tf.Tensor, *, seed: tf.Tensor) -> tf.Tensor:
+        """Return the copies; gradients reach the generator through them."""
+        return diff_augment(images, seed=seed)
+
+
+# --- further tasks for the discriminator -----------------------------------------------------------------
+
+
+class WithHead(Recipe):
+    """The recipe with one more head on the discriminator's features, trained together with D."""
+
+    def __init__(self, settings: GanSettings, **options):
+        """Build the head and let D's optimiser know its weights."""
+        super().__init__(settings, **options)
+        features = self.discriminator(tf.zeros((1, *settings.image_size, 3))).features.shape[1]
+        self.head = self.build_head(features)
+        self.discriminator_optimizer = keras.optimizers.Adam(
+            settings.discriminator_learning_rate, beta_1=settings.beta_1
+        )
+        self.discriminator_optimizer.build(self.discriminator_variables())
+
+    def build_head(self, features: int) -> keras.Model:
+        """Return the head that takes [b, features]."""
+        raise NotImplementedError
+
+    def discriminator_variables(self) -> list[keras.Variable]:
+        """Return the discriminator's weights and the head's."""
+        return [*super().discriminator_variables(), *self.head.trainable_variables]
+
+    def state_variables(self) -> list[keras.Variable]:
+        """Return every variable a resumed run needs, the head's among them."""
+        return [*super().state_variables(), *self.head.variables]
+
+
+class Rotation(WithHead):
+    """D also tells how real photos were turned about (SSGAN; Chen et al. 2019).
+
+    The turns fit 64x96 (`augmentation.turn`); each photo is turned once a step, and the generator gets no
+    such task (SSGAN gives it one of weight .2): that would cost another pass through both networks.
+    """
+
+    EXTRA: ClassVar[dict[str, str]] = {"rotation": "rotation_weight"}
+
+    def build_head(self, features: int) -> keras.Model:
+        """Return a dense layer of one logit a turn."""
+        keras.utils.set_random_seed(self.seed)
+        return keras.Sequential(
+            [keras.Input((features,)), keras.layers.Dense(TURNS, name="turn")], name="turn_head"
+        )
+
+    def further_losses(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return the cross-entropy [] of the turns; ln 4 means guessing."""
+        turned = turn(images, seed=self.draw(TURN_SEED))
+        logits = self.head(self.look(turned.images).features)
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(turned.turns, logits)
+        return {"rotation": tf.reduce_mean(loss)}
+
+
+class ContrastiveHead(WithHead):
+    """D also brings two views of a real photo together (ContraD; Jeong and Shin 2021).
+
+    ContraD trains D's trunk by that loss alone; here it is added to the papers' losses: one change.
+    """
+
+    EXTRA: ClassVar[dict[str, str]] = {"contrastive": "contrastive_weight"}
+
+    def build_head(self, features: int) -> keras.Model:
+        """Return the projection head that contrastive_only has, too."""
+        return projection_head(self.values.contrastive, features=features, seed=self.seed)
+
+    def further_losses(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return NT-Xent [] of two views of each image."""
+        settings = self.values.contrastive
+        features = self.look(two_views(images, settings, seed=self._step_seed())).features
+        return {"contrastive": contrastive_loss(self.head, features, settings)}
+
+
+class CodeSupervision(Recipe):
+    """A small share of labels teaches the categorical code on real photos (ss-InfoGAN; Spurr et al. 2017).
+
+    The settings bring one categorical code with a value for each class, beside the continuous ones.
+    """
+
+    EXTRA: ClassVar[dict[str, str]] = {"supervision": "supervision_weight"}
+
+    def further_losses(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return the code head's cross-entropy [] on as many labelled photos as the batch has."""
+        rows = tf.random.stateless_uniform(
+            (tf.shape(images)[0],), self.draw(LABEL_SEED), 0, len(self.labelled.classes), tf.int32
+        )
+        photos = tf.cast(tf.gather(tf.constant(self.labelled.pixels), rows), tf.float32) / 127.5 - 1
+        logits = self.look(photos).code[:, self.settings.continuous_codes :]
+        classes = tf.gather(tf.constant(self.labelled.classes), rows)
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
+        return {"supervision": tf.reduce_mean(loss)}
+
+
+TRAININGS: dict[str, type[Recipe]] = {
+    "recipe": Recipe,
+    "minimax": Minimax,
+    "without_codes": WithoutCodes,
+    "averaged": Averaged,
+    "spectral_hinge": SpectralHinge,
+    "diff_augmented": DiffAugmented,
+    "rotation": Rotation,
+    "contrastive_head": ContrastiveHead,
+    "code_supervision": CodeSupervision,
+}

@@ -1,0 +1,118 @@
+"""Contrastive training: two views of a photo should lie near each other, views of other photos far away.
+
+The loss is NT-Xent of SimCLR (Chen et al. 2020, "A simple framework for contrastive learning of visual
+representations", eq. 1). `ContrastiveTrunk` trains the discriminator's convolutions with it and no generator
+at all, so that a ladder shows what the adversary adds; it trains other trunks as well.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from solesearch.beyond.augmentation import view
+from solesearch.beyond.variant_settings import ContrastiveSettings
+from solesearch.core.settings import GanSettings
+
+VIEW_SEEDS = (2**28, 2**29)  # beside the latent's draws, which use 0 and 2**30
+FAR = 1e9  # taken off a view's similarity to itself
+
+
+def nt_xent(first: tf.Tensor, second: tf.Tensor, *, temperature: float) -> tf.Tensor:
+    """Return the mean NT-Xent loss [] of projections [b, p]; row i of both comes from photo i.
+
+    Each of the 2b projections, at unit length, must pick its partner among the other 2b - 1 by cosine over
+    `temperature`. ln(2b - 1) means that nothing was learned.
+    """
+    both = tf.math.l2_normalize(tf.concat([first, second], axis=0), axis=1)
+    count = tf.shape(both)[0]
+    similarity = tf.matmul(both, both, transpose_b=True) / temperature - FAR * tf.eye(count)
+    partner = tf.math.floormod(tf.range(count) + count // 2, count)
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(partner, similarity))
+
+
+def projection_head(settings: ContrastiveSettings, *, features: int, seed: int) -> keras.Sequential:
+    """Return the head [b, features] -> [b, projection] that only training uses (SimCLR, section 2.1)."""
+    keras.utils.set_random_seed(seed)
+    return keras.Sequential(
+        [
+            keras.Input((features,)),
+            keras.layers.Dense(settings.hidden, activation="relu", name="projection_hidden"),
+            keras.layers.Dense(settings.projection, name="projection"),
+        ],
+        name="projection_head",
+    )
+
+
+def two_views(images: tf.Tensor, settings: ContrastiveSettings, *, seed: tf.Tensor) -> tf.Tensor:
+    """Return two views of each image, [2b, h, w, 3]: all first ones, then all second ones."""
+    seeds = (seed + tf.constant([0, offset]) for offset in VIEW_SEEDS)
+    return tf.concat([view(images, settings, seed=one) for one in seeds], axis=0)
+
+
+def contrastive_loss(head, features: tf.Tensor, settings: ContrastiveSettings) -> tf.Tensor:
+    """Return NT-Xent [] of the features [2b, d] of `two_views`, projected by `head`."""
+    first, second = tf.split(head(features), 2)
+    return nt_xent(first, second, temperature=settings.temperature)
+
+
+def build_optimizer(settings: ContrastiveSettings) -> keras.optimizers.Optimizer:
+    """Return Adam or SGD with momentum .9; a cosine takes the rate to 0 over `settings.steps`."""
+    rate = settings.learning_rate
+    if settings.learning_rate_decay == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, settings.steps)
+    decay = settings.weight_decay or None
+    if settings.optimizer == "sgd":
+        return keras.optimizers.SGD(rate, momentum=0.9, weight_decay=decay)
+    return keras.optimizers.Adam(rate, weight_decay=decay)
+
+
+class ContrastiveTrunk:
+    """A trunk with a projection head, and nothing else, trained on views of photos."""
+
+    def __init__(self, settings: GanSettings, contrastive: ContrastiveSettings, *, trunk, seed: int):
+        """Take the trunk, whose call gives `.features`; the head's weights are drawn from `seed`.
+
+        It may be a discriminator: its two heads are left as they are.
+        """
+        self.settings, self.contrastive, self.seed = settings, contrastive, seed
+        self.network = trunk
+        for norm in trunk.norms:
+            norm.momentum = contrastive.norm_momentum
+        features = trunk(tf.zeros((1, *settings.image_size, 3))).features.shape[1]
+        self.head = projection_head(contrastive, features=features, seed=seed)
+        self.optimizer = build_optimizer(contrastive)
+        self.steps_done = keras.Variable(0, dtype="int32", trainable=False, name="steps_done")
+        self.optimizer.build(self.trained_variables())
+
+    def trained_variables(self) -> list[keras.Variable]:
+        """Return the weights that a step changes: the trunk's and the projection head's."""
+        heads = [getattr(self.network, name, None) for name in ("real_head", "code_head")]
+        left_out = {id(variable) for head in heads if head for variable in head.variables}
+        trunk = [one for one in self.network.trainable_variables if id(one) not in left_out]
+        return [*trunk, *self.head.trainable_variables]
+
+    def state_variables(self) -> list[keras.Variable]:
+        """Return every variable a resumed run needs."""
+        return [
+            self.steps_done,
+            *self.network.variables,
+            *self.head.variables,
+            *self.optimizer.variables,
+        ]
+
+    def train_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Update the trunk once on real images [b, h, w, 3] in [-1, 1]; return the loss []."""
+        seed = tf.stack([self.seed, tf.cast(self.steps_done.value, tf.int32)])
+        views, variables = two_views(images, self.contrastive, seed=seed), self.trained_variables()
+        with tf.GradientTape() as tape:
+            features = self.network(views, training=True).features
+            loss = contrastive_loss(self.head, features, self.contrastive)
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        self.steps_done.assign_add(1)
+        return {"contrastive": loss}
+
+    def trunk(self) -> list[np.ndarray]:
+        """Return the values of the trunk's variables, in their order."""
+        return [variable.numpy() for variable in self.network.variables]

@@ -1,0 +1,85 @@
+"""The chart of stage growth, drawn from its committed table alone. Same conventions as figures.py."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from solesearch.beyond.growth_experiment import NEW_CLASS, NEW_PHOTOS, TITLES
+from solesearch.core.errors import InputError
+from solesearch.figures.drawing import (
+    BLUE,
+    DASHED,
+    GALLERIES,
+    NEUTRAL,
+    QUIET,
+    VERMILION,
+    WHISKER,
+    WIDTH,
+    Chart,
+    add_caption,
+    checked,
+    counted,
+    select,
+    stricter_gallery,
+)
+from solesearch.figures.registry import chart, draw_chart  # noqa: F401
+
+COLOURS = {"before": "black", "added": BLUE, "retrained": BLUE, "stale": VERMILION}  # the rest are controls
+NUMBERS = "precision low high n new_share old_photos new_photos"
+
+
+@chart("growth")
+def growth(table: pd.DataFrame, *, profile: str) -> Figure:
+    """Draw precision@5 of every way to let the catalogue grow, a panel a part of the queries.
+
+    `table`: columns of growth_experiment.COLUMNS; the stricter gallery is drawn. Dashed: before growing, of
+    the same network. Raises InputError naming the table.
+    """
+    checked(table, name="growth", columns="experiment queries gallery way", numbers=NUMBERS)
+    if not table["precision"].between(0, 1).all() or not set(table["way"]) <= set(TITLES):
+        raise InputError(
+            "table growth: a precision outside 0 to 1, or an unknown way; run stage growth again"
+        )
+    rows = select(table, name="growth", gallery=stricter_gallery(table))
+    panels = list(rows.groupby(["experiment", "queries"], sort=False))
+    order = [name for name in reversed(TITLES) if name in set(rows["way"])]
+    figure = Chart(figsize=(WIDTH, 1.2 + 0.27 * len(order)), layout="constrained")
+    for axes, ((experiment, queries), part) in zip(
+        figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True
+    ):
+        _panel(axes, part.set_index("way"), order=order)
+        axes.set_title(_title(experiment, queries, part), fontsize=8)
+    figure.axes[0].set_yticks(range(len(order)), [TITLES[name] for name in order])
+    gallery = GALLERIES[rows["gallery"].iloc[0]].lower()
+    parts = [counted(rows["n"], "queries"), gallery, "whiskers: 95 % intervals over products",
+             "test photos ask, others answer: not the leave-one-out of precision_bars"]  # fmt: skip
+    add_caption(figure, profile=profile, parts=parts)
+    return figure
+
+
+def _title(experiment: str, queries: str, part: pd.DataFrame) -> str:
+    old, new = int(part["old_photos"].max()), int(part["new_photos"].max())
+    asked = "all queries" if queries == "all" else f"queries: {queries}"
+    head = {NEW_PHOTOS: "New photos", NEW_CLASS: "A new class"}.get(experiment, experiment)
+    return f"{head}\n{old:,} + {new:,} photos\n{asked}"
+
+
+def _panel(axes: Axes, rows: pd.DataFrame, *, order: list[str]) -> None:
+    for place, name in enumerate(order):
+        row, colour = rows.loc[name], COLOURS.get(name, NEUTRAL)
+        ends = [[max(row["precision"] - row["low"], 0)], [max(row["high"] - row["precision"], 0)]]
+        axes.errorbar(row["precision"], place, xerr=ends, **{**WHISKER, "ecolor": colour})
+        hollow = "white" if name.endswith("before") else colour
+        axes.plot(row["precision"], place, "D", color=colour, markerfacecolor=hollow, markersize=4, zorder=4)
+        beside = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center", "fontsize": 6}
+        axes.annotate(f"{row['precision']:.3f}", (row["precision"], place), color=QUIET, **beside)
+    axes.axvline(rows.loc["before", "precision"], color=QUIET, **DASHED)
+    axes.set(ylim=(-0.6, len(order) - 0.3), xlabel="Precision@5")
+    low, high = rows["low"].min(), rows["high"].max()
+    margin = max(0.06 * (high - low), 0.02)
+    axes.set_xlim(max(low - margin, -0.05), min(high + margin, 1.05))
+    axes.locator_params(axis="x", nbins=4)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")

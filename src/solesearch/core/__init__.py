@@ -1,0 +1,1 @@
+"""What every room stands on: settings, paths, files, errors, progress, the machine."""

@@ -1,0 +1,201 @@
+"""params.yaml: one home for every value; a notebook reads the sections of its own stage and no other.
+
+Nothing here imports TensorFlow, so that every value can be checked before anything is computed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from solesearch.core.errors import InputError
+from solesearch.core.paths import repository_root
+
+
+def load_parameters() -> dict[str, Any]:
+    """Return params.yaml as a dictionary; raises InputError when it is not valid YAML."""
+    path = repository_root() / "params.yaml"
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise InputError(f"params.yaml{line}: not valid YAML; {getattr(error, 'problem', error)}") from error
+
+
+def active_profiles() -> list[str]:
+    """Return the list `profiles` of params.yaml; raises InputError when it lists none."""
+    profiles = load_parameters().get("profiles")
+    if not isinstance(profiles, list) or not profiles:
+        raise InputError("params.yaml: `profiles` must list at least one profile, one name a line")
+    return profiles
+
+
+def check_known(profiles: Sequence[str]) -> None:
+    """Raise InputError for the first name that has no section in params.yaml."""
+    parameters = load_parameters()
+    known = [name for name, values in parameters.items() if isinstance(values, dict)]
+    for profile in profiles:
+        if profile not in known:
+            raise InputError(
+                f"params.yaml has no section for profile {profile!r}; there are {', '.join(known)}"
+            )
+
+
+def load_section(profile: str, section: str, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return one section of a profile, `overrides` ({"section.key": value}) laid over it.
+
+    Raises InputError for an unknown profile, section or overridden key.
+    """
+    parameters = load_parameters()
+    names = sorted(key for key, value in parameters.items() if isinstance(value, dict))
+    if profile not in names:
+        raise InputError(f"profile {profile!r} has no section in params.yaml; there are {', '.join(names)}")
+    if section not in parameters[profile]:
+        known = ", ".join(parameters[profile])
+        raise InputError(f"params.yaml: profile {profile} has no section {section!r}; it has {known}")
+    values = dict(parameters[profile][section])
+    for name, value in (overrides or {}).items():
+        head, _, key = name.partition(".")
+        if head == section and key not in values:
+            raise InputError(f"override {name!r}: params.yaml has no such key below {profile}.{section}")
+        if head == section:
+            values[key] = value
+    return values
+
+
+class Section(BaseModel):
+    """One section of a profile; a subclass names its fields, their types and bounds (pydantic), once.
+
+    `class IndexSettings(Section, section="index")`; types are strict, so that "3" or yes is no number.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    section: ClassVar[str]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, *, section: str | None = None, **_: Any) -> None:
+        """Keep the name of the section that the subclass reads."""
+        if section is not None:
+            cls.section = section
+
+    @classmethod
+    def load(cls, profile: str, **changed: Any) -> Self:
+        """Return the section of `profile`, the values in `changed` that are not None laid over it.
+
+        Raises InputError in one line that names profile, section and key, and what was wrong with it.
+        """
+        values = load_section(profile, cls.section)
+        for key, value in changed.items():
+            if key not in values:
+                raise InputError(f"{key}: params.yaml has no such key below {profile}.{cls.section}")
+            if value is not None:
+                values[key] = value
+        return cls.checked(values, where=f"{profile}.{cls.section}")
+
+    @classmethod
+    def checked(cls, values: dict[str, Any], *, where: str) -> Self:
+        """Return the section built from `values`; raises InputError in one line that names key and value."""
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key = ".".join(map(str, (where, *first["loc"])))
+            given = "" if first["type"] == "missing" else f", got {first['input']!r}"
+            message = first["msg"].removeprefix("Value error, ")
+            message = {"missing": "is missing", "extra_forbidden": "is no key here"}.get(
+                first["type"], message
+            )
+            raise InputError(f"params.yaml, {key}: {message}{given}") from error
+
+
+def fill(kind: type, values: dict[str, Any], *, where: str):
+    """Return dataclass `kind` built from `values`; raises InputError naming missing and unknown keys."""
+    wanted = {field.name for field in dataclasses.fields(kind)}
+    missing, unknown = sorted(wanted - values.keys()), sorted(values.keys() - wanted)
+    if missing or unknown:
+        raise InputError(
+            f"params.yaml, {where}: missing {', '.join(missing) or 'none'}; "
+            f"unknown {', '.join(unknown) or 'none'}"
+        )
+    return kind(**values)
+
+
+@dataclass(frozen=True)
+class GanSettings:
+    """What decides the networks and the training; `params.yaml` holds the values and their sources."""
+
+    image_size: tuple[int, int]  # height, width in pixels, as the catalogue was decoded
+    noise: int
+    continuous_codes: int
+    categorical_codes: int
+    upsampling: str
+    generator_keep_probability: float
+    discriminator_dropout: float
+    leak: float
+    information_weight: float
+    discriminator_learning_rate: float
+    generator_learning_rate: float
+    beta_1: float
+    batch_size: int
+    steps: int
+    checkpoint_every: int
+    resume_every: int
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a value that no network can be built from."""
+        checks = {
+            "images must be at least 16 pixels high and wide": min(self.image_size) >= 16,
+            "upsampling must be resize or stride": self.upsampling in ("resize", "stride"),
+            "noise must be at least 1": self.noise >= 1,
+            "at least one code is needed (continuous_codes or categorical_codes)": self.code_size >= 1,
+            "generator_keep_probability must lie in (0, 1]": 0 < self.generator_keep_probability <= 1,
+            "discriminator_dropout must lie in [0, 1)": 0 <= self.discriminator_dropout < 1,
+            "batch_size must be at least 2 (batch normalisation)": self.batch_size >= 2,
+            "checkpoint_every must divide steps": self.checkpoint_every > 0
+            and self.steps % self.checkpoint_every == 0
+            and self.steps > 0,
+            "resume_every must be at least 1": self.resume_every >= 1,
+        }
+        for rule, holds in checks.items():
+            if not holds:
+                raise InputError(f"params.yaml, gan: {rule}; got {self}")
+
+    @property
+    def code_size(self) -> int:
+        """Length of the latent code; a categorical code counts its classes."""
+        return self.continuous_codes + self.categorical_codes
+
+
+@dataclass(frozen=True)
+class GallerySettings:
+    """Which queries are shown, and how many answers; `params.yaml` holds the values and their sources."""
+
+    queries: int
+    k: int
+    seed: int
+    query_ids: list[str]
+    page_queries: int
+    bag_labels: list[str]
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a number that is none, or a list of anything but names."""
+        for name, least in (("queries", 1), ("k", 1), ("page_queries", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise InputError(f"params.yaml, gallery.{name}: a whole number from {least}; got {value!r}")
+        for name in ("query_ids", "bag_labels"):
+            value = getattr(self, name)
+            if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
+                raise InputError(f"params.yaml, gallery.{name}: a list of names in quotes; got {value!r}")
+
+
+def load_gallery_settings(profile: str, overrides: dict[str, Any] | None = None) -> GallerySettings:
+    """Return the section `gallery` of a profile; raises InputError naming what is wrong in it."""
+    values = load_section(profile, "gallery", overrides)
+    return fill(GallerySettings, values, where=f"{profile}.gallery")

@@ -1,0 +1,1 @@
+"""Time of one photo, of training steps, and sizes of models."""

@@ -1,0 +1,133 @@
+"""The letters of a chart: users' names drawn as they stand, in whatever script, and readable without a font.
+
+Names of classes, photos and profiles come from the user. The style file turns mathematical notation off, so
+that `$` is a dollar; the numbers of logarithmic axes alone have it.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import unicodedata
+from pathlib import Path
+
+from matplotlib import font_manager
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
+from matplotlib.legend import Legend
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
+
+LONGEST = 68  # letters of a name beside an axis or in a legend, half the width; our own have up to 64
+SILENT = ("Cf", "Mn", "Me")  # joiners and variants: without a glyph they are left out, nobody misses them
+
+
+def letter(figure: Figure) -> None:
+    """Make all texts of a figure readable: cut very long names, take letters that the chart's font lacks from
+    another font of this machine, and spell by number (U+978B) what none has; the latter is said on stderr."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            _letter_axis(axis)
+    for legend in figure.findobj(Legend):
+        for text in legend.get_texts():
+            _replace(text, cut(text.get_text()))
+    for text in figure.findobj(Text):
+        _replace(text, readable(text.get_text()))
+        if families := _families(text.get_text()):
+            text.set_fontfamily([*text.get_fontfamily(), *families])
+
+
+def mark_powers(figure: Figure) -> None:
+    """Let the numbers of logarithmic axes, and only them, be set as powers."""
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        formatters = {"major": axis.get_major_formatter(), "minor": axis.get_minor_formatter()}
+        for which, formatter in formatters.items():
+            for label in axis.get_ticklabels(which=which) if isinstance(formatter, LogFormatter) else ():
+                label.set_parse_math(True)
+
+
+def cut(words: str) -> str:
+    """Return words of which no line is longer than LONGEST."""
+    lines = words.split("\n")
+    return "\n".join(line if len(line) <= LONGEST else line[: LONGEST - 1] + "…" for line in lines)
+
+
+def readable(words: str) -> str:
+    """Return words, every letter that no font here has spelled by number; say so, once for each script."""
+    spelled = []
+    for sign in words:
+        known = sign.isspace() or ord(sign) in _base_letters() or family_with(sign)
+        if not known and unicodedata.category(sign) in SILENT:
+            continue
+        if not known:
+            letters = unicodedata.category(sign).startswith("L")
+            _say_once(f"{unicodedata.name(sign).split()[0]} letters" if letters else "such pictures")
+        spelled.append(sign if known else f"[U+{ord(sign):04X}]")
+    return "".join(spelled).replace("][", " ")
+
+
+def _letter_axis(axis: Axis) -> None:
+    """Replace names in the formatter: it writes them anew at every drawing."""
+    axis.get_majorticklabels()  # asks the formatter
+    names = [tick.label1.get_text() for tick in axis.get_major_ticks()]
+    shown = [readable(cut(name)) for name in names]
+    if shown != names:
+        axis.set_ticks(axis.get_majorticklocs(), shown)
+
+
+def _replace(text: Text, words: str) -> None:
+    if words != text.get_text():
+        text.set_text(words)
+
+
+def _families(words: str) -> list[str]:
+    """Return the fonts, beside the chart's own, that `words` need."""
+    missing = [sign for sign in words if not sign.isspace() and ord(sign) not in _base_letters()]
+    return list(dict.fromkeys(filter(None, map(family_with, missing))))
+
+
+@functools.cache
+def _base_letters() -> frozenset[int]:
+    return frozenset(font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap())
+
+
+@functools.cache
+def family_with(sign: str) -> str | None:
+    """Return the first font of this machine, by name, that draws a letter; None without one."""
+    return next((name for name, path, face in _other_fonts() if _draws(path, face, sign)), None)
+
+
+@functools.cache
+def _other_fonts() -> list[tuple[str, str, int]]:
+    """Return (family, file, face) of all upright fonts, also of those installed since matplotlib looked."""
+    known = {entry.fname for entry in font_manager.fontManager.ttflist}
+    for path in sorted(set(font_manager.findSystemFonts()) - known):
+        try:
+            font_manager.fontManager.addfont(path)
+        except Exception:  # a damaged or exotic font is no reason to draw no chart
+            continue
+    entries = [entry for entry in font_manager.fontManager.ttflist if entry.style == "normal"]
+    found = {(entry.name, str(entry.fname), getattr(entry, "index", 0)) for entry in entries}
+    return sorted(one for one in found if "lastresort" not in one[0].replace(" ", "").lower())
+
+
+def _draws(path: str, face: int, sign: str) -> bool:
+    try:
+        font = FT2Font(Path(path), face_index=face)
+        if ord(sign) not in font.get_charmap():
+            return False
+        font.set_size(10, 72)  # which fonts of colour pictures (emoji) refuse
+        font.load_char(ord(sign))
+    except Exception:
+        return False
+    return True
+
+
+@functools.cache
+def _say_once(what: str) -> None:
+    print(
+        f"charts: no font on this machine has {what}, so they are spelled by number (U+978B); "
+        "install one, say Noto Sans, and run `python -m solesearch.pipeline.charts`",
+        file=sys.stderr,
+    )

@@ -1,0 +1,87 @@
+"""Every chart of the project: what it is drawn from, and where it is saved.
+
+A chart is a function that takes results tables and returns a Figure; `@chart` names its tables, so that a
+notebook, `make figures` and the tests draw the same bytes from the same tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from solesearch.core import files
+from solesearch.core.errors import InputError
+from solesearch.core.paths import Paths
+from solesearch.figures.drawing import PIPELINE, save, styled
+
+Drawer = Callable[..., Figure]
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A chart's function, the results tables it is drawn from, and those it takes where they are there."""
+
+    draw: Callable[..., Figure]
+    tables: tuple[str, ...]  # passed in this order
+    beside: tuple[str, ...] = ()  # passed by name; None where there is no such file
+
+
+CHARTS: dict[str, Registered] = {}  # filled by `chart` as the modules with charts are imported
+
+
+def chart(*tables: str, beside: tuple[str, ...] = ()) -> Callable[[Drawer], Drawer]:
+    """Register a chart function under its own name, drawn under the project's style (`styled`).
+
+    `tables` are results tables, passed in this order; `beside` are passed by name where they are there, else
+    None. The function takes `profile` by name, too, and returns the Figure.
+    """
+
+    def register(draw: Drawer) -> Drawer:
+        CHARTS[draw.__name__] = Registered(styled(draw), tables, beside)
+        return CHARTS[draw.__name__].draw
+
+    return register
+
+
+def read_result(paths: Paths, name: str) -> pd.DataFrame:
+    """Return a committed table; raises InputError when it is missing or damaged.
+
+    Empty cells alone are gaps: a class may be called "None", and a NaN in a number must not pass unseen.
+    """
+    path = paths.result(name)
+    try:
+        return files.read_table(path, made_by=PIPELINE, keep_default_na=False, na_values=[""])
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: damaged ({error}); restore it or run {PIPELINE} again") from error
+
+
+def drawn(registered: Registered, paths: Paths) -> Figure:
+    """Draw a registered chart of a profile from its results tables; save nothing.
+
+    Raises InputError for a missing or faulty table.
+    """
+    tables = [read_result(paths, table) for table in registered.tables]
+    there = {table: paths.result(table).is_file() for table in registered.beside}
+    beside = {table: read_result(paths, table) if found else None for table, found in there.items()}
+    return registered.draw(*tables, profile=paths.profile, **beside)
+
+
+def draw_registered(charts: Mapping[str, Registered], name: str, *, profile: str) -> Figure:
+    """Draw chart `name` of a registry, save it (`Paths.chart`) and return it.
+
+    Raises InputError for an unknown name, or a missing or faulty table.
+    """
+    if name not in charts:
+        raise InputError(f"chart {name!r} is unknown; there are {', '.join(charts)}")
+    paths = Paths.of(profile)
+    figure = drawn(charts[name], paths)
+    save(figure, paths.chart(name))
+    return figure
+
+
+def draw_chart(name: str, *, profile: str) -> Figure:
+    """Draw a chart that `@chart` registered, save it (`Paths.chart`) and return it."""
+    return draw_registered(CHARTS, name, profile=profile)

@@ -1,0 +1,1 @@
+"""The twelve ImageNet CNNs: their table, weights, retraining and embeddings."""

@@ -1,0 +1,106 @@
+"""The web page in a process of its own, for a notebook or a test: started, waited for, and ended again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from types import TracebackType
+from typing import Self
+
+from solesearch.core.errors import InputError
+from solesearch.core.paths import Paths
+from solesearch.core.surroundings import SOURCE
+from solesearch.core.web_address import HOST, first_free_port, listen
+
+PATIENCE_S = 60.0
+PAUSE_S = 0.1
+DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy of variables or system
+NOTEBOOK_PORTS = range(7870, 7890)  # the first free one, so that a notebook's output is the same each time
+
+
+class PageProcess:
+    """`python -m solesearch.page.web_page PROFILE` as a child process; `address` is where it answers.
+
+    It ends with the process that started it, however that ends: its standard input then closes.
+    """
+
+    def __init__(self, profile: str, *, port: int | None = None):
+        """Start the page and wait until it answers; `seconds` says how long that took.
+
+        Raises InputError when the port is taken (another page would answer there), with the page's own line
+        when it ends, or after PATIENCE_S.
+        """
+        self.port = port or first_free_port(NOTEBOOK_PORTS)
+        listen(HOST, self.port).close()
+        self.address = f"http://{HOST}:{self.port}"
+        root = Paths.of(profile).root
+        environment = {**os.environ, "SOLESEARCH_ROOT": str(root), "PYTHONPATH": SOURCE}
+        self._words = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  a file: a full pipe would stall the page
+        start = time.monotonic()
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "solesearch.page.web_page", profile, "--port", str(self.port), "--follow"],
+            cwd=root, env=environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._words,
+        )  # fmt: skip
+        try:
+            self._wait(start + PATIENCE_S)
+        except BaseException:
+            self.stop()
+            raise
+        self.seconds = time.monotonic() - start
+
+    def _wait(self, deadline: float) -> None:
+        while time.monotonic() < deadline:
+            if self._child.poll() is not None:
+                self._words.seek(0)
+                lines = self._words.read().strip().splitlines() or ["it said nothing"]
+                raise InputError(f"the web page did not start: {lines[-1].removeprefix('error: ')}")
+            if self.health():
+                return
+            time.sleep(PAUSE_S)
+        raise InputError(f"the web page did not answer within {PATIENCE_S:.0f} s; is the machine very busy?")
+
+    def health(self) -> dict | None:
+        """Return what /health says, or None while nothing answers."""
+        try:
+            with DIRECTLY.open(f"{self.address}/health", timeout=5) as answer:
+                return json.load(answer)
+        except (urllib.error.URLError, ConnectionError, TimeoutError, ValueError):
+            return None
+
+    def __repr__(self) -> str:
+        """Return where the page answers."""
+        return f"the web page at {self.address}"
+
+    def _repr_html_(self) -> str:
+        """Return an inline frame of the page, which is how a notebook shows this object."""
+        return f'<iframe src="{self.address}" title="The web page" width="100%" height="900"></iframe>'
+
+    def kill(self) -> None:
+        """End the process at once, as a crash would (SIGKILL)."""
+        self._child.kill()
+        self._child.wait()
+
+    def stop(self) -> None:
+        """End the process politely, and at once if it does not listen."""
+        self._child.terminate()
+        try:
+            self._child.wait(10)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        for stream in (self._child.stdin, self._words):
+            stream.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Stop the page, whatever happened inside."""
+        self.stop()

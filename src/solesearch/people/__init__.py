@@ -1,0 +1,1 @@
+"""The human study: plan, questionnaire, answers, analysis."""

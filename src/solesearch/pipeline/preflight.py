@@ -1,0 +1,91 @@
+"""Before anything is computed: are the active profiles' values possible, and are their photographs there?
+
+A wrong learning rate in the last stage's section should not be found out after an hour of training.
+`make repro` does this first, in about two seconds; `python -m solesearch.pipeline.preflight` does it alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from solesearch.beyond.likeness import load_likeness
+from solesearch.claims.claims import load_claim_settings, read_ledger
+from solesearch.claims.readings import COSTLY
+from solesearch.core.errors import InputError, exit_status
+from solesearch.core.paths import Paths
+from solesearch.core.settings import active_profiles, check_known, fill, load_gallery_settings, load_section
+from solesearch.cost.latency import LatencySettings
+from solesearch.evaluation.study import EvaluationSettings
+from solesearch.gan.training import load_settings
+from solesearch.networks.comparison import load_retraining_settings
+from solesearch.networks.weights import check_placed, load_network_settings
+from solesearch.people.human_study import load_human_study
+from solesearch.photos.catalog import CatalogSettings
+from solesearch.photos.photo import IMAGE_SIZES
+from solesearch.photos.sources import no_photographs
+from solesearch.retrieval.uncertainty import load_resampling
+
+
+def check_values(profile: str) -> None:
+    """Build every settings object of a profile; raises InputError for the first impossible value."""
+    catalog = fill(CatalogSettings, load_section(profile, "catalog"), where=f"{profile}.catalog")
+    load_settings(profile, image_size=IMAGE_SIZES[catalog.preset])
+    fill(EvaluationSettings, load_section(profile, "evaluation"), where=f"{profile}.evaluation")
+    fill(LatencySettings, load_section(profile, "latency"), where=f"{profile}.latency")
+    load_gallery_settings(profile)
+    load_likeness(profile)
+    load_human_study(profile)
+    check_networks(profile)
+    check_claims(profile)
+
+
+def check_networks(profile: str) -> None:
+    """Raise InputError for an impossible network setting, or a weight file that cannot be what it is named.
+
+    A retrained network must be one of those that take part, since it is compared with itself.
+    """
+    networks, retraining = load_network_settings(profile), load_retraining_settings(profile)
+    if foreign := sorted(set(retraining.networks) - set(networks.names)):
+        raise InputError(
+            f"params.yaml, {profile}.retraining.networks: {', '.join(foreign)} is not among networks.names"
+        )
+    check_placed(networks)
+
+
+def check_claims(profile: str) -> None:
+    """Raise InputError for a bad entry of the ledger, or a value of sections `uncertainty` and `claims`."""
+    read_ledger()
+    load_resampling(profile)
+    unknown = sorted(set(load_claim_settings(profile).costly_readings) - COSTLY.keys())
+    if unknown:
+        raise InputError(
+            f"params.yaml, {profile}.claims: reading {unknown[0]!r} is none of {', '.join(COSTLY)}"
+        )
+
+
+def check_photographs(profile: str) -> None:
+    """Raise InputError when data/<profile> is missing.
+
+    DVC would stop, too, but with its own words for it and before any other profile has run.
+    """
+    slot = Paths.of(profile).data
+    if not slot.exists():
+        raise no_photographs(slot, profile=profile)
+
+
+def check_all(profiles: Sequence[str]) -> None:
+    """Check that the profiles exist, then the values and photographs of each."""
+    check_known(profiles)
+    for profile in profiles:
+        check_values(profile)
+        check_photographs(profile)
+
+
+def main() -> int:
+    """Check all active profiles; one line on the first thing that is wrong."""
+    return exit_status(lambda: check_all(active_profiles()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

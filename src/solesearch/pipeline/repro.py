@@ -1,0 +1,84 @@
+"""What `make repro` does: check, run the stages, sum up. `python -m solesearch.pipeline.repro [PROFILE ...]`.
+
+Without a name, the profiles that params.yaml lists. A profile that is named is added to that list where it is
+missing, since DVC knows no other, and its stages alone are run. Plain `dvc repro` does the middle part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import yaml
+
+from solesearch.core.errors import InputError, exit_status
+from solesearch.core.paths import repository_root
+from solesearch.core.settings import active_profiles
+from solesearch.networks import weights
+from solesearch.pipeline import preflight, report
+from solesearch.pipeline.slot import activate
+
+
+def stage_names(profile: str) -> list[str]:
+    """Return the stages of dvc.yaml that run for a profile, as DVC names them: `train@sample`, ..."""
+    read = yaml.safe_load((repository_root() / "dvc.yaml").read_text(encoding="utf-8"))
+    return [f"{name}@{profile}" for name, stage in read["stages"].items() if "foreach" in stage]
+
+
+def look_for_weights(profiles: Sequence[str]) -> list[str]:
+    """Look for ImageNet weights anew, on each run: a placed file, Keras's cache, the server.
+
+    What has come changes weights.csv, and so makes DVC embed with it. Returns what to do for those that lack.
+    """
+    server, messages = weights.Server(), []
+    for profile in profiles:
+        found = weights.collect(profile, server=server)
+        folder = weights.weights_folder(weights.load_network_settings(profile))
+        messages.append(weights.how_to_get(found, folder=folder))
+    return list(dict.fromkeys(filter(None, messages)))
+
+
+def run_stages(profiles: Sequence[str]) -> None:
+    """Run `dvc repro`, for all or for these profiles; raises InputError where it fails.
+
+    Ctrl-C reaches DVC and its stages as well; they are waited for, so that their words come first.
+    """
+    targets = [name for profile in profiles for name in stage_names(profile)]
+    process = subprocess.Popen([sys.executable, "-m", "dvc", "repro", *targets], cwd=repository_root())
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        raise
+    if status:
+        raise InputError(
+            "the pipeline stopped; what was finished stays, and the same command goes on from there"
+        )
+
+
+def reproduce(named: Sequence[str]) -> None:
+    """Check, run and sum up the named profiles, or those that params.yaml lists."""
+    profiles = list(dict.fromkeys(named)) or active_profiles()
+    preflight.check_all(profiles)
+    for profile in profiles:
+        if activate(profile):
+            print(f"params.yaml: added {profile} to profiles", flush=True)
+    lacking = look_for_weights(profiles)
+    run_stages(profiles if named else [])
+    print(report.summary(profiles))
+    for message in lacking:
+        print(f"\n{message}")
+
+
+def main() -> int:
+    """Run the pipeline for profiles (default: those of `profiles` in params.yaml)."""
+    parser = argparse.ArgumentParser(prog="python -m solesearch.pipeline.repro", description=main.__doc__)
+    parser.add_argument("profiles", nargs="*", metavar="PROFILE")
+    named = [name for given in parser.parse_args().profiles for name in given.replace(",", " ").split()]
+    return exit_status(lambda: reproduce(named))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Controls, exact search, precision in both galleries, intervals and paired tests."""

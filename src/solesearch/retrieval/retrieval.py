@@ -1,0 +1,147 @@
+"""Retrieval by Euclidean distance and its measures: precision@k and mean average precision.
+
+Query and gallery are the same photos (P section 4); the query itself is left out by its id. Two galleries:
+`naive` leaves out the query alone, as the papers do; `product_excluded` also leaves out the other photos of
+the query's product, because in UT-Zap50K three photos of four show a product that is there in another colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from solesearch.core.errors import InputError
+from solesearch.retrieval.exact_search import ranking
+
+GALLERIES = ("naive", "product_excluded")
+QUERY_BLOCK = 512  # queries ranked at a time: 512 x 10,000 distances are 20 MB
+
+
+def excluded_pairs(photos: pd.DataFrame, *, queries: np.ndarray, gallery: str, window: int) -> np.ndarray:
+    """Return a mask [q, n], True where gallery photo j may not answer query i.
+
+    `photos` has n rows with the columns group and position; `queries` are row numbers [q].
+    naive: j is i itself. product_excluded: same group and at most `window` positions apart (which holds
+    for i itself, too).
+    """
+    itself = queries[:, None] == np.arange(len(photos))[None, :]
+    if gallery == "naive":
+        return itself
+    if gallery != "product_excluded":
+        raise InputError(f"gallery {gallery!r}: there are {', '.join(GALLERIES)}")
+    group, _ = pd.factorize(photos["group"])
+    position = photos["position"].to_numpy(dtype=np.int64)
+    near = np.abs(position[queries, None] - position[None, :]) <= window
+    return itself | ((group[queries, None] == group[None, :]) & near)
+
+
+def ranked_relevance(
+    order: np.ndarray, photos: pd.DataFrame, *, queries: np.ndarray, excluded: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tell which photos of a ranking are hits.
+
+    Takes `order` int64 [q, n], rows of `photos` nearest first for each of the row numbers `queries` [q], and
+    the mask `excluded` [q, n] over rows. Returns (relevant, allowed): bool [q, n]; `relevant` says whether
+    the photo at that rank has the query's label, `allowed` whether there is a photo at all (excluded ones
+    are moved to the end).
+    """
+    out = np.take_along_axis(excluded, order, axis=1)
+    order = np.take_along_axis(order, np.argsort(out, axis=1, kind="stable"), axis=1)
+    allowed = np.arange(order.shape[1])[None, :] < (~out).sum(axis=1)[:, None]
+    labels = photos["label"].to_numpy()
+    return (labels[order] == labels[queries][:, None]) & allowed, allowed
+
+
+def precision_at(relevant: np.ndarray, allowed: np.ndarray, *, k: int) -> np.ndarray:
+    """Return precision@k per query, float64 [q]: relevant among the first k, divided by k.
+
+    NaN where fewer than k photos are allowed, since the query then cannot be judged.
+    """
+    hits = relevant[:, :k].sum(axis=1) / k
+    return np.where(allowed.sum(axis=1) >= k, hits, np.nan)
+
+
+def average_precision(relevant: np.ndarray) -> np.ndarray:
+    """Return average precision per query, float64 [q]: the mean of precision@r over the ranks r of hits.
+
+    NaN where the gallery holds no photo of the query's class.
+    """
+    ranks = np.arange(1, relevant.shape[1] + 1)
+    precision = np.cumsum(relevant, axis=1) / ranks
+    count = relevant.sum(axis=1)
+    total = (precision * relevant).sum(axis=1)
+    return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+
+
+def evaluate(
+    vectors: np.ndarray, photos: pd.DataFrame, *, gallery: str, window: int, ks: Sequence[int]
+) -> pd.DataFrame:
+    """Judge every photo as a query against the others of one gallery (leave one out); see `evaluate_each`."""
+    return evaluate_each(vectors, photos, galleries=[gallery], window=window, ks=ks)[gallery]
+
+
+def evaluate_each(
+    vectors: np.ndarray, photos: pd.DataFrame, *, galleries: Sequence[str], window: int, ks: Sequence[int]
+) -> dict[str, pd.DataFrame]:
+    """Judge every photo as a query against the others; the photos are ranked once for all `galleries`.
+
+    Takes vectors float32 [n, d] in the order of `photos` (columns id, label, group, position). Returns for
+    each gallery one row a query: id, label, precision_<k> for each k, average_precision; each in [0, 1] or
+    NaN. Precision is exact; see `exact_search.ranking` for what average precision may be off by. Raises
+    InputError for vectors that do not fit the photos, are not finite, or a k beyond the gallery.
+    """
+    _check(vectors, photos, ks)
+    blocks: dict[str, list[pd.DataFrame]] = {gallery: [] for gallery in galleries}
+    for start in range(0, len(photos), QUERY_BLOCK):
+        queries = np.arange(start, min(start + QUERY_BLOCK, len(photos)))
+        excluded = {
+            gallery: excluded_pairs(photos, queries=queries, gallery=gallery, window=window)
+            for gallery in galleries
+        }
+        most = max(int(mask.sum(axis=1).max()) for mask in excluded.values())
+        order = ranking(vectors[queries], vectors, head=max(ks) + most)
+        for gallery, mask in excluded.items():
+            hits = ranked_relevance(order, photos, queries=queries, excluded=mask)
+            blocks[gallery].append(_judged(photos.iloc[queries], *hits, ks=ks))
+    return {gallery: pd.concat(parts, ignore_index=True) for gallery, parts in blocks.items()}
+
+
+def _judged(
+    queries: pd.DataFrame, relevant: np.ndarray, allowed: np.ndarray, *, ks: Sequence[int]
+) -> pd.DataFrame:
+    columns = {f"precision_{k}": precision_at(relevant, allowed, k=k) for k in ks}
+    judged = queries[["id", "label"]].reset_index(drop=True)
+    return judged.assign(**columns, average_precision=average_precision(relevant))
+
+
+def _check(vectors: np.ndarray, photos: pd.DataFrame, ks: Sequence[int]) -> None:
+    if len(vectors) != len(photos):
+        raise InputError(f"{len(vectors)} vectors for {len(photos)} photos; run stage embed again")
+    if not np.isfinite(vectors).all():
+        broken = photos["id"].iloc[int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])]
+        raise InputError(f"the embedding of {broken} is not finite; run stage embed again")
+    if not ks or min(ks) < 1 or max(ks) >= len(photos):
+        raise InputError(
+            f"k must lie between 1 and {len(photos) - 1} (photos less the query); got {list(ks)}"
+        )
+
+
+def summarise(
+    queries: pd.DataFrame, *, model: str, seed: int, gallery: str, ks: Sequence[int]
+) -> pd.DataFrame:
+    """Turn `evaluate`'s rows into results rows: model, seed, gallery, metric, k, class, value, n.
+
+    class `all` is the mean over queries (micro), `macro` the mean of the classes' means; n counts the
+    queries that could be judged. metric is precision with its k, or map with k = 0 (the whole ranking).
+    """
+    measures = [("precision", k, f"precision_{k}") for k in ks] + [("map", 0, "average_precision")]
+    rows = []
+    for metric, k, column in measures:
+        judged = queries.dropna(subset=[column])
+        classes = judged.groupby("label")[column].agg(["mean", "size"])
+        cells = [("all", judged[column].mean(), len(judged)), ("macro", classes["mean"].mean(), len(judged))]
+        cells += [(label, row["mean"], int(row["size"])) for label, row in classes.iterrows()]
+        rows += [(model, seed, gallery, metric, k, *cell) for cell in cells]
+    return pd.DataFrame(rows, columns=["model", "seed", "gallery", "metric", "k", "class", "value", "n"])

@@ -1,0 +1,330 @@
+"""How sure a number is: bootstrap intervals, seed spread, and paired differences against the proposed model.
+
+The unit that is resampled is the product, because the photos of one product succeed or fail together; where
+products are unknown it is a block of neighbouring positions. Training seeds are not resampled (two or three
+say little about a distribution): their range stands beside the interval, and no gap below it is claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from solesearch.core import files
+from solesearch.core.errors import InputError
+from solesearch.core.paths import Paths
+from solesearch.core.settings import fill, load_section
+
+PROPOSED = "infogan"
+CELLS_AT_ONCE = 4_000_000  # random weights held at a time: 32 MB
+ROUNDING = 1e-12  # sums that differ by less are equal: a tie counts against a difference
+HIGHER, LOWER, UNDECIDED, NOT_COMPARED = "higher", "lower", "undecided", "not compared"
+MEASURE = ["gallery", "metric", "k"]
+INTERVALS = ["model", "seed", *MEASURE, "value", "low", "high", "n", "units"]
+SPREADS = ["model", *MEASURE, "seeds", "mean", "low", "high", "spread"]
+DIFFERENCES = [
+    "model", *MEASURE, "difference", "low", "high", "p", "p_holm", "seed_spread", "n", "units", "conclusion",
+    "reason",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How intervals and tests are drawn; `params.yaml`, section `uncertainty`, holds the values."""
+
+    resamples: int
+    permutations: int
+    confidence: float
+    significance: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a protocol that gives no interval or no p-value."""
+        counts = min(self.resamples, self.permutations) >= 1 and self.seed >= 0
+        if not (counts and 0 < self.confidence < 1 and 0 < self.significance < 1):
+            raise InputError(
+                "params.yaml, uncertainty: resamples and permutations from 1, seed from 0, confidence and "
+                f"significance between 0 and 1; got {self}"
+            )
+
+
+def load_resampling(profile: str, overrides: dict[str, Any] | None = None) -> Resampling:
+    """Return section `uncertainty` of a profile; raises InputError for a missing or impossible value."""
+    values = load_section(profile, "uncertainty", overrides)
+    return fill(Resampling, values, where=f"{profile}.uncertainty")
+
+
+# --- units -----------------------------------------------------------------------------------------------
+
+
+def resampling_units(photos: pd.DataFrame, *, window: int) -> pd.Series:
+    """Return photo id -> number of its unit (int), for photos with id, group and position.
+
+    The unit is the group (the product) cut into blocks of 2 * `window` + 1 positions: as many as one
+    product-excluded query leaves out. Where the group is a whole class, a unit is thus a block of neighbours.
+    """
+    block = photos["position"].astype(int) // (2 * window + 1)
+    names = photos["group"].astype(str) + "\t" + block.astype(str)
+    return pd.Series(pd.factorize(names)[0], index=photos["id"].to_numpy(), name="unit")
+
+
+def unit_sums(values: np.ndarray, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (sums, counts), float64 [u, m], of values [q, m] over units int [q]; NaN counts as nothing."""
+    known = np.isfinite(values)
+    sums, counts = np.zeros((2, units.max() + 1, values.shape[1]))
+    np.add.at(sums, units, np.where(known, values, 0.0))
+    np.add.at(counts, units, known)
+    return sums, counts
+
+
+def _portions(total: int, units: int) -> Iterator[int]:
+    size = max(1, CELLS_AT_ONCE // units)
+    yield from (min(size, total - start) for start in range(0, total, size))
+
+
+def bootstrap_intervals(
+    values: np.ndarray, units: np.ndarray, *, resamples: int, confidence: float, seed: int
+) -> np.ndarray:
+    """Return (low, high) of the mean of each column of values [q, m], float64 [2, m] (percentile bootstrap).
+
+    Whole units int [q] are drawn with replacement; a mean is its units' sum over their count, so that large
+    products weigh what they weigh in the table (Efron and Tibshirani 1993, sections 8.5 and 13.3).
+    """
+    sums, counts = unit_sums(values, units)
+    random, share, means = np.random.default_rng(seed), np.full(len(sums), 1 / len(sums)), []
+    for portion in _portions(resamples, len(sums)):
+        drawn = random.multinomial(len(sums), share, size=portion).astype(float)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means.append((drawn @ sums) / (drawn @ counts))
+    tail = (1 - confidence) / 2
+    return np.nanquantile(np.concatenate(means), [tail, 1 - tail], axis=0)
+
+
+def sign_flip_p_values(
+    differences: np.ndarray, units: np.ndarray, *, permutations: int, seed: int
+) -> np.ndarray:
+    """Return the two-sided p-value of each column of paired differences [q, m], float64 [m].
+
+    Fisher's randomisation test: were both models alike, the sign of a unit's summed difference would be a
+    coin's. p is the share of sign patterns with a total at least as far from 0, the observed one included.
+    """
+    sums, _ = unit_sums(differences, units)
+    observed = np.abs(sums.sum(axis=0)) - ROUNDING
+    random, reached = np.random.default_rng(seed), np.ones(sums.shape[1])
+    for portion in _portions(permutations, len(sums)):
+        signs = random.integers(0, 2, size=(portion, len(sums))) * 2.0 - 1
+        reached += (np.abs(signs @ sums) >= observed).sum(axis=0)
+    return reached / (permutations + 1)
+
+
+# --- tables ----------------------------------------------------------------------------------------------
+
+
+def read_queries(paths: Paths) -> pd.DataFrame:
+    """Return stage evaluate's rows, one a query, model, seed and gallery."""
+    path = paths.run / "evaluation" / "queries.csv"
+    kept = {"dtype": {"id": str, "label": str, "model": str, "gallery": str}, "keep_default_na": False}
+    return files.read_table(path, made_by="stage evaluate", na_values=[""], **kept)
+
+
+def measures(queries: pd.DataFrame) -> dict[str, tuple[str, int]]:
+    """Return column -> (metric, k) of a table of queries: precision_<k>, and average_precision as map, 0."""
+    found = {name: ("precision", int(name[10:])) for name in queries if name.startswith("precision_")}
+    return {**found, "average_precision": ("map", 0)}
+
+
+def intervals(queries: pd.DataFrame, units: pd.Series, settings: Resampling) -> pd.DataFrame:
+    """Return the interval of every model, seed, gallery and measure (columns INTERVALS).
+
+    `queries` as stage evaluate writes them, `units` from `resampling_units`. Seed `all` is the mean over the
+    seeds, query by query. n counts the queries that could be judged, units what was resampled.
+    """
+    columns, blocks = measures(queries), []
+    for (model, gallery), rows in queries.groupby(["model", "gallery"], sort=False):
+        alone = [(str(seed), found) for seed, found in rows.groupby("seed")]
+        mean = rows.groupby("id", sort=False)[list(columns)].mean().reset_index()
+        for seed, found in [*alone, ("all", mean)]:
+            block = _interval_rows(found, columns, units, settings)
+            blocks.append(block.assign(model=model, seed=seed, gallery=gallery))
+    return pd.concat(blocks, ignore_index=True)[INTERVALS]
+
+
+def _interval_rows(
+    rows: pd.DataFrame, columns: dict[str, tuple[str, int]], units: pd.Series, settings: Resampling
+) -> pd.DataFrame:
+    values, unit = rows[list(columns)].to_numpy(float), _units_of(rows["id"], units)
+    low, high = bootstrap_intervals(
+        values,
+        unit,
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+        seed=settings.seed,
+    )
+    judged = np.isfinite(values)
+    return pd.DataFrame(
+        {
+            "metric": [metric for metric, _ in columns.values()],
+            "k": [k for _, k in columns.values()],
+            "value": rows[list(columns)].mean().to_numpy(),
+            "low": low,
+            "high": high,
+            "n": judged.sum(axis=0),
+            "units": [len(np.unique(unit[column])) for column in judged.T],
+        }
+    )
+
+
+def _units_of(ids: pd.Series, units: pd.Series) -> np.ndarray:
+    unknown = sorted(set(ids) - set(units.index))
+    if unknown:
+        raise InputError(f"queries.csv: {unknown[0]} is not in photos.csv; run stage evaluate again")
+    return pd.factorize(units[ids].to_numpy())[0]
+
+
+def seed_spreads(table: pd.DataFrame) -> pd.DataFrame:
+    """Return mean, lowest and highest value over the training seeds from `intervals` (columns SPREADS).
+
+    `spread` is the range; empty where there is a single training seed, 0 where nothing is random (seed 0).
+    """
+    single = table[table["seed"] != "all"]
+    grouped = single.groupby(["model", *MEASURE], sort=False)
+    found = grouped["value"].agg(seeds="size", mean="mean", low="min", high="max").reset_index()
+    fixed = grouped["seed"].agg(lambda seeds: set(seeds) == {"0"}).to_numpy()
+    spread = found["high"] - found["low"]
+    return found.assign(spread=spread.where((found["seeds"] > 1) | fixed))[SPREADS]
+
+
+def differences(
+    queries: pd.DataFrame,
+    units: pd.Series,
+    spreads: pd.DataFrame,
+    settings: Resampling,
+    *,
+    untrained: Collection[str] = (),
+) -> pd.DataFrame:
+    """Return each model's paired difference from the proposed one (columns DIFFERENCES).
+
+    A difference is model minus proposed, both as means over their seeds, on the same queries and the same
+    gallery; a model judged on other photos is listed and not compared, and so is one of `untrained`. p-values
+    are Holm's within one gallery and measure (Holm 1979). `higher` or `lower` needs p_holm below the level,
+    an interval without 0, and a gap above the seeds' range of either model.
+    """
+    columns, blocks = measures(queries), []
+    for gallery, rows in queries.groupby("gallery", sort=False):
+        for column, (metric, k) in columns.items():
+            wide = rows.pivot_table(index="id", columns="model", values=column, aggfunc="mean", sort=False)
+            asked = rows.groupby("model", sort=False)["id"].agg(frozenset)
+            block = _difference_rows(wide, asked, units, settings, untrained=untrained)
+            blocks.append(block.assign(gallery=gallery, metric=metric, k=k))
+    table = pd.concat(blocks, ignore_index=True)
+    return concluded(table, spreads, significance=settings.significance).reindex(columns=DIFFERENCES)
+
+
+def _difference_rows(
+    wide: pd.DataFrame,
+    asked: pd.Series,
+    units: pd.Series,
+    settings: Resampling,
+    *,
+    untrained: Collection[str],
+) -> pd.DataFrame:
+    if PROPOSED not in asked:
+        raise InputError(f"queries.csv: no rows of {PROPOSED}, against which the others are compared")
+    others = [model for model in asked.index if model != PROPOSED]
+    reasons = {model: _why_not(model, asked, untrained) for model in others}
+    compared = [model for model in others if not reasons[model]]
+    rows = pd.DataFrame({"model": others, "reason": [reasons[model] for model in others]})
+    if not compared:
+        return rows
+    paired = wide.reindex(index=sorted(asked[PROPOSED]), columns=[*compared, PROPOSED])
+    gaps = paired[compared].sub(paired[PROPOSED], axis=0)
+    values, unit = gaps.to_numpy(), _units_of(gaps.index.to_series(), units)
+    low, high = bootstrap_intervals(
+        values,
+        unit,
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+        seed=settings.seed,
+    )
+    p = sign_flip_p_values(values, unit, permutations=settings.permutations, seed=settings.seed)
+    found = {"difference": gaps.mean().to_numpy(), "low": low, "high": high, "p": p}
+    found |= {"p_holm": holm(p), "n": gaps.notna().sum().to_numpy(), "units": len(np.unique(unit))}
+    return rows.merge(pd.DataFrame({"model": compared, **found}), on="model", how="left")
+
+
+def _why_not(model: str, asked: pd.Series, untrained: Collection[str]) -> str:
+    if model in untrained:
+        return "no ImageNet weights here: drawn at random, so outside every conclusion"
+    if asked[model] != asked[PROPOSED]:
+        return (
+            f"judged on {len(asked[model]):,} of {len(asked[PROPOSED]):,} test photos, so its gallery "
+            "differs: a paired difference needs the same queries and the same gallery"
+        )
+    return ""
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Return Holm's adjusted p-values, float64 [m], of p-values that are tested together (statsmodels)."""
+    from statsmodels.stats.multitest import multipletests  # two seconds that only this needs
+
+    return multipletests(p_values, method="holm")[1]
+
+
+def concluded(table: pd.DataFrame, spreads: pd.DataFrame, *, significance: float) -> pd.DataFrame:
+    """Return `table` with the columns seed_spread, conclusion and reason filled in."""
+    spread = spreads.set_index(["model", *MEASURE])["spread"]
+    rows = []
+    for row in table.to_dict("records"):
+        keys = [(name, row["gallery"], row["metric"], row["k"]) for name in (row["model"], PROPOSED)]
+        found = [float(spread.get(key, np.nan)) for key in keys]
+        row["seed_spread"] = max(found) if np.isfinite(found).all() else np.nan
+        row["conclusion"], row["reason"] = conclude(row, significance=significance)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def conclude(row: dict, *, significance: float) -> tuple[str, str]:
+    """Return (conclusion, reason) of one row of differences."""
+    if row["reason"] or not np.isfinite(row.get("difference", np.nan)):
+        return NOT_COMPARED, row["reason"] or "no query could be judged"
+    if not np.isfinite(row["seed_spread"]):
+        return UNDECIDED, "one training seed: its spread is unknown"
+    if abs(row["difference"]) <= row["seed_spread"]:
+        return UNDECIDED, "the gap is not larger than the spread of the seeds"
+    if row["p_holm"] >= significance:
+        return UNDECIDED, f"Holm's p is not below {significance:g}"
+    if row["low"] <= 0 <= row["high"]:
+        return UNDECIDED, "the interval holds 0"
+    return (HIGHER if row["difference"] > 0 else LOWER), ""
+
+
+# --- the stage -------------------------------------------------------------------------------------------
+
+
+def untrained_networks(paths: Paths) -> frozenset[str]:
+    """Return the networks whose weights were drawn at random, from networks.csv; none where it is missing."""
+    path = paths.result("networks")
+    if not path.is_file():
+        return frozenset()
+    table = files.read_table(path, made_by="stage evaluate")
+    return frozenset(table.loc[table["weights"] == "untrained", "model"])
+
+
+def uncertainty_tables(
+    queries: pd.DataFrame,
+    photos: pd.DataFrame,
+    settings: Resampling,
+    *,
+    window: int,
+    untrained: Collection[str] = (),
+) -> dict[str, pd.DataFrame]:
+    """Return the tables intervals, seed_spread and differences of one profile's judged queries."""
+    units = resampling_units(photos, window=window)
+    found = intervals(queries, units, settings)
+    spreads = seed_spreads(found)
+    compared = differences(queries, units, spreads, settings, untrained=untrained)
+    return {"intervals": found, "seed_spread": spreads, "differences": compared}

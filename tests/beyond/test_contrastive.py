@@ -1,0 +1,79 @@
+"""Contrastive training: NT-Xent against a plain loop, and a trunk that learns to tell photos apart."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from solesearch.beyond import contrastive
+from solesearch.beyond.variant_settings import read_variant_settings
+from solesearch.core.errors import InputError
+from solesearch.gan.infogan import build_discriminator
+from solesearch.gan.training import load_settings
+
+
+def plain_nt_xent(first: np.ndarray, second: np.ndarray, temperature: float) -> float:
+    rows = [row / np.linalg.norm(row) for row in (*first, *second)]
+    count, losses = len(first), []
+    for i in range(2 * count):
+        scores = {j: math.exp(rows[i] @ rows[j] / temperature) for j in range(2 * count) if j != i}
+        losses.append(-math.log(scores[(i + count) % (2 * count)] / sum(scores.values())))
+    return sum(losses) / len(losses)
+
+
+def test_nt_xent_against_a_plain_loop() -> None:
+    draw = np.random.default_rng(0)
+    first, second = draw.normal(size=(2, 6, 5))
+    for temperature in (0.1, 0.5):
+        found = contrastive.nt_xent(
+            tf.constant(first, tf.float32), tf.constant(second, tf.float32), temperature=temperature
+        )
+        assert float(found) == pytest.approx(plain_nt_xent(first, second, temperature), rel=1e-4)
+
+
+def test_nt_xent_by_hand() -> None:
+    """Two photos at right angles, both views equal: each picks its partner among e, 1 and 1."""
+    views = tf.constant([[2.0, 0.0], [0.0, 3.0]])
+    found = float(contrastive.nt_xent(views, views, temperature=1.0))
+    assert found == pytest.approx(-math.log(math.e / (math.e + 2)), rel=1e-5)
+    same = float(contrastive.nt_xent(tf.ones((4, 3)), tf.ones((4, 3)), temperature=0.2))
+    assert same == pytest.approx(math.log(7), rel=1e-5)
+
+
+@pytest.fixture
+def trunk(workspace) -> contrastive.ContrastiveTrunk:
+    gan = load_settings("smoke", image_size=(16, 24))[0]
+    values = read_variant_settings("smoke").contrastive
+    values = dataclasses.replace(values, steps=12, learning_rate=0.01, crop_area=[0.7, 1.0])
+    gan = dataclasses.replace(gan, discriminator_dropout=values.dropout)
+    return contrastive.ContrastiveTrunk(gan, values, trunk=build_discriminator(gan, seed=1), seed=1)
+
+
+def test_the_trunk_learns_and_its_idle_heads_do_not(trunk) -> None:
+    blocks = tf.random.stateless_uniform((6, 2, 3, 3), [1, 2], -1, 1)
+    images = tf.repeat(tf.repeat(blocks, 8, axis=1), 8, axis=2)
+    before = [variable.numpy().copy() for variable in trunk.network.variables]
+    losses = [float(trunk.train_step(images)["contrastive"]) for _ in range(12)]
+    assert np.isfinite(losses).all()
+    assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:2])
+    for variable, old in zip(trunk.network.variables, before, strict=True):
+        idle = variable.path.split("/")[-2] in ("real", "code")
+        assert (np.abs(variable.numpy() - old).max() == 0) == idle, variable.path
+    assert float(trunk.optimizer.learning_rate) == pytest.approx(0, abs=1e-6)  # the cosine's end
+
+
+def test_values_that_make_no_view_are_refused(workspace) -> None:
+    values = read_variant_settings("smoke").contrastive
+    for change in (
+        {"crop_area": [0.5, 0.4]},
+        {"crop_area": [0.0, 1.0]},
+        {"optimizer": "lars"},
+        {"temperature": 0.0},
+        {"brightness": 1.0},
+        {"flip": 1.5},
+    ):
+        (name,) = change
+        with pytest.raises(InputError, match=rf"params.yaml, ladder.contrastive.{name}: "):
+            dataclasses.replace(values, **change)

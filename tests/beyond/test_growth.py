@@ -1,0 +1,441 @@
+"""Adding photos: read, refused, trained on, resumed after SIGKILL, searched; the experiment's measures."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from small_world import open_small_study
+
+from solesearch.beyond import growth, growth_experiment, growth_figures
+from solesearch.beyond.growth_experiment import NEW_CLASS, NEW_PHOTOS, Experiment
+from solesearch.core import files
+from solesearch.core.checkpoints import save_variables
+from solesearch.core.embedding import Embedding, embedding_name, load_embedding
+from solesearch.core.errors import InputError
+from solesearch.core.paths import Paths
+from solesearch.core.settings import GanSettings
+from solesearch.evaluation.study import Study
+from solesearch.gan import continuation
+from solesearch.gan.infogan import InfoGan
+from solesearch.gan.training import load_settings
+from solesearch.photos.catalog import load_settings as load_catalog
+from solesearch.retrieval.exact_search import squared_distances
+
+STATE_STEP, STEPS = 8, 16
+
+
+def draw(path: Path, *, seed: int, light: bool = True) -> None:
+    """Save a photo of noise, 40 by 30 pixels, dark or light as in the small study."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 60, (30, 40, 3)) + 190 * light
+    Image.fromarray(noise.astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="module")
+def made_world(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small study with a training state of step 8, its index, batches of 4, and 64x96 photos.
+
+    Eight photos are trained on, four validate: five answers need a gallery of five.
+    """
+    root = tmp_path_factory.mktemp("world")
+    shutil.copy(repository / "dvc.yaml", root)
+    text = (repository / "params.yaml").read_text()
+    (root / "params.yaml").write_text(text.replace("batch_size: 16            #", "batch_size: 4 #", 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOLESEARCH_ROOT", str(root))
+        study = open_small_study((64, 96))
+        drawn = [study.paths.drawn / name for name in study.photos["id"]]
+        split = np.repeat(["training", "validation", "test"], (8, 4, 12))
+        table = study.photos.assign(split=split, sha256=[files.digest(path) for path in drawn])
+        files.write_table(study.paths.photos, table)
+        settings, _, _ = load_settings("smoke", image_size=(64, 96))
+        gan = InfoGan(settings, seed=1)
+        gan.steps_done.assign(STATE_STEP)
+        save_variables(study.paths.gan_seed(1) / "state.npz", gan.state_variables())
+        from solesearch.index.index import FaissIndex
+
+        held = load_embedding(study.paths.embeddings, embedding_name("infogan", 1))
+        FaissIndex.build(held).save(study.paths.index)
+    return root
+
+
+@pytest.fixture
+def world(made_world: Path, workspace: Path) -> Path:
+    """A copy of `made_world` that a test may change."""
+    return Path(shutil.copytree(made_world, workspace, dirs_exist_ok=True))
+
+
+@pytest.fixture
+def new_photos(tmp_path: Path) -> Path:
+    """Three readable photos in two folders, a second copy of one, a broken one and a text."""
+    folder = tmp_path / "arrivals"
+    for number, name in enumerate(("light/a.png", "light/b.png", "dark/c.png")):
+        draw(folder / name, seed=number + 100, light=name.startswith("light"))
+    shutil.copy(folder / "light" / "a.png", folder / "light" / "copy.png")
+    (folder / "dark" / "broken.jpg").write_bytes(b"no photo")
+    (folder / "notes.txt").write_text("not a photo")
+    return folder
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the sha256 of everything below a folder but growth/ itself."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and "growth" not in path.parts]
+    return {str(path): files.digest(path) for path in paths}
+
+
+# --- reading ---------------------------------------------------------------------------------------------
+
+
+def read(folder: Path, known: dict[str, str] | None = None) -> growth.NewPhotos:
+    return growth.read_new_photos(folder, name="new", settings=load_catalog("smoke"), known=known or {})
+
+
+def test_the_rest_goes_on_and_every_other_file_is_named(workspace: Path, new_photos: Path) -> None:
+    found = read(new_photos)
+    assert found.photos["id"].tolist() == ["new/dark/c.png", "new/light/a.png", "new/light/b.png"]
+    assert found.photos["label"].tolist() == ["dark", "light", "light"]
+    assert found.pixels.shape == (3, 64, 96, 3) and found.pixels.dtype == np.uint8
+    problems = found.problems.set_index("file")
+    assert problems.loc["light/copy.png", "problem"] == "the same bytes as new/light/a.png"
+    assert problems.loc["light/copy.png", "action"] == growth.SKIPPED
+    assert problems.loc["dark/broken.jpg", "action"] == problems.loc["notes.txt", "action"] == "left out"
+    known = {found.photos["sha256"][0]: "boots/old.jpg"}
+    again = read(new_photos, known)
+    assert len(again.photos) == 2
+    assert "the same bytes as boots/old.jpg" in set(again.problems["problem"])
+
+
+def test_bad_folders_are_one_clear_line(workspace: Path, tmp_path: Path, new_photos: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere: no such folder"):
+        read(tmp_path / "nowhere")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(InputError, match=r"empty: holds no photos; wanted files that end in \.jpg"):
+        read(empty)
+    known = {digest: f"old/{digest}" for digest in read(new_photos).photos["sha256"]}
+    with pytest.raises(InputError, match=r"none of its 5 photos is readable and new \(.*\); add others"):
+        read(new_photos, known)
+    with pytest.raises(InputError, match="the catalogue has a photo of that id"):
+        growth.stop_when_ids_taken(pd.Series(["new/a.png"]), pd.Series(["new/a.png", "new/b.png"]))
+    with pytest.raises(InputError, match=r"growth\.steps: a whole number"):
+        growth.load_growth_settings("smoke", {"growth.steps": -1})
+
+
+# --- the command -----------------------------------------------------------------------------------------
+
+
+def test_added_to_the_index_of_a_frozen_network(world: Path, new_photos: Path) -> None:
+    """The stages' files stay as they were, the index equals one built anew, a search finds the photo."""
+    before = digests(world / "runs")
+    summary = growth.add_folder("smoke", new_photos, steps=0)
+    assert digests(world / "runs") == before
+    assert (summary["added"], summary["known_already"], summary["left_out"]) == (3, 1, 2)
+    assert summary["photos"] == 27 and summary["network_step"] > 0
+    assert "27 photos in runs/smoke/growth/arrivals/index" in growth.summary_line(summary)
+    paths, study = Paths.of("smoke"), Study.open("smoke")
+    from solesearch.index.index import FaissIndex
+
+    extended = FaissIndex.load(paths.growth / "arrivals" / "index")
+    held = load_embedding(paths.embeddings, embedding_name("infogan", 1))
+    new = study.embedder.load(paths.growth / "arrivals" / growth.WEIGHTS).embed(read_again(new_photos))
+    rebuilt = FaissIndex.build(Embedding(extended.ids, np.concatenate([held.vectors, new])))
+    queries = np.concatenate([held.vectors, new])
+    assert extended.search_batch(queries, k=5) == rebuilt.search_batch(queries, k=5)
+    found = growth.search("smoke", "arrivals", new_photos / "dark" / "c.png", k=3)
+    assert found["id"][0] == "arrivals/dark/c.png" and found["new"][0]
+    assert found["distance"][0] == pytest.approx(0, abs=1e-3)
+    assert growth.add_folder("smoke", new_photos, steps=0) == summary, "a finished one is not done again"
+    draw(new_photos / "light" / "late.png", seed=900)
+    with pytest.raises(InputError, match=r"arrivals: is there already, from other photos"):
+        growth.add_folder("smoke", new_photos, steps=0)
+    for wrong, words in (("nobody", "there are arrivals"), ("", "there are arrivals")):
+        with pytest.raises(InputError, match=words):
+            growth.search("smoke", wrong, new_photos / "dark" / "c.png")
+    with pytest.raises(InputError, match=r"broken\.jpg: unreadable"):
+        growth.search("smoke", "arrivals", new_photos / "dark" / "broken.jpg")
+
+
+def read_again(folder: Path) -> np.ndarray:
+    settings = load_catalog("smoke")
+    return growth.read_new_photos(folder, name="arrivals", settings=settings, known={}).pixels
+
+
+def command(folder: Path, *more: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "solesearch.beyond.growth", "smoke", str(folder), *more],
+        env=os.environ.copy(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_killed_while_training_on_and_resumed(
+    world: Path,
+    new_photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """SIGKILL to the command in the middle of retraining; the same command ends with the same bytes."""
+    before, paths = digests(world / "runs"), Paths.of("smoke")
+    partial = paths.growth / ".arrivals.partial"
+    log = partial / "infogan" / "seed-1" / "training.csv"
+    process = command(new_photos, "--steps", str(STEPS))
+    while not (log.is_file() and f"\n{STATE_STEP + 3}," in log.read_text()):
+        assert process.poll() is None, "the command ended before it could be killed"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (paths.growth / "arrivals").exists(), "nothing half-made has the growth's name"
+    wait_until_still(log)
+    reached = int(files.read_arrays(log.parent / "state.npz")["0000"])
+    assert STATE_STEP < reached < STATE_STEP + STEPS
+    pixels = shutil.copy(partial / "pixels.npy", tmp_path / "pixels.npy")
+    whole = tmp_path / "whole" / "infogan" / "seed-1"
+    wanted = continuation.Continuation(whole, STEPS, Path(pixels))
+    with ThreadPoolExecutor() as pool:  # side by side, for time
+        uninterrupted = pool.submit(continuation.continue_apart, "smoke", [wanted], seed=1)
+        monkeypatch.setattr(sys, "argv", ["growth", "smoke", str(new_photos), "--steps", str(STEPS)])
+        assert growth.main() == 0, capsys.readouterr().err
+        uninterrupted.result()
+    words = capsys.readouterr().out
+    assert "3 photos added, 1 known already, 2 left out" in words
+    assert f"trained on for {STEPS} steps to step {STATE_STEP + STEPS}" in words
+    assert digests(world / "runs") == before, "a stage's output was touched"
+    assert not partial.exists() and not paths.set_aside.exists()
+    folder = paths.growth / "arrivals"
+    steps = pd.read_csv(folder / "infogan" / "seed-1" / "training.csv")["step"].tolist()
+    assert steps == list(range(STATE_STEP + 1, STATE_STEP + STEPS + 1)), "no step twice, none left out"
+    ended = continuation.last_discriminator(whole)
+    assert files.digest(ended) == files.digest(folder / growth.WEIGHTS)
+    assert files.digest(ended) != files.digest(paths.gan_seed(1) / "discriminator-000008.npz")
+    found = growth.search("smoke", "arrivals", new_photos / "dark" / "c.png", k=2)
+    assert found["id"][0] == "arrivals/dark/c.png"
+
+
+def wait_until_still(log: Path) -> None:
+    """Wait until a log no longer grows: the training notices that its parent is gone within a step."""
+    last = -1
+    while last != len(log.read_text(encoding="utf-8")):
+        last = len(log.read_text(encoding="utf-8"))
+        time.sleep(2)
+
+
+def test_the_command_says_what_is_wrong_in_one_line(world: Path, tmp_path: Path) -> None:
+    process = command(tmp_path / "nowhere")
+    _, words = process.communicate()
+    assert process.returncode == 1
+    assert words.strip().splitlines()[-1].startswith("error: ") and "no such folder" in words
+    assert "Traceback" not in words
+
+
+# --- training on -----------------------------------------------------------------------------------------
+
+
+def test_steps_and_checkpoints_of_a_continuation(workspace: Path) -> None:
+    """checkpoint_every has to divide the steps, whatever the state's step is; a kill costs a quarter."""
+    gan = load_settings("zappos", image_size=(64, 96))[0]
+    settings = continuation.continued_settings(gan, first=2500, steps=101)
+    assert isinstance(settings, GanSettings)
+    assert (settings.steps, settings.checkpoint_every, settings.resume_every) == (2601, 2601, 25)
+    assert continuation.continued_settings(gan, first=7, steps=1000).resume_every == gan.resume_every
+    with pytest.raises(InputError, match="at least 1 to go on"):
+        continuation.continued_settings(gan, first=5, steps=0)
+    with pytest.raises(InputError, match=r"state\.npz: no state to go on from; stage train writes it"):
+        continuation.last_state(Paths.of("smoke"), 1)
+
+
+def test_new_photos_follow_the_old_ones(tmp_path: Path) -> None:
+    old = np.zeros((3, 4, 6, 3), np.uint8)
+    files.write_array(tmp_path / "new.npy", np.ones((2, 4, 6, 3), np.uint8))
+    assert continuation.with_new(old, tmp_path / "new.npy")[:, 0, 0, 0].tolist() == [0, 0, 0, 1, 1]
+    assert continuation.with_new(old, None) is old
+    files.write_array(tmp_path / "other.npy", np.ones((2, 6, 4, 3), np.uint8))
+    with pytest.raises(InputError, match=r"other\.npy: uint8 \(2, 6, 4, 3\), not uint8 photos"):
+        continuation.with_new(old, tmp_path / "other.npy")
+
+
+# --- the experiment --------------------------------------------------------------------------------------
+
+
+def random_tables(rng: np.random.Generator, *, q: int, n: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return tables of q queries and n gallery photos of two classes, four products, six positions."""
+    tables = [
+        pd.DataFrame({
+            "id": [f"{kind}{row}" for row in range(size)], "label": rng.choice(["a", "b"], size),
+            "group": rng.choice(list("wxyz"), size), "position": rng.integers(0, 6, size),
+        })
+        for kind, size in (("q", q), ("g", n))
+    ]  # fmt: skip
+    return tables[0], tables[1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_precision_of_queries_in_another_gallery_against_plain_loops(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    queries, gallery = random_tables(rng, q=7, n=23)
+    first, second = rng.normal(size=(7, 3)).astype(np.float32), rng.normal(size=(23, 3)).astype(np.float32)
+    new, window, k = rng.random(23) < 0.4, 1, 4
+    found = growth_experiment.judge_split((first, second), (queries, gallery), new=new, window=window, k=k)
+    distances = squared_distances(first, second)
+    for row, asked in queries.iterrows():
+        nearest = list(np.argsort(distances[row], kind="stable"))
+        other = [
+            place for place in nearest
+            if gallery["group"][place] != asked["group"]
+            or abs(int(gallery["position"][place]) - int(asked["position"])) > window
+        ]  # fmt: skip
+        for name, places in (("naive", nearest), ("product_excluded", other)):
+            hits = sum(gallery["label"][place] == asked["label"] for place in places[:k]) / k
+            wanted = [hits, sum(new[place] for place in places[:k]) / k] if len(places) >= k else [np.nan] * 2
+            np.testing.assert_allclose(found[name][:, row], wanted, err_msg=f"{name} {row}")
+
+
+def test_a_query_without_enough_answers_cannot_be_judged() -> None:
+    queries = pd.DataFrame({"id": ["q"], "label": ["a"], "group": ["p"], "position": [0]})
+    gallery = pd.DataFrame({"id": ["1", "2"], "label": ["a", "b"], "group": ["p", "r"], "position": [0, 0]})
+    pair = (np.zeros((1, 2), np.float32), np.array([[1, 0], [2, 0]], np.float32))
+    found = growth_experiment.judge_split(pair, (queries, gallery), new=np.zeros(2, bool), window=0, k=2)
+    assert found["naive"][0, 0] == 0.5
+    assert np.isnan(found["product_excluded"][0, 0])
+    with pytest.raises(InputError, match="k must lie between 1 and 2"):
+        growth_experiment.judge_split(pair, (queries, gallery), new=np.zeros(2, bool), window=0, k=3)
+
+
+def photo_table() -> pd.DataFrame:
+    """Return 18 photos of three classes, six a split."""
+    split = np.repeat(["training", "validation", "test"], 6)
+    label = np.tile(["boots", "heels", "sandals"], 6)
+    return pd.DataFrame({"id": [f"{n:02d}" for n in range(18)], "label": label, "split": split})
+
+
+def test_who_is_old_and_who_is_new() -> None:
+    photos = photo_table()
+    grown, arrived = growth_experiment.experiments(photos, new_class="")
+    assert photos["split"].iloc[grown.old].unique().tolist() == ["training"]
+    assert photos["split"].iloc[grown.new].unique().tolist() == ["validation"]
+    assert photos["label"].iloc[arrived.new].unique().tolist() == ["sandals"], "the last class by name"
+    assert not set(photos["label"].iloc[arrived.old]) & {"sandals"}
+    assert "test" not in set(photos["split"].iloc[[*arrived.old, *arrived.new]])
+    assert arrived.parts["sandals"].sum() == 2 and arrived.parts["other classes"].sum() == 4
+    assert growth_experiment.experiments(photos, new_class="boots")[1].parts.keys() == {
+        "boots",
+        "other classes",
+    }
+    with pytest.raises(InputError, match=r"growth\.new_class: 'hats' is none of boots, heels, sandals"):
+        growth_experiment.experiments(photos, new_class="hats")
+
+
+class HandStudy:
+    """Photos on a line: the class decides the place, and network `other` mirrors the line."""
+
+    def __init__(self):
+        photos = photo_table()
+        self.photos = photos.assign(group=photos["id"], position=0)
+        places = photos["label"].map({"boots": 0, "heels": 10, "sandals": 30}).to_numpy(float)
+        places = places + np.arange(18) * 0.01
+        line = np.stack([places, np.zeros(18)], axis=1).astype(np.float32)
+        self.vectors = {name: line for name in ("last", "served", "untrained", "continued")}
+        self.vectors["retrained"] = -line + 1000
+        self.evaluation = type("Evaluation", (), {"exclusion_window": 0})
+
+
+def test_stale_vectors_find_nothing_and_a_new_class_is_found_once_it_is_there(monkeypatch) -> None:
+    """Worked by hand: two networks whose spaces lie apart; each class has two photos a split, so k is 2."""
+    monkeypatch.setattr(
+        growth_experiment, "judge_split",
+        lambda *args, judge=growth_experiment.judge_split, **options: judge(*args, k=2, **options),
+    )  # fmt: skip
+    study = HandStudy()
+    grown, arrived = growth_experiment.experiments(study.photos, new_class="")
+    judged = growth_experiment.judge_ways(study, grown, study.vectors, growth_experiment.WAYS)["naive"]
+    assert judged[["before", "added", "retrained"]].to_numpy().min() == 1
+    # queries near 1000 meet old photos near 0: the new photos alone are near, two of each class
+    assert judged["new stale"].tolist() == [1] * 6
+    judged = growth_experiment.judge_ways(study, arrived, study.vectors, growth_experiment.WAYS)["naive"]
+    theirs = arrived.parts["sandals"]
+    assert judged["before"][theirs].tolist() == [0, 0], "by construction"
+    assert judged["added"][theirs].tolist() == [1, 1]
+    assert judged["before"][~theirs].tolist() == judged["added"][~theirs].tolist() == [1] * 4
+    assert judged["stale"][~theirs].tolist() == [0] * 4, "only the new class lies in the new space"
+
+
+def test_changes_are_paired_and_their_intervals_come_from_products() -> None:
+    from solesearch.retrieval.uncertainty import Resampling, bootstrap_intervals
+
+    settings = Resampling(resamples=300, permutations=9, confidence=0.9, significance=0.05, seed=4)
+    rng = np.random.default_rng(1)
+    names = [way.name for way in growth_experiment.WAYS]
+    judged = pd.DataFrame({name: rng.integers(0, 6, 40) / 5 for name in names})
+    judged.loc[3, "added"] = np.nan
+    for name in names:
+        judged[f"new {name}"] = 0.25
+    units = rng.integers(0, 9, 40)
+    table = growth_experiment.way_rows(judged, growth_experiment.WAYS, units, settings).set_index("way")
+    difference = (judged["retrained"] - judged["before"]).to_numpy()
+    assert table.loc["retrained", "change"] == pytest.approx(difference.mean())
+    assert table.loc["stale", "over_added"] == pytest.approx((judged["stale"] - judged["added"]).mean())
+    low, high = bootstrap_intervals(
+        difference[:, None], pd.factorize(units)[0], resamples=300, confidence=0.9, seed=4
+    )[:, 0]
+    assert (table.loc["retrained", "change_low"], table.loc["retrained", "change_high"]) == (low, high)
+    assert table.loc[["before", "served_before", "untrained_before"], "change"].isna().all()
+    assert table.loc[["before", "added"], "over_added"].isna().all()
+    assert table.loc["added", "n"] == 39 and table.loc["before", "n"] == 40
+    assert table["new_share"].eq(0.25).all()
+
+
+@pytest.mark.slow
+def test_the_whole_experiment_on_a_small_catalogue(world: Path) -> None:
+    """End to end: trainings, tables, chart; the stages before are not touched."""
+    before, study = digests(world / "runs"), Study.open("smoke")
+    tables = growth_experiment.run_experiment(study, {"growth.steps": 2})
+    after = digests(world / "runs")
+    assert {name: text for name, text in after.items() if "growth_experiment" not in name} == before
+    table = tables.growth
+    assert set(table["experiment"]) == {NEW_PHOTOS, NEW_CLASS}
+    assert set(table["way"]) == {way.name for way in growth_experiment.WAYS}
+    added = table[(table["way"] == "added") & (table["experiment"] == NEW_PHOTOS)]
+    assert added["same_as_rebuilt"].tolist() == [1.0, 1.0]
+    assert (tables.seconds["seconds"] > 0).all()
+    assert tables.seconds.set_index("way").loc["retrained", "training_s"] > 0
+    assert tables.seconds["photos_embedded"].tolist() == [4, 12, 4, 12, 4]
+    first = (
+        (study.paths.growth_experiment / "retrained" / "infogan" / "seed-1" / "state.npz").stat().st_mtime_ns
+    )
+    growth_experiment.train_on(study, steps=2, overrides={})
+    again = (
+        (study.paths.growth_experiment / "retrained" / "infogan" / "seed-1" / "state.npz").stat().st_mtime_ns
+    )
+    assert again == first, "a finished training is not repeated"
+    figure = growth_figures.draw_chart("growth", profile="smoke")
+    assert len(figure.axes) == 3
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()][-1].startswith("before")
+
+
+def test_index_added_to_and_built_give_the_same_answers(world: Path) -> None:
+    study = Study.open("smoke")
+    vectors = np.random.default_rng(3).normal(size=(24, 8)).astype(np.float32)
+    grown = Experiment("one", np.arange(12, 24), np.arange(8), np.arange(8, 12), {})
+    assert growth_experiment.compare_index(study, grown, vectors).same == 1
+
+
+def test_chart_names_a_wrong_table() -> None:
+    good = pd.DataFrame({
+        "experiment": NEW_PHOTOS, "queries": "all", "gallery": "naive", "way": ["before", "added"],
+        "precision": [0.5, 0.6], "low": 0.4, "high": 0.7, "n": 10, "new_share": [0, 0.3], "old_photos": 20,
+        "new_photos": [0, 5],
+    })  # fmt: skip
+    assert len(growth_figures.growth(good, profile="smoke").axes) == 1
+    with pytest.raises(InputError, match=r"table growth: .*unknown way"):
+        growth_figures.growth(good.assign(way="magic"), profile="smoke")
+    with pytest.raises(InputError, match="table growth: no rows"):
+        growth_figures.growth(good.iloc[:0], profile="smoke")

@@ -1,0 +1,167 @@
+"""Names in charts: whatever a class is called, it is drawn as it stands, without boxes and warnings."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.t2CharStringPen import T2CharStringPen
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib import font_manager, rcParams
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.figure import Figure
+
+from solesearch.figures import lettering
+from solesearch.figures.drawing import save
+from solesearch.figures.figures import class_precision, photos_per_class
+from solesearch.figures.galleries import GalleryRow, Neighbour, neighbour_gallery
+from solesearch.networks.retraining_figures import retraining_curves
+
+LITERAL = ("ba$$in", "$50 & $up|x", "a$_b$ c$^2$", r"\alpha %d %s", "_hidden", "<b>&amp;", "x" * 200, "$")
+SCRIPTS = ("ботинки", "Größe", "حذاء", "παπούτσι")  # DejaVu Sans has these
+
+
+def catalogue(names: tuple[str, ...]) -> pd.DataFrame:
+    rows = [(name, split, 9) for name in names for split in ("training", "validation", "test")]
+    return pd.DataFrame(rows, columns=["label", "split", "photos"])
+
+
+def retrieval(names: tuple[str, ...]) -> pd.DataFrame:
+    rows = [
+        (model, 1, "naive", "precision", 5, name, 0.5, 30)
+        for model in ("infogan", "hog")
+        for name in ("all", *names)
+    ]
+    return pd.DataFrame(rows, columns=["model", "seed", "gallery", "metric", "k", "class", "value", "n"])
+
+
+def gallery(names: tuple[str, ...]) -> Figure:
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    found = [Neighbour(pixels, name, 1.0, name) for name in names]
+    return neighbour_gallery(
+        [GalleryRow("infogan", pixels, names[0], found)], profile=names[0], title=names[0]
+    )
+
+
+DRAWINGS = {
+    "photos_per_class": lambda names: photos_per_class(catalogue(names), profile=names[0]),
+    "class_precision": lambda names: class_precision(retrieval(names), profile=names[0]),
+    "gallery": gallery,
+}
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """What matplotlib draws from now on: the text, and whether it is taken for mathematics."""
+    texts, draw = [], RendererAgg.draw_text
+
+    def spy(self, gc, x, y, s, *rest, **options):  # rest: font, angle, ismath
+        texts.append((s, bool(options.get("ismath", rest[2:3] == (True,)))))
+        return draw(self, gc, x, y, s, *rest, **options)
+
+    monkeypatch.setattr(RendererAgg, "draw_text", spy)
+    return texts
+
+
+@pytest.fixture
+def fonts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
+    """The fonts beside the chart's own: none, whatever this machine has; a test may add one."""
+    there: list[tuple[str, str, int]] = []
+    monkeypatch.setattr(lettering, "_other_fonts", lambda: there)
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", list(font_manager.fontManager.ttflist))
+    for cached in (lettering.family_with, lettering._say_once):
+        cached.cache_clear()
+    yield there
+    for cached in (lettering.family_with, lettering._say_once):
+        cached.cache_clear()
+
+
+@pytest.mark.parametrize("chart", DRAWINGS)
+@pytest.mark.parametrize("name", [*LITERAL, *SCRIPTS])
+def test_names_are_drawn_as_they_stand(chart: str, name: str, drawn: list, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        save(DRAWINGS[chart]((name, "plain")), tmp_path / "chart")
+    assert not any(mathematics for _, mathematics in drawn)
+    lines = [text for text, _ in drawn]
+    start = name[: 6 if chart == "gallery" else 60]  # long ones are cut, in a gallery to a photo's width
+    assert any(line.startswith(start) for line in lines), lines
+
+
+def test_powers_stay_powers(drawn: list, tmp_path: Path) -> None:
+    rows = [("MobileNet+classes", step, 10.0**-step, 0.5, 10.0**-step) for step in range(5)]
+    names = ["model", "step", "loss", "mean_probability", "gradient_norm"]
+    save(retraining_curves(pd.DataFrame(rows, columns=names), profile="p$x$"), tmp_path / "chart")
+    powers = [text for text, mathematics in drawn if mathematics]
+    assert powers and all("10^" in text for text in powers)
+    assert any("p$x$" in text for text, mathematics in drawn if not mathematics)
+
+
+def test_the_callers_settings_stay(tmp_path: Path) -> None:
+    before = dict(rcParams)
+    save(photos_per_class(catalogue(("鞋", "boot")), profile="sample"), tmp_path / "chart")
+    assert dict(rcParams) == before
+
+
+@pytest.mark.parametrize("chart", DRAWINGS)
+def test_letters_without_a_font_are_spelled(chart: str, drawn, fonts, tmp_path: Path, capsys) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            save(DRAWINGS[chart](("鞋子", "靴子", "👟\ufe0f")), tmp_path / "chart")
+    lines = [text for text, _ in drawn]
+    assert any(text.startswith("[U+978B U+5B50]"[: 6 if chart == "gallery" else 15]) for text in lines), lines
+    assert not any("鞋" in text for text in lines)
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split("has ")[1].split(",")[0] for line in said] == ["CJK letters", "such pictures"]
+    assert "Noto Sans" in said[0] and "solesearch.pipeline.charts" in said[0]
+
+
+def write_font(path: Path, letters: str, *, outlines: str) -> None:
+    """Write a font whose every letter is a box, as TrueType or with the outlines of most CJK fonts."""
+    names = [".notdef", *(f"u{ord(letter):04X}" for letter in letters)]
+    builder = FontBuilder(1000, isTTF=outlines == "glyf")
+    builder.setupGlyphOrder(names)
+    builder.setupCharacterMap({ord(letter): f"u{ord(letter):04X}" for letter in letters})
+
+    def outline(pen):
+        pen.moveTo((100, 0))
+        for point in ((100, 700), (900, 700), (900, 0)):
+            pen.lineTo(point)
+        pen.closePath()
+        return pen
+
+    if outlines == "glyf":
+        builder.setupGlyf({name: outline(TTGlyphPen(None)).glyph() for name in names})
+    else:
+        strings = {name: outline(T2CharStringPen(1000, None)).getCharString() for name in names}
+        builder.setupCFF("Invented-Regular", {"FullName": "Invented"}, strings, {})
+    builder.setupHorizontalMetrics(dict.fromkeys(names, (1000, 100)))
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": "Invented", "styleName": "Regular"})
+    builder.setupOS2(sTypoAscender=800, sTypoDescender=-200)
+    builder.setupPost()
+    builder.save(path)
+
+
+@pytest.mark.parametrize("outlines", ["glyf", "CFF "])
+@pytest.mark.parametrize("chart", DRAWINGS)
+def test_letters_of_another_font_are_taken(chart, outlines, drawn, fonts, tmp_path: Path, capsys) -> None:
+    path = tmp_path / f"invented{'.ttf' if outlines == 'glyf' else '.otf'}"
+    write_font(path, "鞋子", outlines=outlines)
+    font_manager.fontManager.addfont(path)
+    fonts.append(("Invented", str(path), 0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        save(DRAWINGS[chart](("鞋子", "boot $x$ 鞋", "靴")), tmp_path / "chart")
+    assert any("鞋子" in text for text, _ in drawn)
+    assert any("[U+9774]"[:6] in text for text, _ in drawn)  # 靴 is in neither
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_fonts_of_the_machine_are_found() -> None:
+    families = [name for name, *_ in lettering._other_fonts()]
+    assert families == sorted(families) and "DejaVu Sans" in families
+    assert lettering.family_with("a") and lettering.family_with("\U0010fffd") is None

@@ -1,0 +1,148 @@
+"""The notebook runner, on small notebooks of its own, and rules that every committed notebook keeps."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from solesearch.core.errors import InputError
+from solesearch.core.paths import Paths
+from solesearch.core.progress import Progress, describe
+from solesearch.pipeline import notebook
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+
+
+def write_notebook(folder: Path, name: str, *cells: str, outputs: bool = False) -> None:
+    made = nbformat.v4.new_notebook(metadata={"kernelspec": notebook.kernel_description()})
+    first = nbformat.v4.new_code_cell("profile = 'smoke'\noverrides = {}", metadata={"tags": ["parameters"]})
+    made.cells = [first, *(nbformat.v4.new_code_cell(cell) for cell in cells)]
+    if outputs:
+        made.cells[0].execution_count = 3
+        made.cells[0].outputs = [nbformat.v4.new_output("stream", text="seen")]
+    folder.mkdir(exist_ok=True)
+    nbformat.write(made, folder / f"{name}.ipynb")
+
+
+def test_stripped_copy_is_the_same_with_and_without_outputs(workspace: Path) -> None:
+    write_notebook(workspace / "notebooks", "one", "1 + 1")
+    [path] = notebook.strip_all()
+    clean = path.read_bytes()
+    write_notebook(workspace / "notebooks", "one", "1 + 1", outputs=True)
+    assert notebook.strip_all()[0].read_bytes() == clean
+    assert b"seen" not in clean
+
+
+@pytest.mark.slow
+def test_run_twice_gives_the_same_bytes_and_records_the_stage(workspace: Path) -> None:
+    write_notebook(workspace / ".nb", "one", "print(profile, overrides)")
+    first = notebook.run("one", profile="smoke", overrides={"gan.steps": 2}).read_bytes()
+    second = notebook.run("one", profile="smoke", overrides={"gan.steps": 2}).read_bytes()
+    assert first == second
+    assert b"smoke {'gan.steps': 2}" in first
+    stage = json.loads((Paths.of("smoke").results / "run.json").read_text())["stages"]["one"]
+    assert stage["seconds"] > 0 and stage["peak_memory_mb"] > 20
+
+
+@pytest.mark.slow
+def test_bad_input_is_one_line_and_the_failed_copy_is_kept(workspace: Path) -> None:
+    raising = (
+        "from solesearch.core.errors import InputError\nraise InputError('photos.csv: empty; add photos')"
+    )
+    write_notebook(workspace / ".nb", "one", raising)
+    command = [sys.executable, "-m", "solesearch.pipeline.notebook", "run", "one", "smoke"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "error: photos.csv: empty; add photos" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert (Paths.of("smoke").notebooks / "one.failed.ipynb").is_file()
+    assert not (Paths.of("smoke").notebooks / "one.ipynb").exists()
+
+
+@pytest.mark.slow
+def test_a_defect_names_the_copy_that_shows_it(workspace: Path) -> None:
+    write_notebook(workspace / ".nb", "one", "1 / 0")
+    with pytest.raises(RuntimeError, match=r"ZeroDivisionError: division by zero .*one\.failed\.ipynb"):
+        notebook.run("one", profile="smoke")
+
+
+def test_undeclared_parameters_are_refused(workspace: Path) -> None:
+    write_notebook(workspace / ".nb", "one")
+    with pytest.raises(InputError, match=r"one.ipynb declares no parameter steps; it has"):
+        notebook.refuse_undeclared(workspace / ".nb" / "one.ipynb", {"steps": 3})
+
+
+def test_broken_and_missing_notebooks_are_named(workspace: Path) -> None:
+    (workspace / "notebooks").mkdir()
+    (workspace / "notebooks" / "bad.ipynb").write_text("{ not json")
+    with pytest.raises(InputError, match=r"bad\.ipynb: not a valid notebook"):
+        notebook.strip_all()
+    nbformat.write(nbformat.v4.new_notebook(), workspace / "notebooks" / "bad.ipynb")
+    with pytest.raises(InputError, match="no cell has the tag `parameters`"):
+        notebook.strip_all()
+    with pytest.raises(InputError, match="no such notebook"):
+        notebook.run("missing", profile="smoke")
+
+
+def test_progress_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOLESEARCH_PROGRESS", str(tmp_path / "progress"))
+    progress = Progress("InfoGAN seed 1", total=10, unit="step", done=4)
+    progress.update(5)
+    progress.update(6)  # within the same second: not reported
+    progress.update(10)  # the end is always reported
+    records = [json.loads(line) for line in (tmp_path / "progress").read_text().splitlines()]
+    assert [record["done"] for record in records] == [5, 10]
+    assert describe({**records[0], "left_s": 300}) == "InfoGAN seed 1: step 5 of 10, 5 min left"
+    assert describe({**records[0], "left_s": 30}) == "InfoGAN seed 1: step 5 of 10, 30 s left"
+    assert describe(records[1]) == "InfoGAN seed 1: step 10 of 10"
+
+
+def test_no_time_left_is_told_from_the_first_of_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOLESEARCH_PROGRESS", str(tmp_path / "progress"))
+    Progress("drawing", total=1000, unit="photo").update(1)
+    [record] = (tmp_path / "progress").read_text().splitlines()
+    assert json.loads(record)["left_s"] is None
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_committed_notebooks_keep_the_rules(path: Path) -> None:
+    """No outputs, no helpers, at most ten lines a cell, and the frame that every notebook shares."""
+    read = nbformat.read(path, as_version=4)
+    nbformat.validate(read)
+    code = [cell for cell in read.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    assert [cell.metadata.get("tags") for cell in code].count(["parameters"]) == 1
+    for cell in code:
+        assert len(cell.source.splitlines()) <= 10, cell.source
+        assert not any(line.startswith(("def ", "class ", "%", "!")) for line in cell.source.splitlines())
+    text = "\n".join(cell.source for cell in read.cells if cell.cell_type == "markdown")
+    for part in (
+        "| Inputs |",
+        "| Outputs |",
+        "| Minutes |",
+        "## What we learned",
+        "## Exercises",
+        "**Next:**",
+    ):
+        assert part in text
+    for word in ("just ", "simply", "easily"):
+        assert word not in text.lower()
+    assert read.cells[0].source.startswith("# ")
+
+
+def test_there_are_notebooks() -> None:
+    numbers = ["01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14"]
+    assert [path.name[:2] for path in NOTEBOOKS] == numbers
+
+
+def test_start_up_lines_go_and_warnings_stay() -> None:
+    noise = "I0000 00:00:1795426931.448682   16259 port.cc:153] oneDNN custom operations are on.\n"
+    noise += "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n"
+    stream = nbformat.v4.new_output("stream", name="stderr", text=noise + "UserWarning: look here\n")
+    assert notebook.without_log_lines(stream).text == "UserWarning: look here\n"
+    assert notebook.without_log_lines(nbformat.v4.new_output("stream", name="stderr", text=noise)) is None
+    kept = nbformat.v4.new_output("stream", name="stdout", text=noise)
+    assert notebook.without_log_lines(kept).text == noise

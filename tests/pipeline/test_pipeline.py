@@ -1,0 +1,184 @@
+"""The pipeline as a user runs it: a clean clone, `dvc repro`, a second run, a kill, a ZIP, a bad folder."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from pipeline_runs import copy_of, environment, run
+
+from solesearch.beyond import latent_figures
+from solesearch.pipeline.charts import CHARTS
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+
+PICTURES = {  # notebook -> pictures in its executed copy
+    "01_prepare_data": 1, "02_train_infogan": 2, "03_networks": 6, "04_embed": 1, "05_index": 1,
+    "06_evaluate": 8, "07_galleries": 6, "08_human_study": 2, "09_claims": 5,
+    "10_beyond_the_paper": 1, "11_colour_shape_texture": 2, "12_web_page": 1,
+    "13_latent_codes": 5, "14_adding_photos": 1,
+}  # fmt: skip
+MEASURED = {"latency.csv", "run.json", "03_networks.ipynb"}  # and all charts of time
+MEASURED |= {"claims.csv", "claims.md", "claims.html", "09_claims.ipynb"}  # hold ratios of times
+MEASURED |= {"ladder.csv", "ladder_goals.csv", "10_beyond_the_paper.ipynb"}  # hold times
+MEASURED |= {"index.csv", "recall_speed.png", "recall_speed.pdf", "05_index.ipynb"}
+MEASURED |= {"growth_seconds.csv", "14_adding_photos.ipynb"}
+LAST_COMPARED = ("likeness", "galleries", "human_study", "claims", "showcase")  # what runs twice in a test
+OFF_THE_PIPELINE = {"training_speed"}  # charts of benchmarks that no stage runs
+
+
+@pytest.fixture(scope="module")
+def clone(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone without `.git`, as a ZIP gives it, after one `dvc repro` of the profile `smoke`."""
+    root = copy_of(repository, tmp_path_factory.mktemp("clone") / "solesearch", profiles="  - smoke\n")
+    run(root, "dvc", "config", "--local", "core.no_scm", "true")
+    ended = run(root, "dvc", "repro")
+    noise = re.findall(r"(?i)cuda|onednn|absl|AVX2|UserWarning|kernel died", ended.stdout + ended.stderr)
+    assert not noise, f"start-up noise reached the terminal: {noise}"
+    assert "smoke/02_train_infogan: done in" in ended.stdout + ended.stderr
+    return root
+
+
+def snapshot(root: Path) -> dict[str, bytes]:
+    """Return the bytes of everything a profile makes, but for what is measured anew."""
+    kept = {}
+    for folder in ("results/smoke", "figures/smoke", "runs/smoke"):
+        for path in sorted((root / folder).rglob("*")):
+            times = path.name.startswith(("time_", "throughput_")) or path.parent.name == "training-seconds"
+            measured = path.name in MEASURED or times
+            if path.is_file() and not measured:
+                # the page's notebook names the port that was free, which other tests may take
+                content = re.sub(rb"127\.0\.0\.1:\d+", b"127.0.0.1:PORT", path.read_bytes())
+                kept[str(path.relative_to(root))] = content
+    return kept
+
+
+def is_later(name: str) -> bool:
+    """Tell whether a file of the snapshot belongs to stages ladder, latent_codes or growth."""
+    folder, file = name.split("/")[2], name.rsplit("/", maxsplit=1)[-1]
+    return folder.startswith(("ladder", "growth")) or file.startswith(("10_", "13_", "14_"))
+
+
+def test_executed_notebooks_hold_pictures_and_no_errors(clone: Path) -> None:
+    for stage, count in PICTURES.items():
+        read = nbformat.read(clone / "runs" / "smoke" / "notebooks" / f"{stage}.ipynb", as_version=4)
+        outputs = [output for cell in read.cells for output in cell.get("outputs", [])]
+        assert outputs, stage
+        assert not [output for output in outputs if output.output_type == "error"]
+        noise = [output.text for output in outputs if output.get("name") == "stderr"]
+        assert not noise, f"{stage}: {noise}"
+        pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+        assert len(pictures) == count, stage
+
+
+def test_results_have_the_promised_columns(clone: Path) -> None:
+    results = clone / "results" / "smoke"
+    columns = {
+        "retrieval": "model seed gallery metric k class value n",
+        "training": "seed step d_real d_fake generator mutual_information",
+        "latency": "model runtime batch median_ms p95_ms images_per_s parameters file_mb machine",
+        "weights": "network weights sha256 published_file",
+        "sizes": "model what parameters megabytes",
+        "likeness": "model seed gallery measure class value low high n",
+        "human_study_annotators": "annotator tasks checks failed none median_ms kept reason answers",
+        "retraining": "model step loss gradient_norm mean_probability",
+    }
+    for name, wanted in columns.items():
+        assert " ".join(pd.read_csv(results / f"{name}.csv").columns) == wanted
+    retrieval = pd.read_csv(results / "retrieval.csv")
+    assert set(retrieval["gallery"]) == {"naive", "product_excluded"}
+    assert {"all", "macro", "heels", "handbags"} <= set(retrieval["class"])
+    assert retrieval["value"].between(0, 1).all()
+    assert {"MobileNet", "MobileNetV2", "MobileNetV2+one_unit"} < set(retrieval["model"])
+    networks = pd.read_csv(results / "networks.csv").set_index("model")
+    assert networks["weights"].unique().tolist() == ["untrained"]
+    assert pd.read_csv(results / "training.csv")["step"].tolist() == list(range(1, 9))
+    stages = json.loads((results / "run.json").read_text())["stages"]
+    assert sorted(stages) == sorted(PICTURES)
+
+
+def test_figures_are_there_and_redraw_to_the_same_bytes(clone: Path) -> None:
+    figures = clone / "figures" / "smoke"
+    charts = [path for path in figures.glob("*.p*") if path.stem not in latent_figures.PICTURES]
+    before = {path.name: path.read_bytes() for path in charts}
+    assert len(before) == 2 * len(CHARTS.keys() - OFF_THE_PIPELINE)
+    assert all((figures / f"{name}.png").is_file() for name in latent_figures.PICTURES)
+    assert len(list((figures / "galleries").glob("*.png"))) == 8
+    assert (figures / "galleries" / "handbags" / "handbags.png").is_file()
+    assert "handbags (" in (figures / "galleries" / "gallery.html").read_text()
+    for path in charts:
+        path.unlink()
+    run(clone, sys.executable, "-m", "solesearch.pipeline.charts", "smoke")
+    assert {path.name: path.read_bytes() for path in charts} == before
+
+
+def test_second_run_is_quick_and_says_so(clone: Path) -> None:
+    start = time.monotonic()
+    ended = run(clone, "dvc", "repro")
+    assert "up to date" in ended.stdout
+    assert "Running stage" not in ended.stdout
+    assert time.monotonic() - start < 30  # about 2 s on an idle machine
+
+
+def test_a_notebook_saved_with_outputs_retrains_nothing(clone: Path) -> None:
+    path = clone / "notebooks" / "02_train_infogan.ipynb"
+    clean = path.read_text()
+    read = nbformat.reads(clean, as_version=4)
+    read.cells[1].execution_count = 5
+    path.write_text(nbformat.writes(read))
+    ended = run(clone, "dvc", "repro")
+    path.write_text(clean)
+    assert re.findall(r"Running stage '([\w@]+)'", ended.stdout) == ["strip"]
+
+
+def test_changed_code_stales_what_it_decides_and_a_comment_nothing(clone: Path) -> None:
+    path = clone / "src" / "solesearch" / "infogan.py"
+    code = path.read_text()
+    path.write_text(code + "# a remark\n")
+    ended = run(clone, "dvc", "repro")
+    assert re.findall(r"Running stage '([\w@]+)'", ended.stdout) == ["strip"]
+    path.write_text(code.replace("tf.ones_like(logit) if real", "0.9 * tf.ones_like(logit) if real"))
+    run(clone, "dvc", "repro", "strip")
+    stale = json.loads(run(clone, "dvc", "status", "--json").stdout)
+    path.write_text(code)
+    run(clone, "dvc", "repro", "strip")
+    assert {"train@smoke", "embed@smoke", "ladder@smoke", "growth@smoke"} <= stale.keys()
+    assert "prepare@smoke" not in stale
+
+
+def test_everything_anew_killed_in_training_and_resumed_gives_the_same_bytes(clone: Path) -> None:
+    """Nothing is left but the committed files; SIGKILL to everything in the middle of training; go on.
+
+    One run shows both: that a second run from nothing gives the first one's bytes, and that a kill changes
+    none of them. Stages with trainings of their own stay out, for time: test_variants.py and test_growth.py
+    kill and compare those.
+    """
+    before = {name: content for name, content in snapshot(clone).items() if not is_later(name)}
+    shutil.rmtree(clone / "runs")
+    shutil.rmtree(clone / ".dvc" / "cache")
+    process = subprocess.Popen(
+        ["dvc", "repro", "--force"],
+        cwd=clone, env=environment(clone), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    state = clone / "runs" / "smoke" / "infogan" / "seed-1" / "state.npz"
+    while not state.is_file():
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = {path.name for path in state.parent.iterdir()}
+    ended = run(clone, "dvc", "repro", *(f"{stage}@smoke" for stage in LAST_COMPARED))
+    assert "smoke/02_train_infogan: done in" in ended.stdout + ended.stderr
+    assert kept <= {path.name for path in state.parent.iterdir()}
+    after = {name: content for name, content in snapshot(clone).items() if not is_later(name)}
+    assert sorted(before) == sorted(after)
+    assert [name for name in before if before[name] != after[name]] == []

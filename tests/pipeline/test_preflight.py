@@ -1,0 +1,89 @@
+"""Impossible values and missing photographs are named before anything is computed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from solesearch.core.errors import InputError
+from solesearch.core.settings import active_profiles
+from solesearch.pipeline import preflight
+
+
+def change(workspace: Path, profile: str, section: str, **values) -> None:
+    path = workspace / "params.yaml"
+    parameters = yaml.safe_load(path.read_text())
+    parameters[profile][section].update(values)
+    path.write_text(yaml.safe_dump(parameters))
+
+
+@pytest.mark.parametrize("profile", ["smoke", "sample", "zappos", "chapter", "paper"])
+def test_committed_values_are_possible(workspace: Path, profile: str) -> None:
+    preflight.check_values(profile)
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "words"),
+    [
+        ("catalog", {"source": "internet"}, "source"),
+        ("catalog", {"preset": "huge"}, "preset"),
+        ("catalog", {"photo": 3}, "unknown photo"),
+        ("gan", {"upsampling": "magic"}, "resize or stride"),
+        ("gan", {"seeds": []}, "name each seed once"),
+        ("evaluation", {"choose_k": 3}, "choose_k 3 is not among"),
+        ("latency", {"runs": 0}, "at least 1"),
+        ("networks", {"names": ["VGG18"]}, "network 'VGG18' is unknown"),
+        ("networks", {"pooling": "mean"}, "average, max, flatten"),
+        ("retraining", {"networks": ["MobileNet-0.5"]}, "MobileNet-0.5 is not among networks.names"),
+        ("retraining", {"heads": ["two"]}, "one_unit, classes"),
+        ("gallery", {"k": 0}, "gallery.k: a whole number from 1; got 0"),
+        ("gallery", {"page_queries": 2.5}, "gallery.page_queries: a whole number from 1; got 2.5"),
+        ("gallery", {"seed": -1}, "gallery.seed: a whole number from 0"),
+        ("gallery", {"query_ids": "boots/1.jpg"}, "gallery.query_ids: a list of names in quotes"),
+        ("gallery", {"query_ids": [12]}, r"gallery.query_ids: .*got \[12\]"),
+        ("gallery", {"bag_labels": None}, "gallery.bag_labels: a list of names"),
+        ("gallery", {"colour": 1}, "sample.gallery: missing none; unknown colour"),
+        ("likeness", {"colour_cells": 0}, "likeness.colour_cells: a whole number from 2; got 0"),
+        ("likeness", {"texture": 3}, "unknown texture"),
+        ("human_study", {"repeats": 0.9}, "repeats must lie"),
+        ("human_study", {"query": 3}, "unknown query"),
+    ],
+)
+def test_impossible_values_are_named(workspace: Path, section: str, values: dict, words: str) -> None:
+    change(workspace, "sample", section, **values)
+    with pytest.raises(InputError, match=words):
+        preflight.check_values("sample")
+
+
+def test_profiles_without_section_or_photographs(workspace: Path) -> None:
+    path = workspace / "params.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("  - sample\n", "  - samples\n", 1))
+    with pytest.raises(InputError, match="no section for profile 'samples'; there are smoke, sample,"):
+        preflight.check_all(active_profiles())
+    path.write_text(text.replace("profiles:\n  - sample\n", "profiles: []\n", 1))
+    with pytest.raises(InputError, match="at least one profile"):
+        active_profiles()
+    with pytest.raises(InputError, match=r"data/zappos: no photographs there; `make zappos DATA="):
+        preflight.check_photographs("zappos")
+    with pytest.raises(InputError, match=r"data/chapter: no photographs there; `make chapter DATA="):
+        preflight.check_photographs("chapter")
+    with pytest.raises(InputError, match=r"data/paper: no photographs there; put or link them there"):
+        preflight.check_photographs("paper")
+
+
+def test_command_line_says_one_line(workspace: Path) -> None:
+    command = [sys.executable, "-m", "solesearch.pipeline.preflight"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: ") and ended.stderr.count("\n") == 1
+    (workspace / "data" / "sample").mkdir(parents=True)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_no_tensorflow_is_needed() -> None:
+    code = "import sys, solesearch.pipeline.preflight; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,192 @@
+"""Measures against numbers worked by hand and against plain loops."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from solesearch.core.errors import InputError
+from solesearch.retrieval.exact_search import squared_distances
+from solesearch.retrieval.retrieval import (
+    average_precision,
+    evaluate,
+    evaluate_each,
+    excluded_pairs,
+    precision_at,
+    summarise,
+)
+
+
+def table(labels, groups=None, positions=None) -> pd.DataFrame:
+    n = len(labels)
+    return pd.DataFrame(
+        {
+            "id": [f"{i:03d}.jpg" for i in range(n)],
+            "label": labels,
+            "group": groups if groups is not None else [str(i) for i in range(n)],
+            "position": positions if positions is not None else [0] * n,
+        }
+    )
+
+
+def loop_precision(vectors, photos, *, k, excluded):
+    values = []
+    for i in range(len(photos)):
+        ranked = sorted(
+            (float(((vectors[i].astype(float) - vectors[j].astype(float)) ** 2).sum()), j)
+            for j in range(len(photos))
+            if not excluded[i][j]
+        )
+        hits = [photos["label"][j] == photos["label"][i] for _, j in ranked[:k]]
+        values.append(sum(hits) / k if len(ranked) >= k else float("nan"))
+    return np.array(values)
+
+
+def test_precision_by_hand() -> None:
+    # four photos on a line at 0, 1, 2, 10: a a b a
+    vectors = np.array([[0], [1], [2], [10]], dtype=np.float32)
+    judged = evaluate(vectors, table(["a", "a", "b", "a"]), gallery="naive", window=0, ks=[1, 2])
+    # the second is equally far from the first and the third: the photos' order decides
+    assert judged["precision_1"].tolist() == [1, 1, 0, 0]
+    assert judged["precision_2"].tolist() == [0.5, 0.5, 0, 0.5]
+
+
+def test_average_precision_by_hand() -> None:
+    relevant = np.array([[1, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0]], dtype=bool)
+    assert average_precision(relevant)[:2].tolist() == [(1 + 2 / 3) / 2, 0.25]
+    assert np.isnan(average_precision(relevant)[2])
+
+
+def test_too_few_allowed_photos_is_not_a_zero() -> None:
+    relevant, allowed = np.array([[True, False]]), np.array([[True, False]])
+    assert precision_at(relevant, allowed, k=1).tolist() == [1.0]
+    assert np.isnan(precision_at(relevant, allowed, k=2)).all()
+
+
+def test_query_is_excluded_by_id_not_by_rank() -> None:
+    """An exact copy of the query stands at distance 0, too; dropping rank 0 might drop the copy."""
+    vectors = np.zeros((3, 2), dtype=np.float32)
+    vectors[2] = 5
+    judged = evaluate(vectors, table(["a", "a", "b"]), gallery="naive", window=0, ks=[1])
+    assert judged["precision_1"].tolist() == [1, 1, 0]
+
+
+def test_product_and_window_exclusion() -> None:
+    photos = table(["a"] * 4, groups=["g", "g", "g", "h"], positions=[1, 3, 9, 1])
+    mask = excluded_pairs(photos, queries=np.arange(4), gallery="product_excluded", window=2)
+    assert mask.tolist() == [
+        [True, True, False, False],
+        [True, True, False, False],
+        [False, False, True, False],
+        [False, False, False, True],
+    ]
+    naive = excluded_pairs(photos, queries=np.array([2]), gallery="naive", window=2)
+    assert naive.tolist() == [[False, False, True, False]]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    n=st.integers(8, 30),
+    gallery=st.sampled_from(["naive", "product_excluded"]),
+    k=st.integers(1, 5),
+)
+def test_precision_equals_plain_loops(seed: int, n: int, gallery: str, k: int) -> None:
+    draw = np.random.default_rng(seed)
+    photos = table(
+        draw.choice(list("abc"), n), groups=draw.choice(list("pqrs"), n), positions=draw.integers(0, 9, n)
+    )
+    vectors = draw.integers(0, 4, (n, 3)).astype(np.float32)  # many ties
+    excluded = [
+        [
+            i == j
+            or (
+                gallery == "product_excluded"
+                and photos["group"][i] == photos["group"][j]
+                and abs(photos["position"][i] - photos["position"][j]) <= 1
+            )
+            for j in range(n)
+        ]
+        for i in range(n)
+    ]
+    judged = evaluate(vectors, photos, gallery=gallery, window=1, ks=[k])
+    np.testing.assert_allclose(
+        judged[f"precision_{k}"], loop_precision(vectors, photos, k=k, excluded=excluded)
+    )
+
+
+def test_blocks_give_what_one_block_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(0)
+    photos, vectors = table(draw.choice(list("ab"), 50)), draw.normal(size=(50, 4)).astype(np.float32)
+    whole = evaluate(vectors, photos, gallery="naive", window=0, ks=[1, 5])
+    monkeypatch.setattr("solesearch.retrieval.retrieval.QUERY_BLOCK", 7)
+    pd.testing.assert_frame_equal(whole, evaluate(vectors, photos, gallery="naive", window=0, ks=[1, 5]))
+
+
+def test_two_galleries_at_once_are_what_each_gives_alone() -> None:
+    draw = np.random.default_rng(3)
+    photos = table(draw.choice(list("ab"), 80), groups=draw.choice(list("pqrstu"), 80))
+    vectors = draw.normal(size=(80, 6)).astype(np.float32)
+    both = evaluate_each(vectors, photos, galleries=["naive", "product_excluded"], window=0, ks=[1, 5])
+    for gallery, judged in both.items():
+        alone = evaluate(vectors, photos, gallery=gallery, window=0, ks=[1, 5])
+        pd.testing.assert_frame_equal(judged, alone)
+    assert not both["naive"].equals(both["product_excluded"])
+
+
+def loop_average_precision(vectors, photos, *, query) -> float:
+    ranked = sorted(
+        (float(((vectors[query].astype(float) - vectors[j].astype(float)) ** 2).sum()), j)
+        for j in range(len(photos))
+        if j != query
+    )
+    hits = [photos["label"][j] == photos["label"][query] for _, j in ranked]
+    values = [sum(hits[: r + 1]) / (r + 1) for r, hit in enumerate(hits) if hit]
+    return sum(values) / len(values)
+
+
+def test_average_precision_of_a_whole_ranking_equals_plain_loops() -> None:
+    draw = np.random.default_rng(5)
+    photos = table(draw.choice(list("abc"), 120))
+    vectors = draw.normal(size=(120, 8)).astype(np.float32)
+    judged = evaluate(vectors, photos, gallery="naive", window=0, ks=[5])
+    wanted = [loop_average_precision(vectors, photos, query=query) for query in range(120)]
+    np.testing.assert_allclose(judged["average_precision"], wanted, rtol=1e-6)
+
+
+def test_distances_survive_large_offsets() -> None:
+    """The expanded form cancels; in double precision neighbours far from the origin stay apart."""
+    vectors = np.array([[1000.0], [1000.25], [1001.0]], dtype=np.float32)
+    assert squared_distances(vectors, vectors)[0].tolist() == [0.0, 0.0625, 1.0]
+
+
+def test_summary_micro_and_macro_by_hand() -> None:
+    queries = pd.DataFrame(
+        {"id": list("wxyz"), "label": ["a", "a", "a", "b"], "precision_1": [1, 1, 1, 0.0],
+         "average_precision": [1, 0.5, np.nan, 0.5]}
+    )  # fmt: skip
+    rows = summarise(queries, model="m", seed=0, gallery="naive", ks=[1]).set_index(["metric", "class"])
+    assert rows.loc[("precision", "all"), "value"] == 0.75
+    assert rows.loc[("precision", "macro"), "value"] == 0.5
+    assert rows.loc[("precision", "b"), "n"] == 1
+    assert rows.loc[("map", "all"), "n"] == 3  # the query without a possible answer is left out
+    assert rows.loc[("map", "all"), "value"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "ks", "words"),
+    [
+        (np.zeros((3, 2), np.float32), [1], "3 vectors for 4 photos"),
+        (np.full((4, 2), np.nan, np.float32), [1], "000.jpg is not finite"),
+        (np.zeros((4, 2), np.float32), [4], "k must lie between 1 and 3"),
+    ],
+)
+def test_bad_input_names_the_way_out(vectors, ks, words) -> None:
+    with pytest.raises(InputError, match=words):
+        evaluate(vectors, table(["a"] * 4), gallery="naive", window=0, ks=ks)
+
+
+def test_unknown_gallery() -> None:
+    with pytest.raises(InputError, match="product_excluded"):
+        excluded_pairs(table(["a"]), queries=np.array([0]), gallery="other", window=0)
