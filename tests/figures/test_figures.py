@@ -363,6 +363,21 @@ def test_no_text_is_cut_or_overlaps(draw, table: pd.DataFrame) -> None:
     assert_legible(figure)
 
 
+def test_a_forest_has_a_mark_and_a_whisker_a_row() -> None:
+    table = pd.DataFrame({"value": [0.5, 0.7, 0.2], "low": [0.4, np.nan, 0.1], "high": [0.8, np.nan, 0.3]})
+    axes = Figure().subplots()
+    drawing.forest(axes, table.assign(face=["", "white", ""], marker=["D", "o", ""]), numbers=".2f")
+    whiskers = [bars.get_segments()[0].tolist() for bars in axes.collections]
+    assert whiskers == [[[0.4, 0], [0.8, 0]], [[0.7, 1], [0.7, 1]], [[0.1, 2], [0.3, 2]]]
+    marks = [line for line in axes.lines if line.get_marker() in ("D", "o")]
+    assert [(line.get_xdata()[0], line.get_markerfacecolor()) for line in marks] == [
+        (0.5, "black"), (0.7, "white"),
+    ]  # fmt: skip
+    assert [(text.get_text(), text.xy) for text in axes.texts] == [
+        ("0.50", (0.8, 0)), ("0.70", (0.7, 1)), ("0.20", (0.3, 2)),
+    ]  # fmt: skip
+
+
 # --- faults ----------------------------------------------------------------------------------------------
 
 
