@@ -78,9 +78,9 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     section: ClassVar[str]
 
-    @classmethod
-    def __pydantic_init_subclass__(cls, *, section: str | None = None, **_: Any) -> None:
+    def __init_subclass__(cls, *, section: str | None = None, **options: Any) -> None:
         """Keep the name of the section that the subclass reads."""
+        super().__init_subclass__(**options)
         if section is not None:
             cls.section = section
 
