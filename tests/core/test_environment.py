@@ -130,7 +130,7 @@ def test_check_finds_an_edited_environment_and_write_mends_it(project, monkeypat
     conda = project / "environment.yml"
     conda.write_text(conda.read_text().replace("keras==3", "keras==2"))
     assert environment.main(["--check"]) == 1
-    assert capsys.readouterr().out.startswith("environment.yml: differs from the lock; run")
+    assert capsys.readouterr().out.startswith("environment.yml: differs from the lock;")
     assert environment.main(["--write-conda"]) == 0
     assert environment.main(["--check"]) == 0
 

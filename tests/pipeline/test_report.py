@@ -455,7 +455,7 @@ def test_summary_of_an_unknown_profile_is_one_line(repository, capsys):
 
 def test_summary_loads_nothing_heavy(repository):
     code = (
-        "import sys; from solesearch import report; report.main(['--summary', 'sample']); "
+        "import sys; from solesearch.pipeline import report; report.main(['--summary', 'sample']); "
         "print([m for m in ('tensorflow', 'keras', 'matplotlib', 'faiss', 'skimage') if m in sys.modules])"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -237,7 +237,7 @@ def environment_faults(root: Path) -> list[str]:
     conda = root / "environment.yml"
     if not conda.is_file() or conda.read_text(encoding="utf-8") != conda_environment(root):
         faults.append(
-            "environment.yml differs from the lock: `python -m solesearch.core.environment --write-conda`"
+            "environment.yml: differs from the lock; `python -m solesearch.core.environment --write-conda`"
         )
     return faults
 

@@ -119,4 +119,4 @@ def _must_start_again(wanted: dict[str, str]) -> bool:
 
 def _is_command() -> bool:
     after = sys.orig_argv[sys.orig_argv.index("-m") + 1 :] if "-m" in sys.orig_argv else []
-    return bool(after) and after[0].split(".")[0] == __package__ and sys.argv[:1] == ["-m"]
+    return bool(after) and after[0].split(".")[0] == __package__.split(".")[0] and sys.argv[:1] == ["-m"]
