@@ -1,9 +1,8 @@
-"""A small human study without networks: 24 photos of three classes, two models, a plan on the disk."""
+"""A small human study without networks: 24 photos of three classes, three models, a plan on the disk."""
 
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,11 +16,14 @@ import pandas as pd
 from solesearch.core import files
 from solesearch.core.paths import Paths
 from solesearch.people import human_study
-from solesearch.people.human_study import HumanStudySettings, Plan
+from solesearch.people.answers import Answer
+from solesearch.people.human_study import HumanStudySettings, Plan, Task
+from solesearch.people.serving import first_free_port
 from solesearch.retrieval.uncertainty import Resampling
 
 LABELS = np.array(["boots", "flats", "heels"] * 8)
 MODELS = [("infogan", 1), ("hog", 0), ("mean_colour", 0)]
+RESAMPLES = Resampling(resamples=60, permutations=9, confidence=0.95, significance=0.05, seed=1)
 
 
 def settings(**changes) -> HumanStudySettings:
@@ -30,41 +32,36 @@ def settings(**changes) -> HumanStudySettings:
         "most_failed_checks": 0.25, "shortest_median_ms": 500, "fewest_tasks": 2, "simulated_annotators": 4,
         "simulated_careless": 1,
     }  # fmt: skip
-    return HumanStudySettings(**{**values, **changes})
+    return HumanStudySettings.checked({**values, **changes}, where="human_study")
 
 
-def planned(rules: HumanStudySettings, *, models=MODELS) -> tuple[dict, pd.DataFrame]:
+def planned(rules: HumanStudySettings) -> tuple[dict[str, Task], pd.DataFrame]:
     """Return tasks and key for the first photos as queries, rows drawn at random."""
     draw = np.random.default_rng(0)
     rows = {
         model: np.stack([draw.choice(24, size=rules.k, replace=False) for _ in range(rules.queries)])
-        for model in models
+        for model in MODELS
     }
-    strangers = np.arange(24)
-    return human_study.plan_tasks(range(rules.queries), rows, LABELS, strangers=strangers, settings=rules)
+    return human_study.plan_tasks(range(rules.queries), rows, LABELS, strangers=np.arange(24), settings=rules)
 
 
-def write_small_plan(paths: Paths, **changes) -> tuple[Plan, pd.DataFrame]:
+def write_small_plan(paths: Paths) -> tuple[Plan, pd.DataFrame]:
     """Write plan and key as the stage does, and pixels to show."""
-    rules = settings(**changes)
+    rules = settings()
     tasks, key = planned(rules)
-    plan = Plan("p1an", paths.profile, rules.k, "catalogue", tasks)
+    plan = Plan(id="p1an", profile=paths.profile, k=rules.k, catalogue="catalogue", tasks=tasks)
     key.insert(0, "plan", plan.id)
-    folder = paths.human_study
-    human_study.write_plan(
-        plan, key, plan_path=human_study.plan_file(folder), key_path=human_study.key_file(folder)
-    )
+    plan_path, key_path = (find(paths.human_study) for find in (human_study.plan_file, human_study.key_file))
+    human_study.write_plan(plan, key, plan_path=plan_path, key_path=key_path)
     shades = np.linspace(0, 255, 24).astype(np.uint8)
     pixels = np.broadcast_to(shades[:, None, None, None], (24, 32, 48, 3)).copy()
     pixels[:, 8:24, 12:36, 1] = 120
     files.write_array(paths.pixels, pixels)
-    return plan, human_study.read_key(human_study.key_file(folder), plan=plan)
+    return plan, human_study.read_key(key_path, plan=plan)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def given(task: str = "t001", rows: str = "A", *, annotator: str = "ann", milliseconds: int = 900) -> Answer:
+    return Answer(plan="p1an", annotator=annotator, task=task, rows=rows, milliseconds=milliseconds)
 
 
 class Server:
@@ -72,27 +69,16 @@ class Server:
 
     def __init__(self, root: Path, *, profile: str = "smoke"):
         """Choose a port; `start` begins."""
-        self.root, self.profile, self.port = root, profile, free_port()
+        self.root, self.profile, self.port = root, profile, first_free_port([0])
+        self.address = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen | None = None
-
-    @property
-    def address(self) -> str:
-        """The root of all addresses."""
-        return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> Server:
         """Start and wait until it answers."""
-        command = [
-            sys.executable,
-            "-m",
-            "solesearch.people.annotation_page",
-            self.profile,
-            "--port",
-            str(self.port),
-        ]
-        self.process = subprocess.Popen(
-            command, env={**os.environ, "SOLESEARCH_ROOT": str(self.root)}, stdout=subprocess.DEVNULL
-        )
+        module = "solesearch.people.annotation_page"
+        command = [sys.executable, "-m", module, self.profile, "--port", str(self.port)]
+        environment = {**os.environ, "SOLESEARCH_ROOT": str(self.root)}
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 180  # a second on an idle machine
         while time.monotonic() < deadline:
             assert self.process.poll() is None, "the server ended before it served"
@@ -108,6 +94,3 @@ class Server:
         """SIGKILL: no handler, no flush."""
         self.process.kill()
         self.process.wait()
-
-
-RESAMPLES = Resampling(resamples=50, permutations=9, confidence=0.95, significance=0.05, seed=1)

@@ -252,15 +252,6 @@ def test_what_the_user_says_of_proxies_stays():
     assert cleaned(once) == once
 
 
-@pytest.mark.slow
-def test_the_page_starts_beside_any_proxy():
-    """httpx, which Gradio imports, refuses what GNOME sets, and IPv6 in brackets."""
-    said = users(ALL_PROXY="socks://127.0.0.1:9", http_proxy=CLOSED, no_proxy="localhost,[::1]")
-    assert (
-        told("from solesearch.page.web_page import import_gradio as i; print(i().__name__)", said) == "gradio"
-    )
-
-
 # --- kernels ---------------------------------------------------------------------------------------------
 
 

@@ -13,15 +13,13 @@ from page_world import PHOTOS, TEST, draw_photo, make_showcase, photo_table, png
 from solesearch.core import files
 from solesearch.core.embedding import load_embedding
 from solesearch.core.errors import InputError
-from solesearch.page.search_service import SearchService, shown_similarity, similarity
-from solesearch.page.uploads import UploadLimits, read_upload
-
-LIMITS = UploadLimits(most_bytes=10**6, most_pixels=10**6, kept=2)
+from solesearch.page.search_service import Answer, SearchService, similarity
+from solesearch.page.uploads import PageSettings, read_upload
 
 
 @pytest.fixture
 def service(workspace: Path) -> SearchService:
-    return SearchService.open(make_showcase())
+    return SearchService(make_showcase())
 
 
 def nearest(
@@ -30,11 +28,17 @@ def nearest(
     """Return (id, distance) of all photos a model knows, nearest first, by a plain loop."""
     held = load_embedding(service.folder, model)
     found = [
-        (name, float(np.sqrt(((one.astype(float) - vector) ** 2).sum())))
-        for name, one in zip(held.ids, held.vectors, strict=True)
+        (name, float(np.sqrt(((row.astype(float) - vector) ** 2).sum())))
+        for name, row in zip(held.ids, held.vectors, strict=True)
         if name not in without
     ]
     return sorted(found, key=lambda pair: pair[1])
+
+
+def check(answers: list[Answer], expected: list[tuple[str, float]]) -> None:
+    assert [answer.photo.id for answer in answers] == [name for name, _ in expected]
+    distances = [answer.distance for answer in answers]  # summed in single precision
+    np.testing.assert_allclose(distances, [distance for _, distance in expected], rtol=1e-5)
 
 
 @pytest.mark.parametrize("model", ["infogan", "mean_colour", "pixels"])
@@ -42,23 +46,18 @@ def test_answers_agree_with_a_plain_loop(service: SearchService, model: str) -> 
     held = load_embedding(service.folder, model)
     for name, vector in zip(held.ids, held.vectors, strict=True):
         row = service.search_photo(name, model, k=5)
-        wanted = nearest(service, vector, model, without={name})[:5]
-        assert [answer.photo.id for answer in row.answers] == [one for one, _ in wanted]
-        distances = [answer.distance for answer in row.answers]  # summed in single precision
-        np.testing.assert_allclose(distances, [far for _, far in wanted], rtol=1e-5)
+        check(row.answers, nearest(service, vector, model, without={name})[:5])
         for answer in row.answers:
             assert answer.same_class == (answer.photo.label == service.photo(name).label)
-            assert answer.photo == service.photo(answer.photo.id)
 
 
 def test_an_exact_duplicate_answers_and_the_query_does_not(service: SearchService) -> None:
     held = load_embedding(service.folder, "infogan")
     held.vectors[1] = held.vectors[0]
     files.write_array(service.folder / "infogan.npy", held.vectors)
-    row = SearchService.open(service.paths).search_photo(held.ids[0], "infogan", k=3)
-    assert row.answers[0].photo.id == held.ids[1]
-    assert row.answers[0].distance == 0
-    assert held.ids[0] not in [answer.photo.id for answer in row.answers]
+    first, *rest = service.search_photo(held.ids[0], "infogan", k=3).answers
+    assert (first.photo.id, first.distance) == (held.ids[1], 0)
+    assert held.ids[0] not in [answer.photo.id for answer in rest]
 
 
 def test_own_product_is_left_out(service: SearchService) -> None:
@@ -66,49 +65,39 @@ def test_own_product_is_left_out(service: SearchService) -> None:
     for name in table.index:
         own = set(table.index[table["group"] == table.loc[name, "group"]])
         row = service.search_photo(name, "infogan", k=5, leave_out_product=True)
-        assert len(row.answers) == 5
-        assert not own & {answer.photo.id for answer in row.answers}
-        wanted = nearest(service, service.embed_file(name, "infogan"), "infogan", without=own)[:5]
-        assert [answer.photo.id for answer in row.answers] == [one for one, _ in wanted]
+        check(row.answers, nearest(service, service.embed_file(name, "infogan"), "infogan", without=own)[:5])
 
 
 def test_models_side_by_side_answer_from_the_same_photos(service: SearchService) -> None:
     assert service.common_photos(["infogan", "mean_colour"]) == PHOTOS
     assert service.common_photos(["infogan", "pixels"]) == TEST
     row = service.search_photo("boots/00.png", "infogan", k=TEST, among=TEST)
-    assert row.among == TEST
-    assert {answer.photo.split for answer in row.answers} == {"test"}
+    assert row.among == TEST and {answer.photo.split for answer in row.answers} == {"test"}
 
 
 def test_a_model_of_the_test_photos_embeds_another_query(service: SearchService) -> None:
     """boots/00.png is a training photo, which `pixels` has no vector of."""
-    table = photo_table().set_index("id")
-    assert table.loc["boots/00.png", "split"] == "training"
+    assert photo_table().set_index("id").loc["boots/00.png", "split"] == "training"
     row = service.search_photo("boots/00.png", "pixels", k=4)
-    vector = draw_photo("boots", 0).reshape(-1) / 255
-    wanted = nearest(service, vector, "pixels", without=set())[:4]
-    assert [answer.photo.id for answer in row.answers] == [one for one, _ in wanted]
-    np.testing.assert_allclose(
-        [answer.distance for answer in row.answers], [far for _, far in wanted], rtol=1e-5
+    check(
+        row.answers, nearest(service, draw_photo("boots", 0).reshape(-1) / 255, "pixels", without=set())[:4]
     )
 
 
 @pytest.mark.parametrize("model", ["infogan", "mean_colour", "pixels"])
 def test_an_uploaded_catalogue_photo_finds_itself(service: SearchService, model: str) -> None:
-    name = service.photos[2].id
-    number = service.photos[2].number
-    upload = read_upload(png(draw_photo(service.photos[2].label, number)), limits=LIMITS)
+    photo = service.photos[2]
+    upload = read_upload(png(draw_photo(photo.label, photo.number)), PageSettings.load("sample"))
     row = service.search_upload(upload, model, k=3)
-    assert row.answers[0].photo.id == name
-    assert row.answers[0].distance == pytest.approx(0, abs=1e-5)
+    assert row.answers[0].photo == photo and row.answers[0].distance == pytest.approx(0, abs=1e-5)
     assert {answer.same_class for answer in row.answers} == {None}
 
 
-def test_similarity_is_a_share_of_pairs_that_falls_with_distance() -> None:
+def test_similarity_is_a_share_of_pairs_that_falls_with_distance(service: SearchService) -> None:
     pairs = np.array([1, 2, 3, 4], dtype=np.float32)
-    assert [similarity(far, pairs) for far in (0, 0.5, 1, 2.5, 4, 9)] == [100, 100, 75, 50, 0, 0]
-    assert shown_similarity(99.99) == "99.9\u00a0%"  # never rounded up to "nearer than all"
-    assert shown_similarity(100) == "100.0\u00a0%"
+    assert [similarity(distance, pairs) for distance in (0, 0.5, 1, 2.5, 4, 9)] == [100, 100, 75, 50, 0, 0]
+    shown = [Answer(service.photos[0], 1.0, value, None).nearer_than for value in (99.99, 100)]
+    assert shown == ["99.9\u00a0%", "100.0\u00a0%"]  # never rounded up to "nearer than all"
 
 
 def test_bad_questions_get_one_line(service: SearchService) -> None:
@@ -121,7 +110,10 @@ def test_bad_questions_get_one_line(service: SearchService) -> None:
     with pytest.raises(InputError, match="not on this page; there are infogan, mean_colour, pixels"):
         service.search_photo("boots/00.png", "VGG16", k=1)
     with pytest.raises(InputError, match="no such number"):
-        service.numbered(PHOTOS)
+        service.photo_file(PHOTOS)
+    service.photo_file(0).unlink()
+    with pytest.raises(InputError, match=r"boots/00\.png: its file is gone"):
+        service.embed_file("boots/00.png", "infogan")
 
 
 def test_samples_prefer_test_photos_of_the_class(service: SearchService) -> None:
@@ -135,7 +127,7 @@ def test_samples_prefer_test_photos_of_the_class(service: SearchService) -> None
 def test_many_threads_get_the_answers_of_one(service: SearchService) -> None:
     names = [photo.id for photo in service.photos] * 5
     alone = {name: service.search_photo(name, "infogan", k=5) for name in set(names)}
-    fresh = SearchService.open(service.paths)  # opens its models while many ask at once
+    fresh = SearchService(make_showcase())  # opens its models while many ask at once
     with ThreadPoolExecutor(20) as pool:
         together = list(pool.map(lambda name: fresh.search_photo(name, "infogan", k=5), names))
     assert together == [alone[name] for name in names]
@@ -148,28 +140,17 @@ def test_missing_damaged_and_foreign_showcases_are_named(workspace: Path) -> Non
     held = load_embedding(paths.showcase, "infogan")
     (paths.showcase / "infogan.ids.txt").write_text("".join(f"{name}\n" for name in reversed(held.ids)))
     with pytest.raises(InputError, match=r"infogan\.npy: of other photos"):
-        SearchService.open(paths).search_photo(held.ids[0], "infogan", k=1)
-    files.write_json(note, {**facts, "photos": PHOTOS + 1})
-    with pytest.raises(InputError, match="do not fit together"):
-        SearchService.open(paths)
-    note.write_text("{")
-    with pytest.raises(InputError, match=r"showcase\.json: damaged"):
-        SearchService.open(paths)
+        SearchService(paths).search_photo(held.ids[0], "infogan", k=1)
+    for text in (json.dumps({**facts, "photos": PHOTOS + 1}), json.dumps({**facts, "models": []}), "{", "{}"):
+        note.write_text(text)
+        with pytest.raises(InputError, match=r"showcase\.json: damaged, or not of these photos"):
+            SearchService(paths)
     note.unlink()
     with pytest.raises(InputError, match="stage showcase writes it"):
-        SearchService.open(paths)
+        SearchService(paths)
 
 
-def test_a_photo_that_is_gone_is_named(service: SearchService) -> None:
-    (service.paths.drawn / "boots/00.png").unlink()
-    with pytest.raises(InputError, match=r"boots/00\.png: its file is gone"):
-        service.embed_file("boots/00.png", "infogan")
-
-
-def test_the_service_needs_no_tensorflow(workspace: Path) -> None:
-    code = (
-        "import sys, solesearch.page.search_service; "
-        "print('tensorflow' in sys.modules, 'gradio' in sys.modules)"
-    )
+def test_the_page_needs_no_tensorflow(workspace: Path) -> None:
+    code = "import sys, solesearch.page.web_page; print('tensorflow' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ended.stdout.split() == ["False", "False"]
+    assert ended.stdout.split() == ["False"]

@@ -92,7 +92,7 @@ class Visitor:
 
 
 @pytest.fixture
-def visitor(browser, server: Server, repository: Path) -> Visitor:
+def visitor(browser, server: Server) -> Visitor:
     screenshots = Path(__file__).resolve().parents[2] / "runs" / "screenshots"
     screenshots.mkdir(parents=True, exist_ok=True)
     return Visitor(browser, server, screenshots)
@@ -103,30 +103,18 @@ def answers_of(server: Server, name: str) -> pd.DataFrame:
     return table[table["annotator"] == name]
 
 
-def stored(server: Server, name: str) -> list[tuple[str, str]]:
-    return list(answers_of(server, name)[["task", "rows"]].itertuples(index=False, name=None))
+def stored(server: Server, name: str) -> list[str]:
+    """Return `task:rows` of every answer."""
+    return [f"{line.task}:{line.rows}" for line in answers_of(server, name).itertuples()]
 
 
 def test_ten_tasks_by_keyboard_across_a_killed_server(visitor: Visitor, server: Server) -> None:
-    visitor.picture("start")
     visitor.begin("ann-1")
     visitor.picture("task")
-    pressed = ["1", "2", "13", "0", "3"]
-    for number, keys in enumerate(pressed, start=1):
+    for number, keys in enumerate(["1", "2", "13", "0", "3"], start=1):
         visitor.press(*keys)
-        if number == 3:
-            assert visitor.ticked() == "AC"
-            visitor.picture("ticked")
         visitor.press(Keys.ENTER, Keys.ENTER)  # a nervous finger
         visitor.answered(number)
-    assert stored(server, "ann-1") == [
-        ("t001", "A"),
-        ("t002", "B"),
-        ("t003", "AC"),
-        ("t004", ""),
-        ("t005", "C"),
-    ]
-
     visitor.press("1")
     server.kill()
     visitor.press(Keys.ENTER)  # nobody is there to take it
@@ -135,7 +123,6 @@ def test_ten_tasks_by_keyboard_across_a_killed_server(visitor: Visitor, server: 
     server.start()
     visitor.answered(6)  # sent again by itself
     assert visitor.text("message") == ""
-
     visitor.press("2", Keys.ENTER)
     visitor.answered(7)
     visitor.driver.get(f"{server.address}/study/")  # the tab is closed and opened again
@@ -143,8 +130,8 @@ def test_ten_tasks_by_keyboard_across_a_killed_server(visitor: Visitor, server: 
     for number, key in enumerate("n23", start=8):
         visitor.press(key, Keys.ENTER)
         visitor.answered(number)
-    assert [rows for _, rows in stored(server, "ann-1")] == ["A", "B", "AC", "", "C", "A", "B", "", "B", "C"]
-    assert [task for task, _ in stored(server, "ann-1")] == [f"t{number:03d}" for number in range(1, 11)]
+    rows = ["A", "B", "AC", "", "C", "A", "B", "", "B", "C"]
+    assert stored(server, "ann-1") == [f"t{number:03d}:{letters}" for number, letters in enumerate(rows, 1)]
 
 
 def test_undo_pause_and_the_end(visitor: Visitor, server: Server) -> None:
@@ -160,27 +147,20 @@ def test_undo_pause_and_the_end(visitor: Visitor, server: Server) -> None:
     assert visitor.ticked() == ""
     visitor.press(Keys.ENTER)
     visitor.answered(1)
-    assert stored(server, "bo") == [("t001", "")]
+    assert stored(server, "bo") == ["t001:"]
 
     visitor.press("p")
     visitor.wait(lambda: visitor.shows("paused"))
     time.sleep(0.7)
     visitor.driver.get(f"{server.address}/study/")  # still paused after a reload
     visitor.wait(lambda: visitor.shows("paused"))
-    visitor.picture("paused")
     visitor.press("p")
     visitor.answered(1)
-    visitor.press("1")
-    began = time.monotonic()
-    visitor.press(Keys.ENTER)
-    visitor.answered(2)
-    spent = answers_of(server, "bo")["milliseconds"]
-    assert 0 < spent.iloc[-1] < 60_000 and time.monotonic() - began < 60
-    for number in range(3, 12):
+    for number in range(2, 12):
         visitor.press("1", Keys.ENTER)
         visitor.answered(number)
+    assert answers_of(server, "bo")["milliseconds"].between(1, 60_000).all()
     assert visitor.shows("done") and "Thank you" in visitor.text("done")
-    visitor.picture("done")
     visitor.press("u")
     visitor.answered(10)
     assert visitor.shows("task") and visitor.ticked() == "A"
@@ -195,7 +175,7 @@ def test_answer_of_a_closed_tab_is_sent_when_it_opens_again(visitor: Visitor, se
     server.start()
     visitor.driver.get(f"{server.address}/study/")
     visitor.answered(1)
-    assert stored(server, "cy") == [("t001", "B")]
+    assert stored(server, "cy") == ["t001:B"]
 
 
 def test_phone_width_mouse_and_access(visitor: Visitor, server: Server) -> None:
@@ -210,16 +190,14 @@ def test_phone_width_mouse_and_access(visitor: Visitor, server: Server) -> None:
     assert all(image.get_attribute("alt") for image in visitor.driver.find_elements(By.TAG_NAME, "img"))
     rows[1].click()
     assert visitor.ticked() == "B"
-    visitor.picture("phone-ticked")
     button = visitor.driver.find_element(By.ID, "next")
     visitor.driver.execute_script("arguments[0].scrollIntoView()", button)
     webdriver.ActionChains(visitor.driver).double_click(button).perform()
     visitor.answered(1)
-    assert stored(server, "dee") == [("t001", "B")]
+    assert stored(server, "dee") == ["t001:B"]
 
     visitor.press(Keys.TAB)  # from the query's head to the first row
-    focused = visitor.driver.switch_to.active_element
-    assert focused.get_attribute("aria-label") == "Row A, key 1"
+    assert visitor.driver.switch_to.active_element.get_attribute("aria-label") == "Row A, key 1"
     visitor.press(Keys.SPACE)
     assert visitor.ticked() == "A"
     outline = "return getComputedStyle(document.querySelector('#rows .row')).outlineStyle"
@@ -231,7 +209,7 @@ def test_no_request_leaves_the_server_and_no_error_is_logged(visitor: Visitor, s
     names = "return performance.getEntriesByType('resource').map(one => one.name)"
     asked = visitor.driver.execute_script(names)
     assert asked and all(name.startswith(server.address) for name in asked)
-    logged = [one["message"] for one in visitor.driver.get_log("browser") if one["level"] == "SEVERE"]
+    logged = [entry["message"] for entry in visitor.driver.get_log("browser") if entry["level"] == "SEVERE"]
     # the killed server of other tests refuses connections, and nobody made an icon
     assert [words for words in logged if not re.search("favicon|ERR_CONNECTION|ERR_EMPTY", words)] == []
 
@@ -257,7 +235,5 @@ def test_contrast_of_all_text_is_at_least_four_and_a_half(visitor: Visitor) -> N
 
 def luminance(colour: list[float]) -> float:
     parts = [part / 255 for part in colour[:3]]
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
-    )
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))

@@ -16,14 +16,14 @@ from PIL import Image, features
 
 from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
-from solesearch.page.uploads import UploadLimits, read_upload
+from solesearch.page.uploads import PageSettings, read_upload, small_jpeg
 from solesearch.photos import catalog
 from solesearch.photos.catalog import prepare
 from solesearch.photos.photo import FITS, IMAGE_SIZES, border_colour, find_object, fit_to, load_pixels
 from solesearch.photos.sources import walk_photos
 
 MANIFEST = {"catalog.source": "manifest"}
-UPLOADS = UploadLimits(most_bytes=10_000_000, most_pixels=5_000_000, kept=2)
+UPLOADS = PageSettings(upload_megabytes=10, upload_pixels=5_000_000, uploads=2, decoders=1, most_answers=20)
 
 
 def lines_of(result: catalog.PreparedCatalogue) -> dict[str, tuple[str, str]]:
@@ -85,9 +85,9 @@ def test_thin_photos_in_a_catalogue_and_as_uploads(shoes: Path, fit: str) -> Non
     line_drawing((16, 7000)).save(shoes / "Shoe/lace.png")
     result = prepare("zappos", {"catalog.fit": fit})
     assert len(result.photos) == 22 and len(result.problems) == 0
-    upload = read_upload((shoes / "Boot/belt.png").read_bytes(), limits=UPLOADS)
+    upload = read_upload((shoes / "Boot/belt.png").read_bytes(), UPLOADS)
     assert upload.pixels((64, 96), fit=fit).shape == (64, 96, 3)
-    assert upload.preview()
+    assert small_jpeg(upload.image, side=240)
 
 
 def test_whatever_is_raised_for_one_photo_is_its_line(shoes: Path, monkeypatch) -> None:
@@ -144,7 +144,7 @@ def test_photoshops_large_texts(shoes: Path, name: bytes, content: bytes, last: 
     sizes = {"size": (64, 96), "fit": "stretch"}
     wanted = load_pixels(shoes / "Boot/plain.png", **sizes)
     np.testing.assert_array_equal(load_pixels(shoes / "Boot/shop.png", **sizes), wanted)
-    upload = read_upload((shoes / "Boot/shop.png").read_bytes(), limits=UPLOADS)
+    upload = read_upload((shoes / "Boot/shop.png").read_bytes(), UPLOADS)
     np.testing.assert_array_equal(upload.pixels((64, 96), fit="stretch"), wanted)
 
 
@@ -188,7 +188,7 @@ def test_what_is_no_photo_is_named_for_what_it_is(shoes: Path, content: bytes, w
         with pytest.raises(
             InputError, match=f"(?s)no photo that can be read.*{words.split(';', maxsplit=1)[0]}"
         ):
-            read_upload(content, limits=UPLOADS)
+            read_upload(content, UPLOADS)
 
 
 def test_a_heic_photo_under_its_own_name(shoes: Path) -> None:

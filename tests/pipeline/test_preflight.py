@@ -47,8 +47,8 @@ def test_committed_values_are_possible(workspace: Path, profile: str) -> None:
         ("gallery", {"colour": 1}, "sample.gallery: missing none; unknown colour"),
         ("likeness", {"colour_cells": 0}, "likeness.colour_cells: a whole number from 2; got 0"),
         ("likeness", {"texture": 3}, "unknown texture"),
-        ("human_study", {"repeats": 0.9}, "repeats must lie"),
-        ("human_study", {"query": 3}, "unknown query"),
+        ("human_study", {"repeats": 0.9}, "human_study.repeats: .*got 0.9"),
+        ("human_study", {"query": 3}, "human_study.query: is no key here"),
     ],
 )
 def test_impossible_values_are_named(workspace: Path, section: str, values: dict, words: str) -> None:

@@ -159,11 +159,6 @@ class Paths:
         return self.run / "human_study"
 
     @property
-    def label_studio(self) -> Path:
-        """The answers in Label Studio's format; outside the stage's output, since export writes them."""
-        return self.run / "label_studio"
-
-    @property
     def answers(self) -> Path:
         """What people answered in the human study, as it is committed: primary data, never an output."""
         return self.root / "data" / "answers" / f"{self.profile}.csv"

@@ -10,13 +10,12 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
 from solesearch.core.surroundings import SOURCE
-from solesearch.core.web_address import HOST, first_free_port, listen
+from solesearch.people.serving import HOST, first_free_port, listen
 
 PATIENCE_S = 60.0
 PAUSE_S = 0.1
@@ -40,13 +39,12 @@ class PageProcess:
         listen(HOST, self.port).close()
         self.address = f"http://{HOST}:{self.port}"
         root = Paths.of(profile).root
-        environment = {**os.environ, "SOLESEARCH_ROOT": str(root), "PYTHONPATH": SOURCE}
-        self._words = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  a file: a full pipe would stall the page
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  a file: a full pipe would stall the page
         start = time.monotonic()
         self._child = subprocess.Popen(
             [sys.executable, "-m", "solesearch.page.web_page", profile, "--port", str(self.port), "--follow"],
-            cwd=root, env=environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._words,
+            cwd=root, env={**os.environ, "SOLESEARCH_ROOT": str(root), "PYTHONPATH": SOURCE},
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._errors,
         )  # fmt: skip
         try:
             self._wait(start + PATIENCE_S)
@@ -56,17 +54,18 @@ class PageProcess:
         self.seconds = time.monotonic() - start
 
     def _wait(self, deadline: float) -> None:
-        while time.monotonic() < deadline:
+        while not self.health():
             if self._child.poll() is not None:
-                self._words.seek(0)
-                lines = self._words.read().strip().splitlines() or ["it said nothing"]
+                self._errors.seek(0)
+                lines = self._errors.read().strip().splitlines() or ["it said nothing"]
                 raise InputError(f"the web page did not start: {lines[-1].removeprefix('error: ')}")
-            if self.health():
-                return
+            if time.monotonic() > deadline:
+                raise InputError(
+                    f"the web page did not answer within {PATIENCE_S:.0f} s; is the machine busy?"
+                )
             time.sleep(PAUSE_S)
-        raise InputError(f"the web page did not answer within {PATIENCE_S:.0f} s; is the machine very busy?")
 
-    def health(self) -> dict | None:
+    def health(self) -> dict[str, Any] | None:
         """Return what /health says, or None while nothing answers."""
         try:
             with DIRECTLY.open(f"{self.address}/health", timeout=5) as answer:
@@ -82,25 +81,21 @@ class PageProcess:
         """Return an inline frame of the page, which is how a notebook shows this object."""
         return f'<iframe src="{self.address}" title="The web page" width="100%" height="900"></iframe>'
 
-    def kill(self) -> None:
-        """End the process at once, as a crash would (SIGKILL)."""
-        self._child.kill()
-        self._child.wait()
-
     def stop(self) -> None:
         """End the process politely, and at once if it does not listen."""
         self._child.terminate()
         try:
             self._child.wait(10)
         except subprocess.TimeoutExpired:
-            self.kill()
-        for stream in (self._child.stdin, self._words):
+            self._child.kill()
+            self._child.wait()
+        for stream in (self._child.stdin, self._errors):
             stream.close()
 
     def __enter__(self) -> Self:
         """Return itself."""
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop the page, whatever happened inside."""
         self.stop()

@@ -10,35 +10,40 @@ from threading import Lock
 
 import numpy as np
 from PIL import Image
+from pydantic import Field
 
 from solesearch.core.errors import InputError
-from solesearch.photos.photo import NOT_TAKEN, PhotoLimits, PhotoRefusedError, fit_to, open_checked
+from solesearch.core.settings import Section
+from solesearch.photos.photo import (
+    MOST_PIXELS,
+    NOT_TAKEN,
+    PhotoLimits,
+    PhotoRefusedError,
+    fit_to,
+    open_checked,
+)
 
 SMALLEST_SIDE = 16  # pixels, as in the catalogue: below is a thumbnail or a spacer
 LARGEST_SIDE = 640  # what is kept of an upload, pixels; the networks see 299 at most
 PREVIEW_SIDE = 240  # pixels
 TOKEN_BYTES = 16
 MEGABYTE = 1_000_000
+UNREADABLE = "This is no photo that can be read, or it is damaged. Please choose a JPEG, PNG or WebP file."
 
 
-@dataclass(frozen=True)
-class UploadLimits:
-    """What is taken from a visitor, and how many uploads are kept at a time (params.yaml, page)."""
+class PageSettings(Section, section="page"):
+    """What a visitor may send and ask; `params.yaml` says why."""
 
-    most_bytes: int
-    most_pixels: int
-    kept: int
-
-    def __post_init__(self) -> None:
-        """Raise InputError for limits that no upload can meet."""
-        if self.most_bytes < 1 or self.kept < 1:
-            raise InputError("params.yaml, page: upload_megabytes and uploads must be at least 1")
-        self.photo_limits  # noqa: B018  raises InputError for an impossible number of pixels
+    upload_megabytes: int = Field(ge=1)
+    upload_pixels: int = Field(ge=SMALLEST_SIDE**2, le=MOST_PIXELS)
+    uploads: int = Field(ge=1)
+    decoders: int = Field(ge=1)
+    most_answers: int = Field(ge=1)
 
     @property
-    def photo_limits(self) -> PhotoLimits:
-        """The sizes an upload must lie between, in pixels."""
-        return PhotoLimits(min_side=SMALLEST_SIDE, max_pixels=self.most_pixels)
+    def too_large(self) -> str:
+        """The sentence for a file of too many bytes."""
+        return f"The file is larger than {self.upload_megabytes} MB. Please choose a smaller photo."
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,6 @@ class Upload:
         """Return it as uint8 [height, width, 3] of `size` (height, width), fitted as the catalogue was."""
         return fit_to(self.image, size=size, fit=fit)
 
-    def preview(self) -> bytes:
-        """Return a small JPEG of it, at most PREVIEW_SIDE pixels on a side."""
-        return small_jpeg(self.image, side=PREVIEW_SIDE)
-
 
 def small_jpeg(image: Image.Image, *, side: int, quality: int = 88) -> bytes:
     """Return an RGB image as JPEG with no side above `side` pixels; no metadata goes along."""
@@ -67,7 +68,7 @@ def small_jpeg(image: Image.Image, *, side: int, quality: int = 88) -> bytes:
     return written.getvalue()
 
 
-def read_upload(data: bytes, *, limits: UploadLimits) -> Upload:
+def read_upload(data: bytes, settings: PageSettings) -> Upload:
     """Decode an upload's bytes.
 
     The size is judged by the header, before a pixel is decoded. Of an animated file the first frame counts,
@@ -76,34 +77,28 @@ def read_upload(data: bytes, *, limits: UploadLimits) -> Upload:
     """
     if not data:
         raise InputError("The file is empty. Please choose a photo.")
-    if len(data) > limits.most_bytes:
-        raise InputError(too_large(limits))
+    if len(data) > settings.upload_megabytes * MEGABYTE:
+        raise InputError(settings.too_large)
+    limits = PhotoLimits(min_side=SMALLEST_SIDE, max_pixels=settings.upload_pixels)
     try:
-        image, remarks = open_checked(data, limits=limits.photo_limits)
+        image, remarks = open_checked(data, limits=limits)
     except PhotoRefusedError as error:
-        raise InputError(refusal(str(error), limits)) from error
+        raise InputError(refusal(str(error), settings)) from error
     image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.BOX, reducing_gap=None)
     return Upload(image, tuple(f"{problem}: {action}" for problem, action in remarks))
 
 
-def too_large(limits: UploadLimits) -> str:
-    """Return the sentence for a file of too many bytes."""
-    return f"The file is larger than {limits.most_bytes / MEGABYTE:g} MB. Please choose a smaller photo."
-
-
-def refusal(reason: str, limits: UploadLimits) -> str:
+def refusal(reason: str, settings: PageSettings) -> str:
     """Return the visitor's sentence for a reason of `photo.PhotoRefusedError`."""
     kind, _, what = reason.partition(":")
+    megapixels = f"{settings.upload_pixels / 1e6:g} megapixels"
     sentences = {
         NOT_TAKEN: f"This is no photo that can be read here, but{what.partition(';')[0]}. "
         "Please choose a JPEG, PNG or WebP file.",
-        "huge": f"The photo has more than {limits.most_pixels / 1e6:g} megapixels. Please choose a smaller.",
+        "huge": f"The photo has more than {megapixels}. Please choose a smaller.",
         "tiny": f"The photo is too small: at least {SMALLEST_SIDE} pixels on each side are needed.",
     }
-    unreadable = (
-        "This is no photo that can be read, or it is damaged. Please choose a JPEG, PNG or WebP file."
-    )
-    return sentences.get(kind, unreadable)
+    return sentences.get(kind, UNREADABLE)
 
 
 class UploadShelf:

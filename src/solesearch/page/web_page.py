@@ -1,377 +1,224 @@
 """The web page of C section 8.3.3: `make app` serves it, one process, no TensorFlow, no request to elsewhere.
 
-FastAPI answers photos by number, uploads and the human study; Gradio draws the tabs. A guard in front of
-both lets through what the page itself asks for and nothing else: Gradio's own routes for files, uploads,
-proxies and streams are shut, and a call's values must be plain, since Gradio opens a path or an address that
-stands in them (6.31: `async_move_files_to_cache` checks neither on a mounted page).
+FastAPI answers a page, rows of answers as HTML, photos by number, uploads, and the human study. No name that
+a visitor sends is ever a file's: photos are found in a table, uploads by a token, and all else is not there.
 """
 
-from __future__ import annotations
-
 import argparse
-import inspect
-import json
-import os
+import base64
+import secrets
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
-from unittest.mock import patch
+from pathlib import Path
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.responses import FileResponse, HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
-from starlette.concurrency import run_in_threadpool
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from solesearch.core.errors import InputError, exit_status
+from solesearch.core.model_names import PROPOSED, UNTRAINED
 from solesearch.core.paths import Paths
-from solesearch.core.settings import fill, load_section
-from solesearch.core.surroundings import without_proxies
-from solesearch.core.web_address import HOST, PORT, listen
-from solesearch.page.search_service import SearchService
-from solesearch.page.uploads import MEGABYTE, UploadLimits, UploadShelf, read_upload, small_jpeg, too_large
-from solesearch.people.annotation_page import attach
+from solesearch.page.search_service import Photo, SearchService
+from solesearch.page.uploads import (
+    MEGABYTE,
+    PREVIEW_SIDE,
+    PageSettings,
+    Upload,
+    UploadShelf,
+    read_upload,
+    small_jpeg,
+)
+from solesearch.people import annotation_page
+from solesearch.people.serving import HOST, PORT, limited_body, listen, new_app
 from solesearch.photos.photo import load_photo
 
+HERE = Path(__file__).parent
 PHOTO_SIDE = 320  # pixels; what a row shows is smaller
 PHOTOS_KEPT = 4000  # encoded photos in memory, about 10 kB each
-LONGEST_CALL = 65_536  # bytes of a call to Gradio; the page's own are below 2 kB
-CALL_KEYS = ("fn_index", "trigger_id", "session_hash")
-EVENT_KEYS = ("number", "token", "problem")  # what web_page.js tells
-DAY_S = 86_400
-
-# What the page asks Gradio for. Everything else of Gradio is answered with 404.
-OPEN_TO_GET = ("/", "/health", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt")
-OPEN_BELOW = (
-    "/assets/",
-    "/static/",
-    "/gradio_api/heartbeat/",
-    "/gradio_api/startup-events",
-    "/photo/",
-    "/study",
+DAY = {"Cache-Control": "max-age=86400"}
+PICKED = 12  # thumbnails to choose from
+STARTING = (PROPOSED, UNTRAINED, "hog")  # models that are on at the start
+K = 5  # P Fig 5, C Fig 8.7: top-5
+# Okabe and Ito's colours, darkened where they would vanish on white; shapes change with every class, so that
+# forty classes differ in one or the other.
+COLOURS = ("#0072b2", "#d55e00", "#007a5a", "#b0497f", "#8a6d00", "#111111", "#7d7d7d", "#7a3e9d")
+SHAPES = (
+    "M0-6A6 6 0 1 1 0 6A6 6 0 1 1 0-6Z",  # circle
+    "M-5.5-5.5H5.5V5.5H-5.5Z",  # square
+    "M0-7L6.5 5H-6.5Z",  # triangle
+    "M0-7.5L6 0L0 7.5L-6 0Z",  # diamond
+    "M-2-6.5H2V-2H6.5V2H2V6.5H-2V2H-6.5V-2H-2Z",  # plus
 )
-OPEN_TO_POST = ("/upload", "/study", "/gradio_api/reset")
-CALLS = "/gradio_api/run/"
-
-HTTP_ERRORS = 400  # and above
-
-# What each kind of Gradio's components takes, in words and as a test.
-WANTED: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "checkboxgroup": (
-        "a list of names",
-        lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
-    ),
-    "slider": ("a number", lambda value: isinstance(value, (int, float)) and not isinstance(value, bool)),
-    "checkbox": ("true or false", lambda value: isinstance(value, bool)),
-    "textbox": ("a text", lambda value: value is None or isinstance(value, str)),
-    "dropdown": ("a text", lambda value: value is None or isinstance(value, str)),
-}
-
-# 'unsafe-eval' and 'unsafe-inline' are Gradio's needs (templates, styles); 'self' keeps all requests here.
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; object-src 'none'; "
-    "base-uri 'self'; form-action 'self'"
-)
-HEADERS = {
-    b"content-security-policy": POLICY.encode(),
-    b"x-content-type-options": b"nosniff",
-    b"referrer-policy": b"no-referrer",
-}
+MAP_WIDTH, MAP_HEIGHT, MARGIN = 1000, 640, 16  # of the drawing, in its own unit
 
 
-@dataclass(frozen=True)
-class PageSettings:
-    """What the running page allows; `params.yaml` says why."""
-
-    upload_megabytes: int
-    upload_pixels: int
-    uploads: int
-    decoders: int
-    most_answers: int
-
-    def __post_init__(self) -> None:
-        """Raise InputError for a value that no page can run with."""
-        for name in ("upload_megabytes", "uploads", "decoders", "most_answers"):
-            if getattr(self, name) < 1:
-                raise InputError(f"params.yaml, page.{name}: wanted 1 or more, got {getattr(self, name)}")
-        self.limits  # noqa: B018  raises InputError for limits that no upload meets
-
-    @property
-    def limits(self) -> UploadLimits:
-        """What is taken from a visitor."""
-        return UploadLimits(self.upload_megabytes * MEGABYTE, self.upload_pixels, self.uploads)
+def create_app(service: SearchService, settings: PageSettings, paths: Paths) -> FastAPI:
+    """Return the whole page as one application; raises InputError when the showcase is incomplete."""
+    app, page = new_app("solesearch"), Page(service, settings)
+    add_files(app, page)
+    add_searches(app, page)
+    add_uploads(app, page)
+    annotation_page.attach(app, paths=paths, photo_url=page.photo_url)
+    return app
 
 
-def load_settings(profile: str, overrides: dict[str, Any] | None = None) -> PageSettings:
-    """Return section `page` of a profile; raises InputError for an impossible value."""
-    return fill(PageSettings, load_section(profile, "page", overrides), where=f"{profile}.page")
+class Page:
+    """One profile's page: its searches, its visitors' uploads, and its parts as HTML."""
 
+    def __init__(self, service: SearchService, settings: PageSettings):
+        """Read the templates; raises InputError when the showcase has no map."""
+        self.service, self.settings = service, settings
+        self.shelf = UploadShelf(kept=settings.uploads)
+        self.jpeg = lru_cache(maxsize=PHOTOS_KEPT)(self._encode)
+        templates = Environment(
+            loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+            undefined=StrictUndefined,
+        )  # fmt: skip
+        templates.globals |= {"photo_url": self.photo_url, "service": service, "settings": settings}
+        self.parts = templates.get_template("parts.html").module
+        starting = [model for model in STARTING if model in service.models]
+        first = service.sample(count=1, seed=0)[0]
+        self.html = templates.get_template("page.html").render(
+            starting=starting, k=K, first=first, picker=self.picker(seed=0), map=self.map(),
+            proposed=PROPOSED, answers=self.answers(photo=first.id, models=starting, k=K),
+        )  # fmt: skip
 
-class PhotoPictures:
-    """The catalogue's photos as small JPEGs, upright and without metadata, by number only."""
-
-    def __init__(self, service: SearchService):
-        """Take the service whose catalogue is shown."""
-        self._service = service
-        self.jpeg: Callable[[int], bytes] = lru_cache(maxsize=PHOTOS_KEPT)(self._encode)
-        self._version = str(service.facts["catalogue"])[:12]
-
-    def url(self, photo: str) -> str:
-        """Return the address of a photo by its id."""
-        return self.url_of_number(self._service.photo(photo).number)
-
-    def url_of_number(self, number: int) -> str:
+    def photo_url(self, number: int) -> str:
         """Return the address of a photo; it changes with the catalogue, since browsers keep what they got."""
-        return f"/photo/{number}?v={self._version}"
+        return f"/photo/{number}?v={self.service.facts['catalogue'][:12]}"
 
     def _encode(self, number: int) -> bytes:
-        """Read and encode one photo; raises InputError for an unknown number or a file that is gone."""
-        path = self._service.photo_file(self._service.numbered(number))
+        """Return a photo as a small JPEG, upright, without metadata; raises InputError for none."""
+        path = self.service.photo_file(number)
         try:
             return small_jpeg(load_photo(path), side=PHOTO_SIDE)
         except (OSError, ValueError, SyntaxError) as error:
             raise InputError(f"photo {number}: its file is gone or damaged; run `make repro`") from error
 
+    def picker(self, label: str = "", *, seed: int | None = None) -> str:
+        """Return thumbnails of a class ("": of all) to search with; without a seed, others each time."""
+        seed = secrets.randbits(32) if seed is None else seed
+        return self.parts.picker(self.service.sample(label=label, count=PICKED, seed=seed))
 
-class Guard:
-    """Middleware in front of everything: a list of what is open, plain values in calls, and safe headers."""
-
-    def __init__(self, app: ASGIApp, *, inputs: Mapping[int, Sequence[Any]]):
-        """Take the application behind, and Gradio's components that each of its events reads."""
-        self.app, self.inputs = app, inputs
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer 404 or 400 itself."""
-        if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self.app(scope, receive, send)
-            return  # a WebSocket: the page opens none
-        send = _with_headers(send)
-        path, method = scope["path"], scope["method"]
-        if method == "POST" and path.startswith(CALLS):
-            body = plain_call(await _read_body(receive, most=LONGEST_CALL))
-            if body is None:
-                await JSONResponse({"error": "not a call of this page"}, 400)(scope, receive, send)
-            elif fault := call_fault(json.loads(body), self.inputs):
-                await JSONResponse({"error": fault}, 400)(scope, receive, send)
-            else:
-                await self.app(_with_length(scope, body), _replay(body, receive), _with_reason(send))
-        elif is_open(method, path):
-            await self.app(scope, receive, send)
+    def answers(
+        self, *, models: list[str], k: int, photo: str = "", upload: str = "", leave_out: bool = False
+    ) -> str:
+        """Return what `models` answer to a photo by its id, or to an upload by its token."""
+        service = self.service
+        if not models:
+            raise InputError("Choose at least one model.")
+        among = service.common_photos(models)
+        if upload:
+            sent = self.shelf.get(upload)
+            query = self._query_upload(upload, sent)
+            rows = [service.search_upload(sent, model, k=k, among=among) for model in models]
         else:
-            await JSONResponse({"error": "not found"}, 404)(scope, receive, send)
+            query = self._query_photo(service.photo(photo))
+            options = {"k": k, "leave_out_product": leave_out, "among": among}
+            rows = [service.search_photo(photo, model, **options) for model in models]
+        return self.parts.answers(query, rows)
+
+    def _query_photo(self, photo: Photo) -> dict[str, Any]:
+        return {
+            "name": "photo", "value": photo.id, "image": self.photo_url(photo.number), "title": photo.label,
+            "words": f"{photo.label}, photo {photo.id}", "facts": [photo.id, f"{photo.split} photo"],
+        }  # fmt: skip
+
+    def _query_upload(self, token: str, upload: Upload) -> dict[str, Any]:
+        """Return the query with the picture inside it, so that nobody else can ask for it."""
+        data = base64.b64encode(small_jpeg(upload.image, side=PREVIEW_SIDE)).decode("ascii")
+        return {
+            "name": "upload", "value": token, "image": f"data:image/jpeg;base64,{data}",
+            "title": "your photo", "words": "the photo you uploaded",
+            "facts": ["class not known", *upload.remarks],
+        }  # fmt: skip
+
+    def map(self) -> str:
+        """Return the map of the proposed model's features as an SVG: a mark a photo, its look by class."""
+        points, looks = self.service.map_table(), class_looks(self.service.labels)
+        points["across"] = MARGIN + points["x"] * (MAP_WIDTH - 2 * MARGIN)
+        points["down"] = MARGIN + points["y"] * (MAP_HEIGHT - 2 * MARGIN)
+        classes = [
+            (label, *looks[label], marks.to_dict("records")) for label, marks in points.groupby("label")
+        ]
+        return self.parts.feature_map(
+            classes, self.service.model(PROPOSED).title, len(points), (MAP_WIDTH, MAP_HEIGHT)
+        )
 
 
-def is_open(method: str, path: str) -> bool:
-    """Tell whether the page itself asks for this."""
-    if method == "POST":
-        return path in OPEN_TO_POST or path.startswith("/study/")
-    return method in ("GET", "HEAD") and (
-        path in OPEN_TO_GET or any(path.startswith(one) for one in OPEN_BELOW)
-    )
+def class_looks(labels: list[str]) -> dict[str, tuple[str, str]]:
+    """Return class -> (colour, path of its mark around 0, 0)."""
+    return {
+        label: (COLOURS[number % len(COLOURS)], SHAPES[number % len(SHAPES)])
+        for number, label in enumerate(labels)
+    }
 
 
-def plain_call(body: bytes | None) -> bytes | None:
-    """Return a call to Gradio with the page's own keys and nothing but plain values, or None.
+def add_files(app: FastAPI, page: Page) -> None:
+    """Register the page itself, its style and script, /photo/<number> and /health."""
 
-    Values are numbers, texts, null, or lists of those: a mapping could be a file that Gradio opens. Of what
-    an event tells, only what this page's own events tell goes on.
-    """
-    try:
-        call = json.loads(body or b"")
-        data, told = call.get("data"), call.get("event_data")
-    except (ValueError, AttributeError, RecursionError):
-        return None
-    if not isinstance(data, list):
-        return None
-    if not all(_is_plain(value) for item in data for value in (item if isinstance(item, list) else [item])):
-        return None
-    told = told if isinstance(told, dict) else {}
-    kept = {key: call[key] for key in CALL_KEYS if key in call and _is_plain(call[key])}
-    event = {key: told[key] for key in EVENT_KEYS if key in told and _is_plain(told[key])}
-    return json.dumps({**kept, "data": data, "event_data": event}).encode()
+    @app.get("/")
+    def whole() -> HTMLResponse:
+        return HTMLResponse(page.html)
 
+    @app.get("/page.css")
+    def style() -> FileResponse:
+        return FileResponse(HERE / "page.css", media_type="text/css")
 
-def call_fault(call: dict[str, Any], inputs: Mapping[int, Sequence[Any]]) -> str:
-    """Return why a plain call cannot be answered, by its event and its values' types; "" where it can.
-
-    Gradio answers these with an error of no words; an unknown choice or a number out of range it names.
-    """
-    number = call.get("fn_index")
-    if isinstance(number, bool) or not isinstance(number, int) or number not in inputs:
-        return f"fn_index: the page has no event {number!r}"
-    components, values = inputs[number], call["data"]
-    if len(values) != len(components):
-        return f"data: wanted {len(components)} values, got {len(values)}"
-    for component, value in zip(components, values, strict=True):
-        words, fits = WANTED.get(component.get_block_name(), ("", lambda _: True))
-        if not fits(value):
-            return f"{component.label}: wanted {words}, got {str(value)[:40]!r}"
-    return ""
-
-
-def _with_reason(send: Send) -> Send:
-    """Return `send` for a call's answer: where it is an error, it says in words which one."""
-    held: list[Message] = []
-
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start" and message["status"] >= HTTP_ERRORS:
-            held.append(message)
-        elif held:
-            held.append(message)
-            if not message.get("more_body", False):
-                content = b"".join(part.get("body", b"") for part in held[1:])
-                answer = JSONResponse({"error": error_words(content)}, held[0]["status"])
-                await answer({"type": "http"}, _nothing, send)
-        else:
-            await send(message)
-
-    return sending
-
-
-async def _nothing() -> Message:
-    return {"type": "http.disconnect"}
-
-
-def error_words(content: bytes) -> str:
-    """Return what an error's answer says went wrong: Gradio's words, FastAPI's, or that it said none."""
-    try:
-        said = json.loads(content)
-        if isinstance(said.get("detail"), list):
-            return "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in said["detail"])
-        words = said.get("error") or said.get("detail")
-    except (ValueError, AttributeError, KeyError, TypeError):
-        words = None
-    return str(words) if words else "the page failed at this call; the terminal that serves it says where"
-
-
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, (str, int, float))
-
-
-async def _read_body(receive: Receive, *, most: int) -> bytes | None:
-    """Return a request's body, or None when it is longer than `most` bytes or breaks off."""
-    body, more = b"", True
-    while more:
-        part = await receive()
-        if part["type"] != "http.request":
-            return None
-        body, more = body + part.get("body", b""), part.get("more_body", False)
-        if len(body) > most:
-            return None
-    return body
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def again() -> Message:
-        return left.pop() if left else await receive()
-
-    return again
-
-
-def _with_length(scope: Scope, body: bytes) -> Scope:
-    kept = [(name, value) for name, value in scope["headers"] if name != b"content-length"]
-    return {**scope, "headers": [*kept, (b"content-length", str(len(body)).encode())]}
-
-
-def _with_headers(send: Send) -> Send:
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            there = {name.lower() for name, _ in message.get("headers", [])}
-            missing = [(name, value) for name, value in HEADERS.items() if name not in there]
-            message = {**message, "headers": [*message.get("headers", []), *missing]}
-        await send(message)
-
-    return sending
-
-
-def import_gradio() -> Any:
-    """Import Gradio without its writing of type stubs, which takes more than half of the time.
-
-    Gradio parses the source of each component on import and writes a .pyi beside it, for editors. It skips a
-    class whose file cannot be found, so classes have none while it is imported.
-    """
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    without_proxies()
-    found = inspect.getfile
-
-    def file_of(thing: Any) -> str:
-        if inspect.isclass(thing):
-            raise OSError("not asked for")
-        return found(thing)
-
-    with patch.object(inspect, "getfile", file_of):
-        import gradio
-    return gradio
-
-
-def create_app(service: SearchService, settings: PageSettings) -> FastAPI:
-    """Return the whole page as one application; raises InputError when the showcase is incomplete."""
-    gradio = import_gradio()
-    from solesearch.page.page_tabs import PageActions, build_blocks, head, style, theme
-
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    pictures, shelf = PhotoPictures(service), UploadShelf(kept=settings.uploads)
-    add_photos(app, service, pictures)
-    add_uploads(app, shelf, settings)
-    attach(app, paths=service.paths, photo_url=pictures.url_of_number)
-    actions = PageActions(service, shelf, url=pictures.url, most_bytes=settings.limits.most_bytes)
-    blocks = build_blocks(actions, most_answers=settings.most_answers)
-    gradio.mount_gradio_app(
-        app, blocks, path="/", allowed_paths=[], footer_links=[], run_history=False, show_error=False,
-        ssr_mode=False, mcp_server=False, pwa=False, enable_monitoring=False, theme=theme(), css=style(),
-        head=head(),
-    )  # fmt: skip
-    app.add_middleware(Guard, inputs={number: event.inputs for number, event in blocks.fns.items()})
-    return app
-
-
-def add_photos(app: FastAPI, service: SearchService, pictures: PhotoPictures) -> None:
-    """Register /photo/<number> and /health."""
+    @app.get("/page.js")
+    def script() -> FileResponse:
+        return FileResponse(HERE / "page.js", media_type="text/javascript")
 
     @app.get("/photo/{number}")
-    def photo(number: str) -> Response:
-        if not (number.isascii() and number.isdigit() and len(number) < 10):
-            return Response("no such photo", 404)
+    def photo(number: int) -> Response:
         try:
-            content = pictures.jpeg(int(number))
-        except InputError:
-            return Response("no such photo", 404)
-        return Response(content, media_type="image/jpeg", headers={"Cache-Control": f"max-age={DAY_S}"})
+            return Response(page.jpeg(number), media_type="image/jpeg", headers=DAY)
+        except InputError as error:
+            raise HTTPException(404, str(error)) from error
 
     @app.get("/health")
     def health() -> dict[str, Any]:
-        return {"profile": service.paths.profile, "photos": len(service.photos)}
+        return {"profile": page.service.profile, "photos": len(page.service.photos)}
 
 
-def add_uploads(app: FastAPI, shelf: UploadShelf, settings: PageSettings) -> None:
+def add_searches(app: FastAPI, page: Page) -> None:
+    """Register /picker and /answers, which give pieces of HTML, or {"detail": why not}."""
+    most = page.settings.most_answers
+
+    @app.get("/picker")
+    def picker(label: str = "") -> HTMLResponse:
+        return HTMLResponse(page.picker(label))
+
+    @app.get("/answers")
+    def answers(
+        photo: str = "", upload: str = "", label: str = "", model: Annotated[tuple[str, ...], Query()] = (),
+        k: Annotated[int, Query(ge=1, le=most)] = K, leave_out: bool = False,
+    ) -> HTMLResponse:  # fmt: skip
+        if not photo and not upload:  # any photo of the class
+            photo = page.service.sample(label=label, count=1, seed=secrets.randbits(32))[0].id
+        models = list(dict.fromkeys(model))
+        return HTMLResponse(
+            page.answers(photo=photo.strip(), upload=upload, models=models, k=k, leave_out=leave_out)
+        )
+
+
+def add_uploads(app: FastAPI, page: Page) -> None:
     """Register /upload: a file's bytes in, a token out, or a sentence that says what is wrong."""
-    decoders = threading.Semaphore(settings.decoders)
+    settings, decoders = page.settings, threading.Semaphore(page.settings.decoders)
 
-    def decode(data: bytes) -> str:
-        with decoders, warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return shelf.put(read_upload(data, limits=settings.limits))
+    async def sent_photo(request: Request) -> bytes:
+        most = settings.upload_megabytes * MEGABYTE
+        kind = "application/octet-stream"
+        return await limited_body(request, kind=kind, most=most, too_large=settings.too_large)
 
     @app.post("/upload")
-    async def upload(request: Request) -> JSONResponse:
-        # Browsers send this type to another site only after asking it, so no other page can fill the shelf.
-        if request.headers.get("content-type") != "application/octet-stream":
-            return JSONResponse({"problem": "Please use the field on the page."}, 415)
-        data = await _read_body(request.receive, most=settings.limits.most_bytes)
-        if data is None:
-            return JSONResponse({"problem": too_large(settings.limits)}, 413)
-        try:
-            return JSONResponse({"token": await run_in_threadpool(decode, data)})
-        except InputError as error:
-            return JSONResponse({"problem": str(error)}, 422)
+    def upload(data: Annotated[bytes, Depends(sent_photo)]) -> dict[str, str]:
+        with decoders:
+            return {"token": page.shelf.put(read_upload(data, settings))}
 
 
 def serve(profile: str, *, host: str = HOST, port: str | int = PORT, follow: bool = False) -> None:
@@ -379,23 +226,24 @@ def serve(profile: str, *, host: str = HOST, port: str | int = PORT, follow: boo
 
     Raises InputError before anything is loaded.
     """
-    settings = load_settings(profile)  # first, since it knows which profiles there are
-    service = SearchService.open(Paths.of(profile))
-    listening = listen(host, port)
+    settings = PageSettings.load(profile)  # first, since it knows which profiles there are
+    paths = Paths.of(profile)
+    service, listening = SearchService(paths), listen(host, port)
     import uvicorn
     from threadpoolctl import threadpool_limits
 
-    app = create_app(service, settings)
-    warm = threading.Thread(target=service.warm_up, args=([one.name for one in service.models],), daemon=True)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
-    shown = f"[{host}]" if ":" in host else host
-    print(
-        f"The page of {profile} is at http://{shown}:{listening.getsockname()[1]} (Ctrl+C ends it)",
-        flush=True,
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
+    config = uvicorn.Config(
+        create_app(service, settings, paths),
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=3,
     )
+    server, shown = uvicorn.Server(config), f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{listening.getsockname()[1]}"
+    print(f"The page of {profile} is at {address} (Ctrl+C ends it)", flush=True)
     with threadpool_limits(1):  # visitors side by side, a thread each, instead of one on all cores
-        warm.start()
-        server = uvicorn.Server(config)
+        threading.Thread(target=service.warm_up, daemon=True).start()
         if follow:
             threading.Thread(target=end_with_input, args=[server], daemon=True).start()
         server.run(sockets=[listening])
@@ -415,9 +263,8 @@ def main() -> int:
     parser.add_argument("--host", default=HOST, help="0.0.0.0 lets other machines in; there is no login")
     parser.add_argument("--port", default=PORT, help="0: any free one")
     parser.add_argument("--follow", action="store_true", help="end when standard input ends")
-    chosen = parser.parse_args()
-    options = {"host": chosen.host, "port": chosen.port, "follow": chosen.follow}
-    return exit_status(lambda: serve(chosen.profile, **options))
+    chosen = vars(parser.parse_args())
+    return exit_status(lambda: serve(chosen.pop("profile"), **chosen))
 
 
 if __name__ == "__main__":

@@ -4,77 +4,62 @@ The server knows the plan and the answers, never the key: neither a model's name
 the results. `python -m solesearch.people.annotation_page PROFILE` serves the study alone, without TensorFlow.
 """
 
-from __future__ import annotations
-
 import argparse
-import html
 import io
 import json
 import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
-from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.concurrency import run_in_threadpool
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import AfterValidator, Field
 
 from solesearch.core import files
-from solesearch.core.errors import InputError, exit_status
+from solesearch.core.errors import exit_status
+from solesearch.core.model_names import model_name
 from solesearch.core.paths import Paths
 from solesearch.core.settings import check_known
-from solesearch.core.web_address import listen
-from solesearch.people.answers import (
-    ANNOTATOR,
-    LONGEST_MS,
-    SIMULATED,
-    Answer,
-    AnswerStore,
-    ConflictError,
-    check_annotator,
-    check_answer,
-)
+from solesearch.people.answers import SIMULATED, Answer, AnswerStore, Asked, check_answer
 from solesearch.people.human_study import Plan, plan_file, read_plan
+from solesearch.people.serving import HOST, PORT, limited_body, listen, new_app
+from solesearch.people.study_analysis import TABLES
 
-PAGE = Path(__file__).with_name("annotation_page.html")
-PLANNED_ANEW = "the study was planned anew; going on with the new plan"
+HERE = Path(__file__).parent
 LARGEST_BODY = 4096  # bytes; an answer has about 150
-HEADERS = {
+# Page and results hold their own style and script, and ask for nothing but photos and answers.
+OWN_STYLE = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'self'",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
+    "frame-ancestors 'self'"
 }
 
 
-class Sent(BaseModel):
+def person(name: str) -> str:
+    """Return an annotator's name if it can be a person's; raises ValueError otherwise."""
+    if name.lower().startswith(SIMULATED):
+        raise ValueError(f"names with {SIMULATED} are those of simulated annotators")
+    return name
+
+
+Person = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$"), AfterValidator(person)]
+
+
+class SentTask(Asked):
     """What the page sends about a task; anything else is refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    annotator: str = Field(pattern=f"^{ANNOTATOR.pattern}$")
-    plan: str = Field(max_length=40)
-    task: str = Field(max_length=20)
+    annotator: Person
 
 
-class SentAnswer(Sent):
-    """An answer: the letters of the ticked rows, none of them for "none"."""
+class SentAnswer(SentTask):
+    """An answer as the page sends it; when it came is for the server to say."""
 
-    rows: list[str] = Field(max_length=9)
-    milliseconds: int = Field(ge=0, le=LONGEST_MS)
-
-
-class RefusedError(Exception):
-    """A request that is not served: an HTTP status and one line that says why."""
-
-    def __init__(self, status: int, words: str):
-        """Keep both."""
-        super().__init__(words)
-        self.status = status
+    rows: list[Annotated[str, Field(pattern="^[A-I]$")]] = Field(max_length=9)
+    milliseconds: int = Field(ge=0, le=24 * 3600 * 1000)
 
 
 class StudyDesk:
@@ -83,106 +68,53 @@ class StudyDesk:
     def __init__(self, paths: Paths, photo_url: Callable[[int], str]):
         """Take the profile's paths; plan and store are opened when first asked for."""
         self.paths, self.photo_url = paths, photo_url
-        self._opened: tuple[int, Plan, AnswerStore] | None = None
+        self._read = lru_cache(maxsize=1)(
+            lambda path, written: (read_plan(path), AnswerStore(paths.answer_store))
+        )
 
     def open(self) -> tuple[Plan, AnswerStore]:
-        """Return plan and store; a plan written anew is read anew. Raises RefusedError (503) without one."""
+        """Return plan and store; a plan written anew is read anew. Raises HTTPException (404) without one."""
         path = plan_file(self.paths.human_study)
-        try:
-            written = path.stat().st_mtime_ns if path.is_file() else 0
-            if self._opened is None or self._opened[0] != written:
-                self._opened = (written, read_plan(path), AnswerStore(self.paths.answer_store))
-        except InputError as error:
-            # 404, not 5xx: the page would ask again and again, and only `make repro` can help
-            words = "no study is planned yet; `make repro` plans it" if not path.is_file() else str(error)
-            raise RefusedError(404, words) from error
-        return self._opened[1:]
+        if not path.is_file():  # 404, not 5xx: the page would ask again and again
+            raise HTTPException(404, "no study is planned yet; `make repro` plans it")
+        return self._read(path, path.stat().st_mtime_ns)
 
     def state(self, annotator: str, *, again: Answer | None = None) -> dict[str, Any]:
         """Return an annotator's progress and the next task; after an undo that task with its old ticks."""
         plan, store = self.open()
         answered, last = store.progress(plan=plan.id, annotator=annotator)
-        waiting = [task for task in plan.tasks if task not in answered]
-        task = again.task if again else next(iter(waiting), None)
-        found = {
-            "plan": plan.id, "total": len(plan.tasks), "answered": len(answered), "task": task,
+        name = again.task if again else next((task for task in plan.tasks if task not in answered), None)
+        state = {
+            "plan": plan.id, "total": len(plan.tasks), "answered": len(answered), "task": name,
             "last": last.task if last else None,
         }  # fmt: skip
-        if task is None:
-            return found
-        shown = plan.tasks[task]
+        if name is None:
+            return state
+        task = plan.tasks[name]
         rows = [
-            {"row": row, "photos": [self.photo_url(photo) for photo in photos]}
-            for row, photos in sorted(shown["rows"].items())
+            {"row": letter, "photos": [self.photo_url(photo) for photo in photos]}
+            for letter, photos in sorted(task.rows.items())
         ]
         ticked = list(again.rows) if again else []
-        return {**found, "query": self.photo_url(shown["query"]), "rows": rows, "ticked": ticked}
+        return {**state, "query": self.photo_url(task.query), "rows": rows, "ticked": ticked}
 
     def answer(self, sent: SentAnswer) -> dict[str, Any]:
-        """Keep an answer and return what comes next; raises RefusedError."""
-        plan, store = self.open()
-        letters = "".join(sent.rows)
-        if any(len(row) != 1 for row in sent.rows):
-            raise RefusedError(422, "rows: one letter each")
-        answer = Answer(sent.plan, sent.annotator, sent.task, letters, sent.milliseconds)
-        if sent.plan != plan.id:
-            raise RefusedError(409, PLANNED_ANEW)
-        store.record(check_answer(answer, plan))
+        """Keep an answer and return what comes next; raises InputError, or HTTPException (409)."""
+        store = self._store_of(sent)
+        answer = Answer(**sent.model_dump())
+        check_answer(answer, self.open()[0])
+        store.record(answer)
         return self.state(sent.annotator)
 
-    def undo(self, sent: Sent) -> dict[str, Any]:
+    def undo(self, sent: SentTask) -> dict[str, Any]:
         """Take back the last answer, if `sent.task` is the last one; return what comes next."""
+        return self.state(sent.annotator, again=self._store_of(sent).undo(sent))
+
+    def _store_of(self, sent: SentTask) -> AnswerStore:
         plan, store = self.open()
         if sent.plan != plan.id:
-            raise RefusedError(409, PLANNED_ANEW)
-        taken = store.undo(plan=sent.plan, annotator=sent.annotator, task=sent.task)
-        return self.state(sent.annotator, again=taken)
-
-
-def person(name: str) -> str:
-    """Return an annotator's name if it can be a person's; raises InputError otherwise."""
-    if check_annotator(name).lower().startswith(SIMULATED):
-        raise InputError(f"annotator: names with {SIMULATED} are those of simulated annotators")
-    return name
-
-
-async def limited_body(request: Request) -> bytes:
-    """Return a JSON body of at most LARGEST_BODY bytes; raises RefusedError before reading more than that."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":  # which a form of another site cannot send
-        raise RefusedError(415, "send application/json")
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST_BODY:
-            raise RefusedError(413, f"at most {LARGEST_BODY} bytes")
-    return bytes(body)
-
-
-def parsed(kind: type[Sent], body: bytes) -> Any:
-    """Return a body as `kind`; raises RefusedError (422) that names the first field that is wrong."""
-    try:
-        sent = kind.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "body"
-        raise RefusedError(422, f"{where}: {first['msg']}") from error
-    person(sent.annotator)
-    return sent
-
-
-def refusal(error: RefusedError | InputError) -> JSONResponse:
-    """Return one line with the fitting status: what the request says, a conflict, or bad input."""
-    status = error.status if isinstance(error, RefusedError) else 422
-    return JSONResponse({"detail": str(error)}, 409 if isinstance(error, ConflictError) else status, HEADERS)
-
-
-def guarded(work: Callable[..., Any]) -> JSONResponse:
-    """Return what `work` gives as JSON, or its refusal."""
-    try:
-        return JSONResponse(work(), headers=HEADERS)
-    except (RefusedError, InputError) as error:
-        return refusal(error)
+            raise HTTPException(409, "the study was planned anew; going on with the new plan")
+        return store
 
 
 def attach(app: FastAPI, *, paths: Paths, photo_url: Callable[[int], str]) -> None:
@@ -193,51 +125,33 @@ def attach(app: FastAPI, *, paths: Paths, photo_url: Callable[[int], str]) -> No
     """
     desk = StudyDesk(paths, photo_url)
 
-    @app.get("/study", include_in_schema=False)
+    async def body(request: Request) -> bytes:
+        too_large = f"at most {LARGEST_BODY} bytes"
+        return await limited_body(request, kind="application/json", most=LARGEST_BODY, too_large=too_large)
+
+    @app.get("/study")
     def without_slash() -> RedirectResponse:
         return RedirectResponse("study/")
 
-    @app.get("/study/", include_in_schema=False)
-    def page() -> HTMLResponse:
-        return HTMLResponse(PAGE.read_text(encoding="utf-8"), headers=HEADERS)
+    @app.get("/study/")
+    def page() -> FileResponse:
+        return FileResponse(HERE / "annotation_page.html", headers=OWN_STYLE)
 
     @app.get("/study/next")
-    def next_task(annotator: str = "") -> JSONResponse:
-        return guarded(lambda: desk.state(person(annotator)))
+    def next_task(annotator: Person) -> dict[str, Any]:
+        return desk.state(annotator)
 
     @app.post("/study/answer")
-    async def answer(request: Request) -> JSONResponse:
-        return await _handled(request, SentAnswer, desk.answer)
+    def answer(sent: Annotated[bytes, Depends(body)]) -> dict[str, Any]:
+        return desk.answer(SentAnswer.model_validate_json(sent, strict=True))
 
     @app.post("/study/undo")
-    async def undo(request: Request) -> JSONResponse:
-        return await _handled(request, Sent, desk.undo)
+    def undo(sent: Annotated[bytes, Depends(body)]) -> dict[str, Any]:
+        return desk.undo(SentTask.model_validate_json(sent, strict=True))
 
-    @app.get("/study/results", include_in_schema=False)
+    @app.get("/study/results")
     def results() -> HTMLResponse:
-        return HTMLResponse(results_page(paths), headers=HEADERS)
-
-
-async def _handled(request: Request, kind: type[Sent], work: Callable[[Any], Any]) -> JSONResponse:
-    try:
-        body = await limited_body(request)
-    except RefusedError as error:
-        return refusal(error)
-    return await run_in_threadpool(guarded, lambda: work(parsed(kind, body)))  # waits for the disk there
-
-
-# --- results ---------------------------------------------------------------------------------------------
-
-RESULTS_STYLE = (
-    "body{font:16px/1.5 system-ui,'DejaVu Sans',sans-serif;color:#1a1a1a;max-width:60rem;margin:1rem auto;"
-    "padding:0 1rem}table{border-collapse:collapse;display:block;overflow-x:auto}"
-    "th,td{border-bottom:1px solid #bbb;padding:.3rem .7rem;text-align:right}"
-    "th:first-child,td:first-child{text-align:left}"
-    "meter{width:8rem}"
-    ".simulated{background:#fff1d6;border:2px solid #8f3200;padding:.6rem 1rem;font-weight:600}"
-    "@media (max-width:640px){h1{font-size:1.4rem}h2{font-size:1.15rem}th,td{padding:.3rem .4rem}"
-    "meter{display:none}}:focus-visible{outline:3px solid #d55e00}"
-)
+        return HTMLResponse(results_page(paths), headers=OWN_STYLE)
 
 
 def results_page(paths: Paths) -> str:
@@ -245,72 +159,26 @@ def results_page(paths: Paths) -> str:
 
     Says so where the answers are simulated, and where there is no analysis yet.
     """
-    from solesearch.people.study_analysis import TABLES
-
-    tables = [
-        files.read_table(paths.result(name), made_by="stage human_study", keep_default_na=False)
+    templates = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
+    templates.globals |= {"model_name": model_name, "interval": interval}
+    tables = {
+        name: files.read_table(
+            paths.result(name), made_by="stage human_study", keep_default_na=False
+        ).to_dict("records")
         for name in TABLES
         if paths.result(name).is_file()
-    ]
-    parts = ["<h1>Results of the human study</h1>", f"<p>Profile {html.escape(paths.profile)}.</p>"]
-    if len(tables) < len(TABLES):
-        parts.append("<p>No analysis yet: <code>make repro</code> writes it.</p>")
-    else:
-        parts += _result_parts(*tables)
-    head = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Results of the study</title>'
-    head += '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    return f"{head}<style>{RESULTS_STYLE}</style></head><body>{''.join(parts)}</body></html>"
-
-
-def _result_parts(wins: pd.DataFrame, agreement: pd.DataFrame, annotators: pd.DataFrame) -> list[str]:
-    from solesearch.core.model_names import model_name
-
-    simulated = set(annotators["answers"]) == {"simulated"}
-    parts = []
-    if simulated:
-        words = "SIMULATED: these answers come from a rule plus noise, not from people. They test the study."
-        parts.append(f'<p class="simulated" role="note">{words}</p>')
-    label = " (simulated)" if simulated else ""
-    shown = [
-        [html.escape(model_name(row["model"])), _meter(row["win_rate"]),
-         _range(row, "win_rate", "low", "high"), _range(row, "strength", "strength_low", "strength_high")]
-        for row in wins.to_dict("records")
-    ]  # fmt: skip
-    parts.append(f"<h2>How often each model's row was ticked{label}</h2>")
-    parts.append(_table(["Model", "", "share ticked (95 %)", "Bradley-Terry strength (95 %)"], shown))
-    first = wins.iloc[0]
-    parts.append(
-        f"<p>{first['annotators']} annotators, {first['queries']} queries, {first['shown']} answers; "
-        "intervals resample queries. C section 8.4.3 prints no result, so nothing stands beside them.</p>"
+    }
+    return templates.get_template("study_results.html").render(
+        profile=paths.profile, analysed=len(tables) == len(TABLES), tables=tables
     )
-    parts.append(f"<h2>Agreement and bias{label}</h2>")
-    lines = [[html.escape(row["what"]), _range(row, "value", "low", "high"), str(row["n"])]
-             for row in agreement.to_dict("records")]  # fmt: skip
-    parts.append(_table(["Measure", "value (95 %)", "n"], lines))
-    left_out = annotators[annotators["reason"] != ""]
-    parts.append(f"<h2>Left out: {len(left_out)} of {len(annotators)} annotators{label}</h2>")
-    who = [[html.escape(row["annotator"]), html.escape(row["reason"])] for row in left_out.to_dict("records")]
-    parts.append(_table(["Annotator", "why"], who) if who else "<p>Nobody.</p>")
-    parts.append("<p>New answers count once they are exported and the pipeline has run again.</p>")
-    return parts
 
 
-def _meter(share: float) -> str:
-    return f'<meter min="0" max="1" value="{float(share):.3f}">{float(share):.2f}</meter>'
-
-
-def _range(row: dict[str, Any], value: str, low: str, high: str) -> str:
-    cells = [pd.to_numeric(row[name], errors="coerce") for name in (value, low, high)]
-    if pd.isna(cells[0]):
+def interval(row: dict[str, Any], value: str, low: str, high: str) -> str:
+    """Return `0.52 (0.41 to 0.63)` from three columns of a row; without the ends where there are none."""
+    middle, least, most = (pd.to_numeric(row[name], errors="coerce") for name in (value, low, high))
+    if pd.isna(middle):
         return "–"
-    ends = "" if pd.isna(cells[1]) else f" ({cells[1]:.2f} to {cells[2]:.2f})"
-    return f"{cells[0]:.2f}{ends}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{cell}</th>' for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"{middle:.2f}" + ("" if pd.isna(least) else f" ({least:.2f} to {most:.2f})")
 
 
 # --- alone -----------------------------------------------------------------------------------------------
@@ -320,7 +188,7 @@ def study_app(paths: Paths) -> FastAPI:
     """Return an app that serves the study alone, photos as PNG from the decoded pixels."""
     from PIL import Image
 
-    app = FastAPI(title="solesearch, human study", docs_url=None, redoc_url=None, openapi_url=None)
+    app = new_app("solesearch, human study")
     pixels = files.read_array(paths.pixels, made_by="stage prepare", memory_map=True)
 
     @lru_cache(maxsize=2048)
@@ -332,11 +200,10 @@ def study_app(paths: Paths) -> FastAPI:
     @app.get("/photo/{number}")
     def photo(number: int) -> Response:
         if not 0 <= number < len(pixels):
-            return JSONResponse({"detail": "no such photo"}, 404)
-        kept = {"Cache-Control": "max-age=3600", "X-Content-Type-Options": "nosniff"}
-        return Response(picture(number), media_type="image/png", headers=kept)
+            raise HTTPException(404, "no such photo")
+        return Response(picture(number), media_type="image/png", headers={"Cache-Control": "max-age=3600"})
 
-    @app.get("/", include_in_schema=False)
+    @app.get("/")
     def start() -> RedirectResponse:
         return RedirectResponse("study/")
 
@@ -350,8 +217,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m solesearch.people.annotation_page", description=main.__doc__
     )
     parser.add_argument("profile", nargs="?", default="sample")
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in")
-    parser.add_argument("--port", default=7861, help="0: any free one")
+    parser.add_argument("--host", default=HOST, help="0.0.0.0 lets other machines in")
+    parser.add_argument("--port", default=PORT + 1, help="0: any free one")
     chosen = parser.parse_args(arguments)
 
     def serve() -> None:

@@ -1,4 +1,4 @@
-"""What people answered, in a store that loses nothing: `python -m solesearch.people.answers --help`.
+"""What people answered: a store that loses nothing, and its export (`python -m solesearch.people.answers`).
 
 Answers come in through SQLite (write-ahead log, every commit forced to the disk): what was acknowledged
 survives a SIGKILL, and UNIQUE (plan, annotator, task) lets none count twice. The store is one machine's and
@@ -9,23 +9,22 @@ plan and the key that the answers belong to. Both are primary data: no stage eve
 from __future__ import annotations
 
 import argparse
-import json
-import re
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import pandas as pd
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from solesearch.core import files
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.paths import Paths
 from solesearch.people.human_study import (
+    LETTERS,
     Plan,
     kept_plan,
     key_file,
@@ -33,15 +32,13 @@ from solesearch.people.human_study import (
     read_key,
     read_plan,
     write_plan,
-)
+)  # fmt: skip
 
-ANNOTATOR = re.compile(r"[A-Za-z0-9_-]{1,40}")
 SIMULATED = "simulated-"  # begins the names of simulated annotators, and of nobody else
-LONGEST_MS = 24 * 3600 * 1000
 BUSY_S = 15.0  # how long a writer waits for the others
 NOTHING = "none"  # in the CSV: no row was ticked
-COLUMNS = ["plan", "annotator", "task", "rows", "milliseconds", "answered_at"]
 UNIQUE = ["plan", "annotator", "task"]
+COLUMNS = [*UNIQUE, "rows", "milliseconds", "answered_at"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -61,41 +58,53 @@ class ConflictError(InputError):
     """Another answer to the same task by the same annotator is there already."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """One annotator's answer to one task: the letters of the ticked rows in order, "" for none."""
+def in_order(rows: str) -> str:
+    """Return the letters of ticked rows in order; raises ValueError when one is none or comes twice."""
+    if set(rows) - set(LETTERS) or len(set(rows)) != len(rows):
+        raise ValueError(f"letters of rows, {LETTERS[0]} to {LETTERS[-1]}, each once")
+    return "".join(sorted(rows))
 
-    plan: str
-    annotator: str
-    task: str
-    rows: str
-    milliseconds: int
+
+Letters = Annotated[
+    str,
+    BeforeValidator(
+        lambda rows: "" if rows == NOTHING else "".join(rows) if isinstance(rows, list) else rows
+    ),
+    AfterValidator(in_order),
+]
+
+
+class Asked(BaseModel):
+    """One annotator's turn at one task of a plan; the limits hold for what is sent and for a CSV alike."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    plan: str = Field(max_length=40)
+    annotator: str = Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")
+    task: str = Field(max_length=20)
+
+    @property
+    def unique(self) -> tuple[str, str, str]:
+        """What no two answers share."""
+        return self.plan, self.annotator, self.task
+
+
+class Answer(Asked):
+    """What was ticked: the letters of the rows in order, "" for none."""
+
+    rows: Letters
+    milliseconds: int = Field(ge=0, le=24 * 3600 * 1000)
     answered_at: str = ""
 
 
-def check_annotator(name: str) -> str:
-    """Return a name of 1 to 40 letters, digits, - and _; raises InputError for any other."""
-    if not ANNOTATOR.fullmatch(name):
-        raise InputError("annotator: 1 to 40 letters, digits, - and _")
-    return name
-
-
-def check_answer(answer: Answer, plan: Plan) -> Answer:
-    """Return an answer with its rows in order; raises InputError when the plan has no such task or row."""
-    check_annotator(answer.annotator)
+def check_answer(answer: Answer, plan: Plan) -> None:
+    """Raise InputError when the plan has no such task or row."""
     if answer.plan != plan.id:
         raise InputError(f"plan {answer.plan}: the study goes on with plan {plan.id}; load the page again")
     if answer.task not in plan.tasks:
         raise InputError(f"task {answer.task!r}: not in the plan")
-    rows = "".join(sorted(set(answer.rows)))
-    unknown = sorted(set(rows) - plan.tasks[answer.task]["rows"].keys())
-    if unknown or len(rows) != len(answer.rows):
-        raise InputError(
-            f"rows: task {answer.task} has {', '.join(plan.tasks[answer.task]['rows'])}, each once"
-        )
-    if not 0 <= answer.milliseconds <= LONGEST_MS:
-        raise InputError(f"milliseconds: between 0 and {LONGEST_MS}")
-    return Answer(answer.plan, answer.annotator, answer.task, rows, answer.milliseconds, answer.answered_at)
+    if set(answer.rows) - plan.tasks[answer.task].rows.keys():
+        raise InputError(f"rows: task {answer.task} has {', '.join(plan.tasks[answer.task].rows)}")
 
 
 class AnswerStore:
@@ -130,47 +139,37 @@ class AnswerStore:
                 raise
             connection.execute("COMMIT")
 
-    def record(self, answer: Answer, *, replace: bool = False) -> bool:
+    def record(self, answer: Answer) -> bool:
         """Keep an answer; return False when the very same one was there already (a double click).
 
-        It is on the disk when this returns. A task that the annotator answered otherwise raises
-        ConflictError, unless `replace`: the old answer is then kept among the undone ones.
+        It is on the disk when this returns. Raises ConflictError where the annotator answered otherwise.
         """
-        unique = (answer.plan, answer.annotator, answer.task)
+        where = "plan = ? AND annotator = ? AND task = ?"
         with self._transaction() as connection:
-            known = connection.execute(
-                "SELECT rows FROM answers WHERE plan = ? AND annotator = ? AND task = ?", unique
-            ).fetchone()
-            if known and known[0] == answer.rows:
-                return False
-            if known and not replace:
+            known = connection.execute(f"SELECT rows FROM answers WHERE {where}", answer.unique).fetchone()
+            if known and known[0] != answer.rows:
                 raise ConflictError(f"task {answer.task}: answered already, otherwise; undo that first")
             if known:
-                self._take_back(connection, unique)
-            when = answer.answered_at or now()
+                return False
             connection.execute(
                 f"INSERT INTO answers ({', '.join(COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?)",
-                (*unique, answer.rows, answer.milliseconds, when),
+                (*answer.unique, answer.rows, answer.milliseconds, answer.answered_at or now()),
             )
         return True
 
-    def undo(self, *, plan: str, annotator: str, task: str) -> Answer | None:
+    def undo(self, asked: Asked) -> Answer | None:
         """Take back an annotator's last answer and return it.
 
-        None, and nothing changes, when `task` is not the last one answered: a second click, or another tab.
+        None, and nothing changes, when the task is not the last one answered: a second click, or another tab.
         """
-        with self._transaction() as connection:
-            last = self._last(connection, plan, annotator)
-            if last is None or last.task != task:
-                return None
-            self._take_back(connection, (plan, annotator, task))
-            return last
-
-    @staticmethod
-    def _take_back(connection: sqlite3.Connection, unique: tuple[str, str, str]) -> None:
         where, columns = "plan = ? AND annotator = ? AND task = ?", ", ".join(COLUMNS)
-        connection.execute(f"INSERT INTO undone SELECT {columns} FROM answers WHERE {where}", unique)
-        connection.execute(f"DELETE FROM answers WHERE {where}", unique)
+        with self._transaction() as connection:
+            last = self._last(connection, asked.plan, asked.annotator)
+            if last is None or last.task != asked.task:
+                return None
+            connection.execute(f"INSERT INTO undone SELECT {columns} FROM answers WHERE {where}", last.unique)
+            connection.execute(f"DELETE FROM answers WHERE {where}", last.unique)
+            return last
 
     @staticmethod
     def _last(connection: sqlite3.Connection, plan: str, annotator: str) -> Answer | None:
@@ -179,27 +178,25 @@ class AnswerStore:
             "ORDER BY number DESC LIMIT 1",
             (plan, annotator),
         ).fetchone()
-        return Answer(*row) if row else None
+        return Answer(**dict(zip(COLUMNS, row, strict=True))) if row else None
 
     def progress(self, *, plan: str, annotator: str) -> tuple[set[str], Answer | None]:
         """Return (tasks that an annotator has answered, the last answer)."""
         with self._connection() as connection:
-            found = connection.execute(
+            tasks = connection.execute(
                 "SELECT task FROM answers WHERE plan = ? AND annotator = ?", (plan, annotator)
             ).fetchall()
-            return {task for (task,) in found}, self._last(connection, plan, annotator)
+            return {task for (task,) in tasks}, self._last(connection, plan, annotator)
 
     def count_by_plan(self) -> dict[str, int]:
         """Return plan -> number of answers."""
         with self._connection() as connection:
             return dict(connection.execute("SELECT plan, count(*) FROM answers GROUP BY plan").fetchall())
 
-    def table(self, *, name: str = "answers") -> pd.DataFrame:
+    def table(self, name: str = "answers") -> pd.DataFrame:
         """Return all answers (or those `undone`) in the order they came in, columns COLUMNS."""
-        order = " ORDER BY number" if name == "answers" else ""
         with self._connection() as connection:
-            rows = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM {name}{order}").fetchall()
-        return pd.DataFrame(rows, columns=COLUMNS)
+            return pd.read_sql(f"SELECT {', '.join(COLUMNS)} FROM {name} ORDER BY rowid", connection)
 
 
 def now() -> str:
@@ -216,25 +213,26 @@ def write_answers(path: Path, answers: pd.DataFrame) -> None:
     files.write_table(path, shown.sort_values(UNIQUE, ignore_index=True)[COLUMNS])
 
 
-def read_answers(path: Path) -> pd.DataFrame:
-    """Return the answers of a CSV (columns COLUMNS); raises InputError that names file and line."""
+def read_answers(path: Path, plan: Plan) -> pd.DataFrame:
+    """Return the answers of a CSV (columns COLUMNS), all to `plan`; InputError names file and line."""
     try:
         table = files.read_table(path, made_by="answers export", dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a table of answers ({error})") from error
-    if missing := [name for name in COLUMNS if name not in table]:
-        raise InputError(f"{path}: lacks the columns {', '.join(missing)}")
-    rows = table["rows"].replace(NOTHING, "")
-    faults = {
-        "rows": ~rows.str.fullmatch(r"[A-I]*"),
-        "annotator": ~table["annotator"].str.fullmatch(ANNOTATOR.pattern),
-        "milliseconds": ~table["milliseconds"].str.fullmatch(r"\d{1,8}"),
-        "task (answered twice)": table.duplicated(UNIQUE),
-    }
-    for name, wrong in faults.items():
-        if wrong.any():
-            raise InputError(f"{path}, line {int(wrong.to_numpy().argmax()) + 2}: {name} cannot be")
-    return table.assign(rows=rows, milliseconds=table["milliseconds"].astype(int))[COLUMNS]
+    answers: dict[tuple[str, str, str], Answer] = {}
+    for number, line in enumerate(table.to_dict("records"), start=2):
+        try:
+            answer = Answer(**line)
+            check_answer(answer, plan)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InputError(f"{path}, line {number}: {first['loc'][0]}: {first['msg']}") from error
+        except InputError as error:
+            raise InputError(f"{path}, line {number}: {error}") from error
+        if answer.unique in answers:
+            raise InputError(f"{path}, line {number}: task {answer.task} is answered twice")
+        answers[answer.unique] = answer
+    return pd.DataFrame([answer.model_dump() for answer in answers.values()], columns=COLUMNS)
 
 
 def merged(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -244,117 +242,45 @@ def merged(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return every.sort_values(UNIQUE, ignore_index=True)
 
 
-# --- export ----------------------------------------------------------------------------------------------
+# --- the command -----------------------------------------------------------------------------------------
 
 
 def export(paths: Paths) -> list[Path]:
     """Bring the store into data/answers/<profile>.csv, plan and key beside it; return what was written.
 
-    Answers that lie there already stay, but for those taken back since. Also writes Label Studio's JSON to
-    runs/<profile>/label_studio/. Raises InputError without a store, or when its answers are not all to the
-    plan in runs/<profile>/.
+    Answers that lie there already stay, but for those taken back since. Raises InputError without a store,
+    or when its answers are not all to the plan in runs/<profile>/.
     """
     if not paths.answer_store.is_file():
         raise InputError(f"{paths.answer_store}: no answers yet; `make app` serves the study")
     plan = read_plan(plan_file(paths.human_study))
     key = read_key(key_file(paths.human_study), plan=plan)
     store = AnswerStore(paths.answer_store)
-    found, undone = store.table(), store.table(name="undone")
-    tables = [found]
+    if foreign := set(store.count_by_plan()) - {plan.id}:
+        raise InputError(f"{paths.answer_store}: holds answers to plan {foreign.pop()}, not {plan.id}")
+    tables = [store.table()]
     if paths.answers.is_file():
-        kept = read_answers(paths.answers)
-        gone = set(undone[[*UNIQUE, "answered_at"]].itertuples(index=False, name=None))
-        lines = kept[[*UNIQUE, "answered_at"]].itertuples(index=False, name=None)
-        tables.insert(0, kept[[line not in gone for line in lines]])
-    answers = merged(tables)
-    check_plan(answers, plan, where=paths.answer_store)
+        kept, undone = read_answers(paths.answers, plan), store.table("undone")
+        once = [*UNIQUE, "answered_at"]
+        gone = pd.MultiIndex.from_frame(kept[once]).isin(pd.MultiIndex.from_frame(undone[once]))
+        tables.insert(0, kept[~gone])
     plan_path, key_path = kept_plan(paths)
     write_plan(plan, key, plan_path=plan_path, key_path=key_path)
-    write_answers(paths.answers, answers)
-    written = [paths.answers, plan_path, key_path]
-    return [*written, *write_label_studio(paths.label_studio, answers, plan)]
-
-
-def check_plan(answers: pd.DataFrame, plan: Plan, *, where: Path) -> None:
-    """Raise InputError when an answer is to another plan, or to a task or row that the plan has not."""
-    for line in answers.to_dict("records"):
-        try:
-            check_answer(Answer(**{name: line[name] for name in COLUMNS}), plan)
-        except InputError as error:
-            raise InputError(f"{where}: {line['annotator']}, {line['task']}: {error}") from error
+    write_answers(paths.answers, merged(tables))
+    return [paths.answers, plan_path, key_path]
 
 
 def merge_files(paths: Paths, others: Sequence[Path]) -> int:
     """Add the answers of other CSV files, say from other machines, to the committed ones; return how many."""
-    kept_path, _ = kept_plan(paths)
-    plan = read_plan(kept_path if kept_path.is_file() else plan_file(paths.human_study))
-    tables = [read_answers(path) for path in others]
-    for path, table in zip(others, tables, strict=True):
-        check_plan(table, plan, where=path)
-    before = [read_answers(paths.answers)] if paths.answers.is_file() else []
-    answers = merged([*before, *tables])
-    if not kept_path.is_file():
+    plan_path, key_path = kept_plan(paths)
+    plan = read_plan(plan_path if plan_path.is_file() else plan_file(paths.human_study))
+    before = [read_answers(paths.answers, plan)] if paths.answers.is_file() else []
+    answers = merged([*before, *(read_answers(path, plan) for path in others)])
+    if not plan_path.is_file():
         key = read_key(key_file(paths.human_study), plan=plan)
-        write_plan(plan, key, plan_path=kept_path, key_path=kept_plan(paths)[1])
+        write_plan(plan, key, plan_path=plan_path, key_path=key_path)
     write_answers(paths.answers, answers)
     return len(answers) - sum(map(len, before))
-
-
-# --- Label Studio ----------------------------------------------------------------------------------------
-
-
-def label_studio_tasks(answers: pd.DataFrame, plan: Plan, *, photo_url: str) -> list[dict[str, Any]]:
-    """Return answers in Label Studio's JSON: a task with its annotations, each a `choices` result.
-
-    `photo_url` holds `{number}`. Label Studio's own annotators are its users, so a name from here stands in
-    the result's `meta`; an answer of no row is the choice "none".
-    """
-    tasks = []
-    for number, (task, shown) in enumerate(plan.tasks.items(), start=1):
-        rows = {
-            f"row_{row}": [photo_url.format(number=photo) for photo in photos]
-            for row, photos in shown["rows"].items()
-        }
-        data = {"task": task, "plan": plan.id, "query": photo_url.format(number=shown["query"]), **rows}
-        mine = answers[(answers["task"] == task) & (answers["plan"] == plan.id)]
-        annotations = [_annotation(line) for line in mine.to_dict("records")]
-        tasks.append({"id": number, "data": data, "annotations": annotations})
-    return tasks
-
-
-def _annotation(line: dict[str, Any]) -> dict[str, Any]:
-    result = {
-        "id": f"{line['annotator']}-{line['task']}", "from_name": "rows", "to_name": "query",
-        "type": "choices", "value": {"choices": list(line["rows"]) or [NOTHING]},
-        "meta": {"text": [line["annotator"]]},
-    }  # fmt: skip
-    return {
-        "result": [result], "was_cancelled": False, "ground_truth": False,
-        "lead_time": line["milliseconds"] / 1000, "created_at": line["answered_at"],
-    }  # fmt: skip
-
-
-def label_studio_config(plan: Plan) -> str:
-    """Return the labelling configuration that the exported tasks belong to."""
-    letters = sorted({row for shown in plan.tasks.values() for row in shown["rows"]})
-    rows = [f'  <Image name="row_{row}" valueList="$row_{row}"/>' for row in letters]
-    choices = [f'    <Choice value="{value}"/>' for value in (*letters, NOTHING)]
-    lines = ['  <Image name="query" value="$query"/>', *rows]
-    lines += ['  <Choices name="rows" toName="query" choice="multiple">', *choices, "  </Choices>"]
-    return "\n".join(["<View>", *lines, "</View>"]) + "\n"
-
-
-def write_label_studio(folder: Path, answers: pd.DataFrame, plan: Plan) -> list[Path]:
-    """Write tasks.json and the configuration config.xml that it belongs to; return their paths."""
-    tasks = label_studio_tasks(answers, plan, photo_url="/photo/{number}")
-    target = folder / "tasks.json"
-    files.write_text(target, json.dumps(tasks, indent=1) + "\n")
-    config = folder / "config.xml"
-    files.write_text(config, label_studio_config(plan))
-    return [target, config]
-
-
-# --- the command -----------------------------------------------------------------------------------------
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -374,9 +300,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{merge_files(paths, chosen.csv)} answers added to {paths.answers.name}")
         else:
             counts = AnswerStore(paths.answer_store).count_by_plan() if paths.answer_store.is_file() else {}
-            print(
-                "\n".join(f"plan {plan}: {count} answers" for plan, count in counts.items()) or "no answers"
-            )
+            lines = [f"plan {plan}: {count} answers" for plan, count in counts.items()]
+            print("\n".join(lines) or "no answers")
 
     return exit_status(work)
 

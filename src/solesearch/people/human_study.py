@@ -14,21 +14,20 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from solesearch.core import files
 from solesearch.core.errors import InputError, not_made_yet
 from solesearch.core.paths import Paths
 from solesearch.core.progress import tell
-from solesearch.core.settings import fill, load_section
+from solesearch.core.settings import Section
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from solesearch.evaluation.study import Study
 
 ATTENTION = "attention_check"  # stands for a model in the key
@@ -38,68 +37,47 @@ KEY = ["plan", "task", "kind", "repeats", "query", "row", "model", "seed", "phot
 STAGE = "stage human_study"
 
 
-@dataclass(frozen=True)
-class HumanStudySettings:
+class HumanStudySettings(Section, section="human_study"):
     """What is asked and who counts; `params.yaml`, section `human_study`, holds the values."""
 
-    queries: int
-    k: int
-    models: list[str]
-    repeats: float
-    attention_checks: int
-    seed: int
-    most_failed_checks: float
-    shortest_median_ms: int
-    fewest_tasks: int
-    simulated_annotators: int
-    simulated_careless: int
+    queries: int = Field(ge=2)
+    k: int = Field(ge=1, le=10)
+    models: list[str] = Field(max_length=len(LETTERS) - 1)  # one more row is an attention check
+    repeats: float = Field(ge=0, le=0.5)
+    attention_checks: int = Field(ge=1)
+    seed: int = Field(ge=0)
+    most_failed_checks: float = Field(ge=0, lt=1)
+    shortest_median_ms: int = Field(ge=0)
+    fewest_tasks: int = Field(ge=0)
+    simulated_annotators: int = Field(ge=2)
+    simulated_careless: int = Field(ge=0)
 
-    def __post_init__(self) -> None:
-        """Raise InputError for a study that cannot be planned or judged."""
-        rules = {
-            "queries must be at least 2": self.queries >= 2,
-            "k must lie between 1 and 10": 1 <= self.k <= 10,
-            "models must name each model once": len(set(self.models)) == len(self.models),
-            f"at most {len(LETTERS) - 1} models fit beside an attention check": len(self.models)
-            < len(LETTERS),
-            "repeats must lie between 0 and 0.5": 0 <= self.repeats <= 0.5,
-            "attention_checks must lie between 1 and queries": 1 <= self.attention_checks <= self.queries,
-            "seed must be 0 or more": self.seed >= 0,
-            "most_failed_checks must lie between 0 and 1": 0 <= self.most_failed_checks < 1,
-            "shortest_median_ms and fewest_tasks must be 0 or more": min(
-                self.shortest_median_ms, self.fewest_tasks
-            )
-            >= 0,
-            "at least 2 simulated_annotators, simulated_careless among them": self.simulated_annotators >= 2
-            and 0 <= self.simulated_careless <= self.simulated_annotators,
-        }
-        for rule, holds in rules.items():
-            if not holds:
-                raise InputError(f"params.yaml, human_study: {rule}; got {self}")
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if len(set(self.models)) < len(self.models):
+            raise ValueError("models must name each model once")
+        if self.attention_checks > self.queries:
+            raise ValueError("attention_checks must lie between 1 and queries")
+        if self.simulated_careless > self.simulated_annotators:
+            raise ValueError("simulated_careless are some of the simulated_annotators")
+        return self
 
 
-def load_human_study(profile: str, overrides: dict[str, Any] | None = None) -> HumanStudySettings:
-    """Return section `human_study` of a profile; raises InputError for a missing or impossible value."""
-    values = load_section(profile, "human_study", overrides)
-    return fill(HumanStudySettings, values, where=f"{profile}.human_study")
+class Task(BaseModel):
+    """One query and the rows shown below it, all of them photo numbers."""
+
+    query: int
+    rows: dict[str, list[int]] = Field(min_length=1)  # letter -> k photos
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What the page loads. `tasks`: task -> {"query": photo number, "rows": {letter: [k photo numbers]}}."""
+class Plan(BaseModel):
+    """What the page loads."""
 
     id: str
     profile: str
     k: int
     catalogue: str  # digest of the photos' ids in their order, so that numbers keep their meaning
-    tasks: dict[str, dict[str, Any]]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what plan.json holds."""
-        return {
-            "plan": self.id, "profile": self.profile, "k": self.k, "catalogue": self.catalogue,
-            "tasks": [{"task": task, **shown} for task, shown in self.tasks.items()],
-        }  # fmt: skip
+    tasks: dict[str, Task] = Field(min_length=1)
 
 
 # --- planning, without photos ----------------------------------------------------------------------------
@@ -135,7 +113,7 @@ def plan_tasks(
     *,
     strangers: np.ndarray,
     settings: HumanStudySettings,
-) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
+) -> tuple[dict[str, Task], pd.DataFrame]:
     """Return (tasks as in Plan, key without its column plan).
 
     `queries` are photo numbers [q]; `rows` {(model, seed): int [q, k]} their nearest photos; `labels` the
@@ -145,27 +123,25 @@ def plan_tasks(
     random = np.random.default_rng(settings.seed)
     order = schedule(len(queries), repeats=settings.repeats, random=random)
     checks = checked_tasks(order, checks=settings.attention_checks, random=random)
-    names = {place: f"t{number:03d}" for number, place in enumerate(range(len(order)), start=1)}
-    first = {query: names[place] for place, (query, kind) in enumerate(order) if kind == FIRST}
+    names = [f"t{number:03d}" for number in range(1, len(order) + 1)]
+    first = {query: name for name, (query, kind) in zip(names, order, strict=True) if kind == FIRST}
     tasks, key = {}, []
-    for place, (query, kind) in enumerate(order):
-        number, task = int(queries[query]), names[place]
-        shown = {model: np.asarray(found[query]) for model, found in rows.items()}
+    for place, (name, (query, kind)) in enumerate(zip(names, order, strict=True)):
+        number = int(queries[query])
+        shown = {model: np.asarray(nearest[query]) for model, nearest in rows.items()}
         if place in checks:
             shown[ATTENTION, 0] = random_row(number, labels, strangers, k=settings.k, random=random)
         models = list(shown)
-        letters = dict(zip(LETTERS, random.permutation(len(models)), strict=False))
-        lines = {letter: (*models[at], shown[models[at]]) for letter, at in letters.items()}
-        tasks[task] = {
-            "query": number,
-            "rows": {letter: [int(one) for one in photos] for letter, (_, _, photos) in lines.items()},
+        letters = {
+            letter: models[at] for letter, at in zip(LETTERS, random.permutation(len(models)), strict=False)
         }
-        repeated = first[query] if kind == REPEAT else ""
-        key += [
-            (task, kind, repeated, number, letter, model, seed, " ".join(map(str, photos)),
-             int((labels[photos] == labels[number]).sum()))
-            for letter, (model, seed, photos) in lines.items()
-        ]  # fmt: skip
+        tasks[name] = Task(
+            query=number, rows={letter: shown[model].tolist() for letter, model in letters.items()}
+        )
+        for letter, model in letters.items():
+            same_class = int((labels[shown[model]] == labels[number]).sum())
+            photos, repeated = " ".join(map(str, shown[model])), first[query] if kind == REPEAT else ""
+            key.append((name, kind, repeated, number, letter, *model, photos, same_class))
     return tasks, pd.DataFrame(key, columns=KEY[1:])
 
 
@@ -185,8 +161,8 @@ def random_row(
 # --- planning, from a study ------------------------------------------------------------------------------
 
 
-def study_models(study: Study, settings: HumanStudySettings) -> tuple[list[tuple[str, int]], list[str]]:
-    """Return ((model, seed) of every row shown, models asked for that cannot be shown).
+def study_models(study: Study, settings: HumanStudySettings) -> list[tuple[str, int]]:
+    """Return (model, seed) of every row shown.
 
     Shown are those that galleries show, too (recommendations.shown_models): the first seed's, controls, and
     ImageNet networks with weights that embedded all test photos. An empty `models` takes all of them.
@@ -195,19 +171,18 @@ def study_models(study: Study, settings: HumanStudySettings) -> tuple[list[tuple
     from solesearch.core.model_names import MODEL_NAMES, network_row
     from solesearch.index.recommendations import shown_models
 
-    shown = shown_models(study)
-    seeds = dict(shown)
-    wanted = settings.models or [model for model, _ in shown]
-    unknown = [name for name in wanted if name not in MODEL_NAMES and network_row(name) is None]
+    seeds = dict(shown_models(study))
+    asked = settings.models or list(seeds)
+    unknown = [name for name in asked if name not in MODEL_NAMES and network_row(name) is None]
     if unknown:
         raise InputError(f"params.yaml, human_study.models: {unknown[0]!r} is no model of this study")
-    found = [(name, seeds[name]) for name in wanted if name in seeds]
-    if not 2 <= len(found) < len(LETTERS):
+    models = [(name, seeds[name]) for name in asked if name in seeds]
+    if not 2 <= len(models) < len(LETTERS):
         raise InputError(
-            f"human study: 2 to {len(LETTERS) - 1} models are compared, here {len(found)} can be shown; "
+            f"human study: 2 to {len(LETTERS) - 1} models are compared, here {len(models)} can be shown; "
             "change human_study.models in params.yaml, or see weights/README.md"
         )
-    return found, [name for name in wanted if name not in seeds]
+    return models
 
 
 def nearest_rows(study: Study, model: str, *, seed: int, queries: Sequence[str], k: int) -> np.ndarray:
@@ -221,7 +196,7 @@ def nearest_rows(study: Study, model: str, *, seed: int, queries: Sequence[str],
     index = test_photo_index(study, model, seed=seed)
     number = {photo: row for row, photo in enumerate(study.photos["id"])}
     found = [index.search_by_id(query, k=k, leave_out=same_product(study, query)) for query in queries]
-    return np.array([[number[one.id] for one in row] for row in found])
+    return np.array([[number[neighbour.id] for neighbour in row] for row in found])
 
 
 def catalogue_digest(photos: pd.DataFrame) -> str:
@@ -236,31 +211,21 @@ def make_plan(study: Study, settings: HumanStudySettings) -> tuple[Plan, pd.Data
     test, _ = study.split("test")
     if settings.queries > len(test):
         raise InputError(
-            f"params.yaml, human_study.queries: {settings.queries} asked for, there are {len(test)} test "
-            "photos"
+            f"params.yaml, human_study.queries: {settings.queries} asked for, there are {len(test)} "
+            "test photos"
         )
-    models, _ = study_models(study, settings)
     chosen = pick_queries(test, queries=settings.queries, seed=settings.seed)
     numbers = pd.Series(np.arange(len(study.photos)), index=study.photos["id"])
     rows = {
         (model, seed): nearest_rows(study, model, seed=seed, queries=chosen, k=settings.k)
-        for model, seed in models
+        for model, seed in study_models(study, settings)
     }
-    tasks, key = plan_tasks(
-        numbers[chosen].tolist(),
-        rows,
-        study.photos["label"].to_numpy(),
-        strangers=numbers[test["id"]].to_numpy(),
-        settings=settings,
-    )
-    written = json.dumps(tasks, sort_keys=True) + key.to_csv(index=False)
-    plan = Plan(
-        id=hashlib.sha256(written.encode()).hexdigest()[:12],
-        profile=study.paths.profile,
-        k=settings.k,
-        catalogue=catalogue_digest(study.photos),
-        tasks=tasks,
-    )
+    labels, strangers = study.photos["label"].to_numpy(), numbers[test["id"]].to_numpy()
+    tasks, key = plan_tasks(numbers[chosen].tolist(), rows, labels, strangers=strangers, settings=settings)
+    shown = json.dumps({name: task.model_dump() for name, task in tasks.items()}, sort_keys=True)
+    digest = hashlib.sha256((shown + key.to_csv(index=False)).encode()).hexdigest()[:12]
+    catalogue = catalogue_digest(study.photos)
+    plan = Plan(id=digest, profile=study.paths.profile, k=settings.k, catalogue=catalogue, tasks=tasks)
     key.insert(0, "plan", plan.id)
     return plan, key
 
@@ -287,7 +252,7 @@ def kept_plan(paths: Paths) -> tuple[Path, Path]:
 def write_plan(plan: Plan, key: pd.DataFrame, *, plan_path: Path, key_path: Path) -> None:
     """Write key and plan, each whole or not at all; the key first, so that no plan is without one."""
     files.write_table(key_path, key)
-    files.write_json(plan_path, plan.as_json())
+    files.write_json(plan_path, plan.model_dump())
 
 
 def read_plan(path: Path) -> Plan:
@@ -295,32 +260,25 @@ def read_plan(path: Path) -> Plan:
     if not path.is_file():
         raise not_made_yet(path, made_by=STAGE)
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-        tasks = {
-            str(one["task"]): {
-                "query": int(one["query"]),
-                "rows": {str(row): [int(photo) for photo in photos] for row, photos in one["rows"].items()},
-            }
-            for one in read["tasks"]
-        }
-        plan = Plan(str(read["plan"]), str(read["profile"]), int(read["k"]), str(read["catalogue"]), tasks)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a whole plan ({error!r}); delete it and run {STAGE} again") from error
-    if not plan.tasks or not all(shown["rows"] for shown in plan.tasks.values()):
-        raise InputError(f"{path}: has no task, or one without rows; delete it and run {STAGE} again")
-    return plan
+        return Plan.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        raise InputError(
+            f"{path}: not a whole plan ({where}: {first['msg']}); delete it and run {STAGE} again"
+        ) from error
 
 
 def read_key(path: Path, *, plan: Plan) -> pd.DataFrame:
     """Return the key (columns KEY) of `plan`; raises InputError when it is another plan's or not whole."""
     types = {name: str for name in KEY} | {"query": int, "seed": int, "same_class": int}
     try:
-        key = files.read_table(path, made_by=STAGE, dtype=types, keep_default_na=False)
-    except (ValueError, pd.errors.ParserError) as error:
+        key = files.read_table(path, made_by=STAGE, dtype=types, keep_default_na=False)[KEY]
+    except (ValueError, KeyError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{path}: not a whole key ({error}); run {STAGE} again") from error
-    if missing := [name for name in KEY if name not in key]:
-        raise InputError(f"{path}: lacks the columns {', '.join(missing)}; run {STAGE} again")
-    rows = {(task, row) for task, shown in plan.tasks.items() for row in shown["rows"]}
+    rows = {(name, letter) for name, task in plan.tasks.items() for letter in task.rows}
     if set(key["plan"]) != {plan.id} or set(zip(key["task"], key["row"], strict=True)) != rows:
         raise InputError(f"{path}: is not the key of plan {plan.id}; run {STAGE} again")
     return key
@@ -336,9 +294,8 @@ def prepare_plan(study: Study, settings: HumanStudySettings) -> tuple[Plan, pd.D
     """
     from solesearch.people.answers import AnswerStore
 
-    _set_foreign_study_aside(study)
+    set_foreign_study_aside(study.paths, catalogue=catalogue_digest(study.photos))
     plan_path, key_path = kept_plan(study.paths)
-    folder = study.paths.human_study
     if plan_path.is_file():
         plan = read_plan(plan_path)
         key = read_key(key_path, plan=plan)
@@ -352,24 +309,21 @@ def prepare_plan(study: Study, settings: HumanStudySettings) -> tuple[Plan, pd.D
             f"run `python -m solesearch.people.answers export {study.paths.profile}`, which keeps that plan "
             "with them, or move the file away"
         )
+    folder = study.paths.human_study
     write_plan(plan, key, plan_path=plan_file(folder), key_path=key_file(folder))
     return plan, key
 
 
-def _set_foreign_study_aside(study: Study) -> None:
+def set_foreign_study_aside(paths: Paths, *, catalogue: str) -> None:
     """Move answers, plan and key of other photos than the catalogue's to data/answers/set-aside/.
 
     The plan is the one beside committed answers, or else the last one that the page showed. Nothing is
     deleted; one line says where it lies.
     """
-    paths, (plan_path, key_path) = study.paths, kept_plan(study.paths)
-    held = [path for path in (paths.answers, plan_path, key_path) if path.is_file()]
-    held += sorted(paths.answers.parent.glob(f"{paths.answer_store.name}*"))  # SQLite's own two, too
+    plan_path, key_path = kept_plan(paths)
     shown = plan_path if plan_path.is_file() else plan_file(paths.human_study)
-    if not held or not shown.is_file():
-        return
-    plan = read_plan(shown)
-    if plan.catalogue == catalogue_digest(study.photos):
+    held = sorted(paths.answers.parent.glob(f"{paths.profile}.*"))  # CSV, plan, key, store
+    if not held or not shown.is_file() or (plan := read_plan(shown)).catalogue == catalogue:
         return
     name = f"{paths.profile}-{plan.id}-{time.strftime('%Y%m%dT%H%M%S')}"
     target = paths.answers.parent / "set-aside" / name

@@ -1,7 +1,4 @@
-"""The charts of stage human_study, drawn from its committed tables alone.
-
-Same conventions as figures.py. C section 8.4.3 prints no result, so no chart has a column of the papers'.
-"""
+"""The charts of stage human_study. C section 8.4.3 prints no result, so none has a column of the papers'."""
 
 from __future__ import annotations
 
@@ -27,41 +24,44 @@ from solesearch.figures.drawing import (
     counted,
     name_models,
     select,
-)
-from solesearch.figures.registry import chart, draw_chart  # noqa: F401
+)  # fmt: skip
+from solesearch.figures.registry import chart
 from solesearch.people.study_analysis import PEOPLE, SIMULATED
 
 NO_NUMBERS = "C 8.4.3 prints no result to compare with"
 
 
-def who(table: pd.DataFrame, *, name: str) -> str:
-    """Return `people` or `SIMULATED annotators`; raises InputError when a table mixes them."""
+def who_answered(table: pd.DataFrame, *, name: str) -> tuple[str, str]:
+    """Return (who, a note for the caption); raises InputError when a table mixes the two."""
     sources = set(table["answers"])
-    if len(sources) != 1 or not sources <= {PEOPLE, SIMULATED}:
-        raise InputError(f"table {name}: answers must be all people or all simulated; got {sorted(sources)}")
-    return "people" if sources == {PEOPLE} else "SIMULATED annotators"
+    if sources == {PEOPLE}:
+        return "people", ""
+    if sources == {SIMULATED}:
+        return "SIMULATED annotators", "simulated: a rule plus noise, no people"
+    raise InputError(f"table {name}: answers must be all people or all simulated; got {sorted(sources)}")
 
 
 @chart("human_study")
 def human_study_wins(table: pd.DataFrame, *, profile: str) -> Figure:
     """Draw how often each model's row was ticked, and its Bradley-Terry strength, with intervals by query.
 
-    `table`: columns of study_analysis.WINS. Raises InputError naming the table.
+    `table`: columns of study_analysis.WINS and `answers`. Raises InputError naming the table.
     """
     numbers = "win_rate low high strength strength_low strength_high shown annotators queries"
     checked(table, name="human_study", columns="model answers", numbers=numbers)
     if not table["win_rate"].between(0, 1).all():
         raise InputError("table human_study: a win rate is a fraction, 0 to 1")
+    who, note = who_answered(table, name="human_study")
     rows = table.sort_values(["win_rate", "model"], ascending=[True, False], kind="stable")
     figure = Chart(figsize=(WIDTH, 1.35 + 0.3 * len(rows)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    figure.suptitle(f"Rows ticked by {who(rows, name='human_study')}", x=0.008, ha="left", fontsize=9)
+    figure.suptitle(f"Rows ticked by {who}", x=0.008, ha="left", fontsize=9)
     for place, row in enumerate(rows.to_dict("records")):
         left.barh(place, row["win_rate"], height=0.62, **bar_looks(row["model"]))
-        _interval(left, row["win_rate"], row["low"], row["high"], place=place)
+        add_whisker(left, row["win_rate"], row["low"], row["high"], place=place)
         left.text(row["high"] + 0.02, place, f"{row['win_rate']:.2f}", va="center", fontsize=7)
         colour = BLUE if row["model"] == PROPOSED else "black"
-        _interval(right, row["strength"], row["strength_low"], row["strength_high"], place=place)
+        add_whisker(right, row["strength"], row["strength_low"], row["strength_high"], place=place)
         right.plot(row["strength"], place, "D", color=colour, markersize=4.5, zorder=4)
     left.set(xlim=(0, 1.12), xticks=np.linspace(0, 1, 6), xlabel="Share of its showings ticked")
     right.axvline(0, color=QUIET, **DASHED)
@@ -72,53 +72,46 @@ def human_study_wins(table: pd.DataFrame, *, profile: str) -> Figure:
     counts = (
         f"n = {first['annotators']:,} annotators, {first['queries']:,} queries, {first['shown']:,} answers"
     )
-    parts = [counts, "bars: 95 % intervals over queries", _simulated(rows), NO_NUMBERS]
+    parts = [counts, "bars: 95 % intervals over queries", note, NO_NUMBERS]
     add_caption(figure, profile=profile, parts=parts)
     return figure
 
 
-def _interval(axes: Axes, value: float, low: float, high: float, *, place: float) -> None:
+def add_whisker(axes: Axes, value: float, low: float, high: float, *, place: float) -> None:
+    """Draw an interval around a value; a bootstrap's end may lie on the wrong side by rounding."""
     axes.errorbar(value, place, xerr=[[max(value - low, 0)], [max(high - value, 0)]], **WHISKER)
-
-
-def _simulated(table: pd.DataFrame) -> str:
-    return "simulated: a rule plus noise, no people" if set(table["answers"]) == {SIMULATED} else ""
 
 
 @chart("human_study_agreement")
 def human_study_positions(table: pd.DataFrame, *, profile: str) -> Figure:
     """Draw the share of rows ticked at each place from above: without position bias all are alike.
 
-    `table`: columns of study_analysis.AGREEMENT. Raises InputError naming the table.
+    `table`: columns of study_analysis.AGREEMENT and `answers`. Raises InputError naming the table.
     """
-    checked(table, name="human_study_agreement", columns="measure answers", numbers="n")
+    name = "human_study_agreement"
+    checked(table, name=name, columns="measure answers", numbers="n")
     places = table[table["measure"].str.startswith("position ")]
-    if places.empty:
-        raise InputError("table human_study_agreement: no position; run stage human_study again")
-    checked(places, name="human_study_agreement", columns="measure", numbers="value low high n")
+    checked(places, name=name, columns="measure", numbers="value low high n")
+    who, note = who_answered(table, name=name)
     number = places["measure"].str.removeprefix("position ").astype(int).to_numpy()
     figure = Chart(figsize=(WIDTH, 2.7), layout="constrained")
     axes = figure.subplots()
     axes.bar(number, places["value"], width=0.6, facecolor=NEUTRAL)
     ends = [(places["value"] - places["low"]).clip(lower=0), (places["high"] - places["value"]).clip(lower=0)]
     axes.errorbar(number, places["value"], yerr=ends, **WHISKER)
-    mean = float((places["value"] * places["n"]).sum() / places["n"].sum())
+    mean = float(np.average(places["value"], weights=places["n"]))
     axes.axhline(mean, color=VERMILION, **DASHED, label=f"all places: {mean:.2f}")
-    for place, row in zip(number, places.to_dict("records"), strict=True):
-        axes.text(place, 0.03, f"{row['value']:.2f}", ha="center", fontsize=7)
+    for place, value in zip(number, places["value"], strict=True):
+        axes.text(place, 0.03, f"{value:.2f}", ha="center", fontsize=7)
     axes.set(xticks=number, xlabel="Place of the row, from above", ylabel="Share ticked", ylim=(0, 1))
-    axes.set_title(f"Position bias of {who(table, name='human_study_agreement')}")
+    axes.set_title(f"Position bias of {who}")
     axes.legend(loc="upper right")
-    shown = counted(places["n"], "rows a place, models evened out")
-    parts = [shown, _measure(table, "fleiss_kappa", "Fleiss' kappa"),
-             _measure(table, "repeat_agreement", "judged alike twice"), _simulated(table)]  # fmt: skip
-    add_caption(figure, profile=profile, parts=parts)
+    measures = {"fleiss_kappa": "Fleiss' kappa", "repeat_agreement": "judged alike twice"}
+    values = {
+        words: select(table, name=name, measure=one)["value"].iloc[0] for one, words in measures.items()
+    }
+    parts = [f"{words} {value:.2f}" for words, value in values.items() if np.isfinite(value)]
+    add_caption(
+        figure, profile=profile, parts=[counted(places["n"], "rows a place, models evened out"), *parts, note]
+    )
     return figure
-
-
-def _measure(table: pd.DataFrame, measure: str, words: str) -> str:
-    value = pd.to_numeric(select(table, name="human_study_agreement", measure=measure)["value"]).iloc[0]
-    return f"{words} {value:.2f}" if np.isfinite(value) else ""
-
-
-# Every chart of the stage, and the table it is drawn from.

@@ -20,7 +20,7 @@ from solesearch.evaluation.study import EvaluationSettings
 from solesearch.gan.training import load_settings
 from solesearch.networks.comparison import load_retraining_settings
 from solesearch.networks.weights import check_placed, load_network_settings
-from solesearch.people.human_study import load_human_study
+from solesearch.people.human_study import HumanStudySettings
 from solesearch.photos.catalog import CatalogSettings
 from solesearch.photos.photo import IMAGE_SIZES
 from solesearch.photos.sources import no_photographs
@@ -35,7 +35,7 @@ def check_values(profile: str) -> None:
     fill(LatencySettings, load_section(profile, "latency"), where=f"{profile}.latency")
     load_gallery_settings(profile)
     load_likeness(profile)
-    load_human_study(profile)
+    HumanStudySettings.load(profile)
     check_networks(profile)
     check_claims(profile)
 

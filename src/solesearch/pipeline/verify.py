@@ -181,7 +181,7 @@ def study_makers(paths: Paths, resampling: uncertainty.Resampling) -> dict[str, 
         return {}
     plan = human_study.read_plan(plan_path)
     key = human_study.read_key(human_study.key_file(paths.human_study), plan=plan)
-    settings = human_study.load_human_study(paths.profile)
+    settings = human_study.HumanStudySettings.load(paths.profile)
     answers, source = study_analysis.answers_of(paths, plan, key, settings)
     tables = study_analysis.study_tables(
         answers, key, source=source, settings=settings, resampling=resampling

@@ -1,0 +1,116 @@
+"""What the pages served here share: errors in one line, small bodies, safe headers, and where they listen."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterable
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+
+from solesearch.core.errors import InputError
+from solesearch.people.answers import ConflictError
+
+HOST, PORT = "127.0.0.1", 7860  # this machine only
+BACKLOG = 128  # connections that may wait to be taken up
+LAST_PORT = 65_535
+HOSTS = "HOST=127.0.0.1 serves this machine alone, HOST=0.0.0.0 others, too"
+FAILED = "the page failed at this call; the terminal that serves it says where"
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+def new_app(title: str) -> FastAPI:
+    """Return an app without routes that answers every error with {"detail": one line}, 500 included."""
+    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None)
+
+    def refuse(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": one_line(error)}, 409 if isinstance(error, ConflictError) else 422)
+
+    for kind in (InputError, ValidationError, RequestValidationError):
+        app.add_exception_handler(kind, refuse)
+    app.add_exception_handler(Exception, lambda request, error: JSONResponse({"detail": FAILED}, 500))
+
+    @app.middleware("http")
+    async def with_headers(request: Request, answer) -> Response:
+        response = await answer(request)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    return app
+
+
+def one_line(error: Exception) -> str:
+    """Return what is wrong with a request: an InputError's own line, or the first field that is no good."""
+    if isinstance(error, InputError):
+        return str(error)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part not in ("query", "path")) or "body"
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
+
+
+async def limited_body(request: Request, *, kind: str, most: int, too_large: str) -> bytes:
+    """Return a request's body, read no further than `most` bytes.
+
+    `kind` is the content type asked for, one that a browser sends to another site only after asking that
+    site, so that no other page can post here. Raises HTTPException 415 and 413.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != kind:
+        raise HTTPException(415, f"send {kind}")
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > most:
+            raise HTTPException(413, too_large)
+    return bytes(body)
+
+
+def listen(host: str, port: str | int) -> socket.socket:
+    """Return a listening socket; port 0 takes a free one. Raises InputError that names what is wrong."""
+    number = int(port) if str(port).isdecimal() else -1
+    if not 0 <= number <= LAST_PORT:
+        raise InputError(f"port {port}: wanted a whole number up to {LAST_PORT}; try `make app PORT={PORT}`")
+    listening = None
+    try:
+        listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, number))
+        listening.listen(BACKLOG)
+    except (OSError, ValueError, TypeError) as error:  # the last two: what can be no name of a host
+        if listening:
+            listening.close()
+        raise InputError(refusal(error, host=host, port=number)) from error
+    return listening
+
+
+def refusal(error: Exception, *, host: str, port: int) -> str:
+    """Return the line on why `host` and `port` cannot be listened on, and what to try."""
+    number = getattr(error, "errno", None)
+    if isinstance(error, socket.gaierror) or not isinstance(error, OSError):
+        return f"host {host!r}: no such name or address is known here; {HOSTS}"
+    if number in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL, errno.ENODEV):
+        return f"host {host!r}: not an address of this machine; {HOSTS}"
+    if number in (errno.EACCES, errno.EPERM):
+        return f"port {port} on {host}: below 1024 needs rights that you lack; try `make app PORT={PORT}`"
+    other = PORT + 1 if port in (0, PORT) else PORT
+    return f"port {port} on {host}: {error.strerror or error}; try `make app PORT={other}`"
+
+
+def first_free_port(ports: Iterable[int]) -> int:
+    """Return the first of `ports` that nobody listens on (0: any free one); raises InputError for none."""
+    for port in ports:
+        try:
+            with listen(HOST, port) as listening:
+                return listening.getsockname()[1]
+        except InputError:
+            continue
+    raise InputError(f"none of the ports {list(ports)} is free; end a page that is still running")
