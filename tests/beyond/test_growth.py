@@ -61,7 +61,7 @@ def made_world(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         gan = InfoGan(settings, seed=1)
         gan.steps_done.assign(STATE_STEP)
         save_variables(study.paths.gan_seed(1) / "state.npz", gan.state_variables())
-        from solesearch.index.index import FaissIndex
+        from solesearch.index.faiss_index import FaissIndex
 
         held = load_embedding(study.paths.embeddings, embedding_name("infogan", 1))
         FaissIndex.build(held).save(study.paths.index)
@@ -142,7 +142,7 @@ def test_added_to_the_index_of_a_frozen_network(world: Path, new_photos: Path) -
     assert summary["photos"] == 27 and summary["network_step"] > 0
     assert "27 photos in runs/smoke/growth/arrivals/index" in growth.summary_line(summary)
     paths, study = Paths.of("smoke"), Study.open("smoke")
-    from solesearch.index.index import FaissIndex
+    from solesearch.index.faiss_index import FaissIndex
 
     extended = FaissIndex.load(paths.growth / "arrivals" / "index")
     held = load_embedding(paths.embeddings, embedding_name("infogan", 1))

@@ -1,13 +1,5 @@
-"""Embedding by shards: each worker's file is whole, a killed run goes on, damaged shards are named.
+"""Embedding files with Ray (extra `cluster`): every photo once, with the vector that is computed here."""
 
-The tests with Ray itself need the extra `cluster`; the rest runs everywhere pyarrow is there.
-"""
-
-import os
-import signal
-import subprocess
-import sys
-import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,148 +8,61 @@ import pytest
 from PIL import Image
 
 from solesearch.core.errors import InputError
-from solesearch.index.cluster_embedding import (
-    EmbeddingJob,
-    ShardWriter,
-    embed_files,
-    missing_shards,
-    read_shards,
-    shard_file,
-)
+from solesearch.index.cluster_embedding import FileEmbedder, embed_files, read_vectors
 from solesearch.photos.photo import load_pixels
-from solesearch.retrieval.controls import control_features
+from solesearch.retrieval.controls import mean_colour
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install '.[stores]'")
 RAY = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install '.[cluster]'")
-DRIVER = """
-import sys, time
-from pathlib import Path
-from solesearch.index import cluster_embedding
-from test_cluster_embedding import job
-slow = cluster_embedding.ShardWriter._write
-def waiting(self, number):
-    time.sleep(float(sys.argv[3]))
-    return slow(self, number)
-cluster_embedding.ShardWriter._write = waiting
-print(cluster_embedding.embed_files(job(Path(sys.argv[1])), Path(sys.argv[2]), workers=2))
-"""
-
-
-def write_photos(folder: Path, count: int = 23) -> None:
-    folder.mkdir()
-    random = np.random.default_rng(4)
-    for number in range(count):
-        Image.fromarray(random.integers(0, 255, (20, 30, 3), np.uint8)).save(folder / f"{number:03d}.png")
-
-
-def job(photos: Path, **changes) -> EmbeddingJob:
-    values = {"features": "mean_colour", "size": (16, 24), "fit": "stretch", "shard_photos": 4, **changes}
-    ids = sorted(path.name for path in photos.glob("*.png"))
-    return EmbeddingJob(photos=str(photos), **{"ids": ids, **values})
+DECODING = {"size": (16, 24), "fit": "stretch"}
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    write_photos(tmp_path / "photos")
+    (tmp_path / "photos").mkdir()
+    random = np.random.default_rng(4)
+    for number in range(23):
+        path = tmp_path / "photos" / f"{number:03d}.png"
+        Image.fromarray(random.integers(0, 255, (20, 30, 3), np.uint8)).save(path)
     return tmp_path / "photos"
 
 
-def write_here(wanted: EmbeddingJob, folder: Path, numbers: list[int]) -> None:
-    ShardWriter(wanted, str(folder))({"shard": np.array(numbers)})
+def vectors_here(photos: Path) -> dict[str, list[float]]:
+    paths = sorted(photos.glob("*.png"))
+    vectors = mean_colour(np.stack([load_pixels(path, **DECODING) for path in paths]))
+    return {path.name: vector for path, vector in zip(paths, vectors.tolist(), strict=True)}
 
 
-def check_shards(photos: Path, folder: Path) -> None:
-    parts = list(read_shards(folder))
-    assert [photo for part in parts for photo in part.ids] == job(photos).ids
-    pixels = [load_pixels(photos / name, size=(16, 24), fit="stretch") for name in job(photos).ids]
-    wanted = control_features("mean_colour", np.stack(pixels))
-    np.testing.assert_array_equal(np.concatenate([part.vectors for part in parts]), wanted)
+def test_a_worker_names_a_photo_that_cannot_be_read(photos: Path) -> None:
+    embed = FileEmbedder(photos, lambda: mean_colour, **DECODING)
+    table = embed({"id": np.array(["004.png", "001.png"])})
+    assert table["id"].to_pylist() == ["004.png", "001.png"]
+    assert table["vector"].to_pylist()[1] == vectors_here(photos)["001.png"]
+    (photos / "005.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"005\.png: unreadable"):
+        embed({"id": np.array(["005.png"])})
 
 
-def test_shards_hold_every_photo_once_in_order(photos: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "shards"
-    assert missing_shards(job(photos), folder) == [0, 1, 2, 3, 4, 5]
-    write_here(job(photos), folder, [0, 1, 2, 3, 4, 5])
-    assert missing_shards(job(photos), folder) == []
-    assert [len(part.ids) for part in read_shards(folder)] == [4, 4, 4, 4, 4, 3]
-    check_shards(photos, folder)
-
-
-def test_shards_of_another_job_are_refused(photos: Path, tmp_path: Path) -> None:
-    missing_shards(job(photos), tmp_path / "shards")
-    with pytest.raises(InputError, match=r"another job \(features\)"):
-        missing_shards(job(photos, features="hog"), tmp_path / "shards")
-    with pytest.raises(InputError, match=r"another job \(count, ids\)"):
-        missing_shards(job(photos, ids=["000.png"]), tmp_path / "shards")
-
-
-def test_missing_and_damaged_shards_are_named(photos: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "shards"
-    with pytest.raises(InputError, match="holds no shards"):
-        list(read_shards(folder))
-    missing_shards(job(photos), folder)
-    write_here(job(photos), folder, [0, 2, 3, 4, 5])
-    with pytest.raises(InputError, match=r"shard-000001\.parquet: not there yet"):
-        list(read_shards(folder))
-    shard_file(folder, 1).write_bytes(shard_file(folder, 0).read_bytes()[:60])
-    with pytest.raises(InputError, match=r"shard-000001\.parquet: damaged"):
-        list(read_shards(folder))
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"features": "magic"}, "features must be one of mean_colour"),
-        ({"shard_photos": 0}, "at least 1"),
-        ({"ids": []}, "no photos to embed"),
-        ({"ids": ["000.png", "000.png"]}, "occurs twice"),
-        ({"features": "discriminator", "weights": "nowhere.npz"}, r"nowhere\.npz: no such file"),
-    ],
-)
-def test_bad_jobs(photos: Path, changes, words) -> None:
-    with pytest.raises(InputError, match=words):
-        job(photos, **changes)
-
-
-def test_without_ray_one_line_says_so(photos: Path, tmp_path: Path, monkeypatch) -> None:
+def test_missing_vectors_and_ray_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="holds no vectors"):
+        list(read_vectors(tmp_path))
     monkeypatch.setattr("solesearch.index.cluster_embedding.find_spec", lambda name: None)
     with pytest.raises(InputError, match="Ray is not installed"):
-        embed_files(job(photos), tmp_path / "shards")
-
-
-def run_driver(photos: Path, folder: Path, wait: float, **options) -> subprocess.Popen:
-    here = Path(__file__).resolve().parents[1]
-    path = os.pathsep.join([str(here.parent / "src"), str(here), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-c", DRIVER, str(photos), str(folder), str(wait)]
-    surroundings = {**os.environ, "PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0"}
-    return subprocess.Popen(command, env=surroundings, stdout=subprocess.PIPE, text=True, **options)
+        embed_files(["a"], tmp_path, worker={}, batch=4, workers=1)
 
 
 @RAY
 @pytest.mark.slow
-def test_a_killed_run_loses_no_shard_and_repeats_none(photos: Path, tmp_path: Path) -> None:
-    """Two workers; SIGKILL to the whole group once two shards are there; the second run does the rest."""
-    folder = tmp_path / "shards"
-    process = run_driver(photos, folder, 1.0, start_new_session=True)
-    while len(list(folder.glob("shard-*.parquet"))) < 2:
-        assert process.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    time.sleep(3)  # Ray's workers see that their driver is gone
-    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("shard-*.parquet")}
-    assert 2 <= len(before) < 6
-    out, _ = run_driver(photos, folder, 0.0).communicate(timeout=300)
-    assert out.split()[-1] == str(6 - len(before))
-    after = {path.name: path.stat().st_mtime_ns for path in folder.glob("shard-*.parquet")}
-    assert len(after) == 6
-    assert {name: after[name] for name in before} == before
-    check_shards(photos, folder)
-
-
-@RAY
-@pytest.mark.slow
-def test_a_photo_that_cannot_be_read_is_named(photos: Path, tmp_path: Path) -> None:
+def test_files_hold_every_photo_once_and_a_faulty_one_stops_them(photos: Path, tmp_path: Path) -> None:
+    folder, wanted = tmp_path / "vectors", vectors_here(photos)
+    worker = {"photos": photos, "load": lambda: mean_colour, **DECODING}
+    embed_files(list(wanted), folder, worker=worker, batch=4, workers=2)
+    parts = list(read_vectors(folder))
+    found = {
+        name: vector for part in parts for name, vector in zip(part.ids, part.vectors.tolist(), strict=True)
+    }
+    assert found == wanted and sum(len(part.ids) for part in parts) == 23
     (photos / "005.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"embedding stopped: .*005\.png: unreadable"):
-        embed_files(job(photos), tmp_path / "shards", workers=2)
+        embed_files(list(wanted), folder, worker=worker, batch=4, workers=2)
+    assert sum(len(part.ids) for part in read_vectors(folder)) == 23  # what was there stays

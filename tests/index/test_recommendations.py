@@ -12,7 +12,7 @@ from solesearch.core.settings import GallerySettings
 from solesearch.evaluation.study import EvaluationSettings, Study
 from solesearch.figures.galleries import GalleryRow
 from solesearch.index import recommendations
-from solesearch.index.index import FlatIndex
+from solesearch.index.faiss_index import FaissIndex
 from solesearch.index.recommendations import NAIVE_ROW, OTHERS_ROW
 from solesearch.networks.comparison import OVERVIEW
 
@@ -48,8 +48,8 @@ def study(workspace) -> Study:
 
 
 @pytest.fixture
-def index(study: Study) -> FlatIndex:
-    return FlatIndex.build(vectors_of(study))
+def index(study: Study) -> FaissIndex:
+    return FaissIndex.build(vectors_of(study))
 
 
 def vectors_of(study: Study) -> Embedding:
@@ -93,12 +93,14 @@ def test_named_queries_come_first_and_the_rest_is_drawn(study: Study) -> None:
         ("boots/1-red.jpg", "gallery.query_ids: 'boots/1-red.jpg' is a training photo; name test photos"),
     ],
 )
-def test_ids_that_cannot_be_queries_are_named(study: Study, index: FlatIndex, query: str, words: str) -> None:
+def test_ids_that_cannot_be_queries_are_named(
+    study: Study, index: FaissIndex, query: str, words: str
+) -> None:
     with pytest.raises(InputError, match=words):
         recommendations.unseen_rows(study, index, queries=2, k=2, seed=1, query_ids=[query])
 
 
-def test_other_products_beside_the_naive_row_by_a_plain_loop(study: Study, index: FlatIndex) -> None:
+def test_other_products_beside_the_naive_row_by_a_plain_loop(study: Study, index: FaissIndex) -> None:
     rows = recommendations.product_rows(study, index, k=20, seed=3, query_ids=["Bags/2-blue.jpg"])
     assert [row.name for row in rows] == [NAIVE_ROW, OTHERS_ROW] * recommendations.PAIRS
     assert query_of(study, rows[0]) == query_of(study, rows[1]) == "Bags/2-blue.jpg"
@@ -111,7 +113,7 @@ def test_other_products_beside_the_naive_row_by_a_plain_loop(study: Study, index
         assert bool(own) != others, "20 of 23 photos cannot miss two colourways of these queries"
 
 
-def test_bags_are_asked_by_any_of_their_names(study: Study, index: FlatIndex) -> None:
+def test_bags_are_asked_by_any_of_their_names(study: Study, index: FaissIndex) -> None:
     assert recommendations.bag_classes(study, ["bags", "handbag"]) == ["Bags"]
     rows = recommendations.bag_rows(study, index, SETTINGS)
     assert [row.query_label for row in rows] == ["Bags"] * 4
@@ -119,7 +121,7 @@ def test_bags_are_asked_by_any_of_their_names(study: Study, index: FlatIndex) ->
     assert {found.label for row in rows for found in row.neighbours} == {"Bags", "boots"}, "shoes may answer"
 
 
-def test_a_catalogue_without_bags_gives_a_sentence(study: Study, index: FlatIndex) -> None:
+def test_a_catalogue_without_bags_gives_a_sentence(study: Study, index: FaissIndex) -> None:
     study.photos.loc[study.photos["label"] == "Bags", "label"] = "slippers"
     assert recommendations.bag_rows(study, index, SETTINGS) == []
     assert recommendations.no_bags(study, ["bags", "handbag"]) == (

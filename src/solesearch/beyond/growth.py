@@ -277,7 +277,7 @@ def grow(
 
 def extended_index(study: Study, added: Embedding):
     """Return the served index with the new vectors added; nothing of the old is embedded or built again."""
-    from solesearch.index.index import FaissIndex
+    from solesearch.index.faiss_index import FaissIndex
 
     index = FaissIndex.load(study.paths.index)
     index.add(added)
@@ -286,7 +286,7 @@ def extended_index(study: Study, added: Embedding):
 
 def rebuilt_index(study: Study, embedder: Embedder, added: Embedding):
     """Return a new index over old and new photos: another network's vectors do not mix with the old ones."""
-    from solesearch.index.index import FaissIndex
+    from solesearch.index.faiss_index import FaissIndex
 
     ids = [*study.photos["id"], *added.ids]
     vectors = np.concatenate([embedder.embed(study.pixels), added.vectors])
@@ -342,7 +342,7 @@ def search(
         ) from error
     pixels = fit_to(image, size=catalog.image_size, fit=catalog.fit)[None]
     vector = study.embedder.load(folder / WEIGHTS).embed(pixels)[0]
-    from solesearch.index.index import FaissIndex  # after TensorFlow
+    from solesearch.index.faiss_index import FaissIndex  # after TensorFlow
 
     found = pd.DataFrame(FaissIndex.load(folder / "index").search(vector, k=k))
     return found.assign(

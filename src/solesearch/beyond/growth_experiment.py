@@ -36,7 +36,7 @@ from solesearch.gan.continuation import (
     seconds_of,
 )
 from solesearch.photos.splits import SPLITS, UNLABELLED
-from solesearch.retrieval.exact_search import nearest_rows
+from solesearch.retrieval.exact_search import ranking
 from solesearch.retrieval.retrieval import GALLERIES, QUERY_BLOCK, excluded_pairs
 from solesearch.retrieval.uncertainty import (
     Resampling,
@@ -156,7 +156,7 @@ def judge_split(
             for name in GALLERIES
         }
         most = max(int(mask.sum(axis=1).max()) for mask in masks.values())
-        order = nearest_rows(vectors[0][rows], vectors[1], k=min(k + most, len(gallery)))
+        order = ranking(vectors[0][rows], vectors[1])[:, : k + most]
         same = gallery["label"].to_numpy()[order] == queries["label"].to_numpy()[rows][:, None]
         for name, mask in masks.items():
             allowed = ~np.take_along_axis(mask, order, axis=1)
@@ -302,7 +302,7 @@ def compare_index(study: Study, experiment: Experiment, vectors: np.ndarray) -> 
 
     The kind is the profile's (section `index`). The answers are compared as sets of ids.
     """
-    from solesearch.index.index import FaissIndex  # here TensorFlow is imported already
+    from solesearch.index.faiss_index import FaissIndex  # here TensorFlow is imported already
 
     options = load_section(study.paths.profile, "index")
     options = {name: options[name] for name in ("factory", "effort")}

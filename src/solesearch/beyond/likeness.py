@@ -22,7 +22,7 @@ from solesearch.core.progress import Progress
 from solesearch.core.settings import fill, load_gallery_settings, load_section
 from solesearch.photos.catalog import read_attributes
 from solesearch.photos.photo import object_mask
-from solesearch.retrieval.exact_search import nearest_rows
+from solesearch.retrieval.exact_search import ranking
 from solesearch.retrieval.retrieval import excluded_pairs
 from solesearch.retrieval.uncertainty import (
     Resampling,
@@ -224,8 +224,7 @@ def answers_of(vectors: np.ndarray, photos: pd.DataFrame, *, k: int, window: int
     for start in range(0, len(photos), QUERY_BLOCK):
         queries = np.arange(start, min(start + QUERY_BLOCK, len(photos)))
         out = excluded_pairs(photos, queries=queries, gallery="product_excluded", window=window)
-        most = min(k + int(out.sum(axis=1).max()), len(photos))
-        rows = nearest_rows(vectors[queries], vectors, k=most)
+        rows = ranking(vectors[queries], vectors)[:, : k + int(out.sum(axis=1).max())]
         left_out = np.take_along_axis(out, rows, axis=1)
         rows = np.take_along_axis(rows, np.argsort(left_out, axis=1, kind="stable"), axis=1)
         block = np.full((len(queries), k), -1, dtype=np.int64)

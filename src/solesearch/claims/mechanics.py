@@ -73,11 +73,14 @@ def generator_sizes(settings: GanSettings) -> list[tuple[str, int, str]]:
 
 def search_checks(study: Study) -> list[tuple[str, float, str]]:
     """Compare the index with plain distances for test photos: shares of queries in 0..1."""
-    from solesearch.index.index import FlatIndex  # after TensorFlow
+    from solesearch.index.faiss_index import FaissIndex  # after TensorFlow
 
     photos, _ = study.split("test")
     _, vectors = model_vectors(study, "infogan", seed=study.seeds[0])
-    index, ids = FlatIndex.build(Embedding(photos["id"].tolist(), vectors)), photos["id"].to_numpy()
+    index, ids = (
+        FaissIndex.build(Embedding(photos["id"].tolist(), vectors), factory="Flat"),
+        photos["id"].to_numpy(),
+    )
     chosen = np.arange(min(QUERIES, len(photos)))
     squares = squared_distances(vectors[chosen], vectors)
     squares[chosen, chosen] = np.inf

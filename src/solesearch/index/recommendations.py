@@ -16,7 +16,7 @@ from solesearch.core.errors import InputError
 from solesearch.core.settings import GallerySettings
 from solesearch.evaluation.study import Study, model_vectors, models, same_product
 from solesearch.figures.galleries import GalleryRow, Neighbour
-from solesearch.index.index import FlatIndex
+from solesearch.index.faiss_index import FaissIndex
 from solesearch.networks.weights import UNTRAINED
 
 EXTREMES = 3  # best and as many worst queries
@@ -72,7 +72,7 @@ def checked_ids(study: Study, query_ids: Sequence[str]) -> list[str]:
 
 
 def recommend(
-    study: Study, index: FlatIndex, query: str, *, k: int, name: str, leave_out_product: bool = True
+    study: Study, index: FaissIndex, query: str, *, k: int, name: str, leave_out_product: bool = True
 ) -> GalleryRow:
     """Return the k photos of `index` nearest to photo `query`, with pixels and labels to draw."""
     row = {photo: number for number, photo in enumerate(study.photos["id"])}
@@ -87,7 +87,7 @@ def recommend(
 
 
 def unseen_rows(
-    study: Study, index: FlatIndex, *, queries: int, k: int, seed: int, query_ids: Sequence[str] = ()
+    study: Study, index: FaissIndex, *, queries: int, k: int, seed: int, query_ids: Sequence[str] = ()
 ) -> list[GalleryRow]:
     """Return a row for each of `queries` test photos, answered from the whole catalogue (P Fig 5)."""
     chosen = choose_queries(study, queries=queries, seed=seed, query_ids=query_ids)
@@ -95,7 +95,7 @@ def unseen_rows(
 
 
 def product_rows(
-    study: Study, index: FlatIndex, *, k: int, seed: int, query_ids: Sequence[str] = ()
+    study: Study, index: FaissIndex, *, k: int, seed: int, query_ids: Sequence[str] = ()
 ) -> list[GalleryRow]:
     """Return two rows for each of `PAIRS` test photos: the nearest of all photos, then of other products.
 
@@ -115,7 +115,7 @@ def bag_classes(study: Study, bag_labels: Collection[str]) -> list[str]:
     return [label for label in sorted(study.photos["label"].unique()) if label.casefold() in wanted]
 
 
-def bag_rows(study: Study, index: FlatIndex, settings: GallerySettings) -> list[GalleryRow]:
+def bag_rows(study: Study, index: FaissIndex, settings: GallerySettings) -> list[GalleryRow]:
     """Return a row for each of some test photos of bags, answered from the whole catalogue (C Fig 8.8).
 
     Shoes may answer, too: C's index holds both. No rows where the catalogue has no bag among its test photos.
@@ -139,10 +139,10 @@ def no_bags(study: Study, bag_labels: Collection[str]) -> str:
     )
 
 
-def test_photo_index(study: Study, model: str, *, seed: int) -> FlatIndex:
+def test_photo_index(study: Study, model: str, *, seed: int) -> FaissIndex:
     """Return an index of a model's vectors of the test photos."""
     photos, vectors = model_vectors(study, model, seed=seed)
-    return FlatIndex.build(Embedding(photos["id"].tolist(), vectors))
+    return FaissIndex.build(Embedding(photos["id"].tolist(), vectors), factory="Flat")
 
 
 def shown_models(study: Study) -> list[tuple[str, int]]:

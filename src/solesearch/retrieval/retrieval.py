@@ -89,21 +89,16 @@ def evaluate_each(
 
     Takes vectors float32 [n, d] in the order of `photos` (columns id, label, group, position). Returns for
     each gallery one row a query: id, label, precision_<k> for each k, average_precision; each in [0, 1] or
-    NaN. Precision is exact; see `exact_search.ranking` for what average precision may be off by. Raises
-    InputError for vectors that do not fit the photos, are not finite, or a k beyond the gallery.
+    NaN. Raises InputError for vectors that do not fit the photos, are not finite, or a k beyond the gallery.
     """
     _check(vectors, photos, ks)
     blocks: dict[str, list[pd.DataFrame]] = {gallery: [] for gallery in galleries}
     for start in range(0, len(photos), QUERY_BLOCK):
         queries = np.arange(start, min(start + QUERY_BLOCK, len(photos)))
-        excluded = {
-            gallery: excluded_pairs(photos, queries=queries, gallery=gallery, window=window)
-            for gallery in galleries
-        }
-        most = max(int(mask.sum(axis=1).max()) for mask in excluded.values())
-        order = ranking(vectors[queries], vectors, head=max(ks) + most)
-        for gallery, mask in excluded.items():
-            hits = ranked_relevance(order, photos, queries=queries, excluded=mask)
+        order = ranking(vectors[queries], vectors)
+        for gallery in galleries:
+            excluded = excluded_pairs(photos, queries=queries, gallery=gallery, window=window)
+            hits = ranked_relevance(order, photos, queries=queries, excluded=excluded)
             blocks[gallery].append(_judged(photos.iloc[queries], *hits, ks=ks))
     return {gallery: pd.concat(parts, ignore_index=True) for gallery, parts in blocks.items()}
 

@@ -1,0 +1,98 @@
+"""Milvus, the engine to outgrow one machine with: an embedded file, or a cluster by its address."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from solesearch.core.errors import InputError
+from solesearch.index.engines import STORES, Engine
+
+VARIABLE = "MILVUS_URI"
+SENT_AT_ONCE = 2000  # vectors: 2,000 of 1,536 floats are 12 MB, a request may hold 64
+
+
+class Milvus(Engine):
+    """One collection {id: row, vector} of the server at $MILVUS_URI, say http://host:19530.
+
+    Without an address, in Milvus Lite's file, which lasts until `close`. The code is the same for both.
+    """
+
+    name, needs, way_out = "milvus", "pymilvus", STORES
+
+    def __init__(self, *, index: str = "FLAT", collection: str = "benchmark"):
+        """Connect; `index` is Milvus's kind: FLAT, HNSW, IVF_FLAT, IVF_PQ, AUTOINDEX."""
+        super().__init__()
+        from pymilvus import MilvusClient
+
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs what it raises, traceback and all
+        self.description, self._collection = index, collection
+        self._folder = tempfile.TemporaryDirectory(prefix="milvus-")
+        uri = os.environ.get(VARIABLE)
+        with clear_errors():
+            self._client = MilvusClient(uri or f"{self._folder.name}/vectors.db", timeout=10)
+            self.server = f"Milvus {self._client.get_server_version()}" if uri else _lite()
+
+    def fit(self, vectors: np.ndarray) -> None:
+        """Replace what the collection held."""
+        from pymilvus import DataType, MilvusClient
+
+        schema = MilvusClient.create_schema(auto_id=False)
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=vectors.shape[1])
+        kind = MilvusClient.prepare_index_params("vector", index_type=self.description, metric_type="L2")
+        client, name = self._client, self._collection
+        with clear_errors():
+            client.drop_collection(name)
+            client.create_collection(name, schema=schema, index_params=kind, consistency_level="Strong")
+            # Released while it fills: else Milvus Lite 3.2 builds its index beside the loading: they collide.
+            client.release_collection(name)
+            for start in range(0, len(vectors), SENT_AT_ONCE):
+                part = vectors[start : start + SENT_AT_ONCE]
+                client.upsert(name, [{"id": row, "vector": one} for row, one in enumerate(part, start)])
+            client.flush(name)  # unflushed, searches would be slow
+            client.load_collection(name)
+        self._stored = vectors.shape
+
+    def query(self, queries: np.ndarray, *, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Milvus's L2 is the squared distance."""
+        with clear_errors():
+            answers = self._client.search(self._collection, data=list(queries), anns_field="vector", limit=k)
+        squares = np.array([[hit["distance"] for hit in hits] for hits in answers])
+        return np.sqrt(np.maximum(squares, 0)), np.array([[hit["id"] for hit in hits] for hits in answers])
+
+    def bytes_per_vector(self) -> float:
+        """Return the bytes of Milvus Lite's files for a vector; of a cluster, the vector's alone."""
+        written = [path.stat().st_size for path in Path(self._folder.name).rglob("*") if path.is_file()]
+        return sum(written) / self._stored[0] if written else 4.0 * self._stored[1]
+
+    def close(self) -> None:
+        """Close the connection; Milvus Lite's file goes."""
+        self._client.close()
+        self._folder.cleanup()
+
+
+def _lite() -> str:
+    return f"Milvus Lite {version('milvus-lite')}"
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn what pymilvus and gRPC raise into one line; addresses stay out of it, they may hold a password."""
+    import grpc
+    from pymilvus.exceptions import MilvusException
+
+    try:
+        yield
+    except (MilvusException, grpc.RpcError, ConnectionError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(
+            f"Milvus did not do it ({reason}); see that it runs and that {VARIABLE} names it"
+        ) from error

@@ -1,0 +1,146 @@
+"""The 2019 store (P section 3): vectors as arrays in MongoDB's documents, every one read for every search."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from solesearch.core.errors import InputError
+from solesearch.index.engines import STORES, Engine
+from solesearch.retrieval.exact_search import nearest
+
+VARIABLE = "MONGODB_URI"
+WRITTEN_AT_ONCE = 500  # documents: 500 vectors of 1,536 doubles are 11 MB, MongoDB takes 48
+PATIENCE_MS = 3000  # until a server that does not answer counts as away
+START_SECONDS = 20
+
+
+class MongoDB(Engine):
+    """Documents {_id: row, vector: [float, ...]} in one collection of the server at $MONGODB_URI.
+
+    Without an address, nx-27017 (MongoDB's protocol over SQLite) runs on this machine until `close`.
+    """
+
+    name, needs, way_out = "mongodb", "pymongo", STORES
+    description = "brute force on read"
+
+    def __init__(self, *, collection: str = "benchmark") -> None:
+        """Connect; raises InputError where no server answers."""
+        super().__init__()
+        self._opened = ExitStack()
+        self._photos = self._opened.enter_context(opened_collection(collection))
+        self.server = server_name(self._photos.database.client)
+
+    def fit(self, vectors: np.ndarray) -> None:
+        """Replace what the collection held."""
+        with clear_errors():
+            self._photos.drop()
+            for start in range(0, len(vectors), WRITTEN_AT_ONCE):
+                part = vectors[start : start + WRITTEN_AT_ONCE].tolist()
+                self._photos.insert_many(
+                    {"_id": row, "vector": vector} for row, vector in enumerate(part, start)
+                )
+
+    def query(self, queries: np.ndarray, *, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read every document and compute Euclidean distances, as P does."""
+        with clear_errors():
+            read = [(photo["_id"], np.array(photo["vector"], np.float32)) for photo in self._photos.find()]
+        rows, vectors = (np.array(column) for column in zip(*read, strict=True))
+        distances, order = nearest(queries, vectors, k=k)
+        return distances, rows[order]
+
+    def bytes_per_vector(self) -> float:
+        """Return the mean size of a document as MongoDB keeps it (BSON), from a hundred of them."""
+        import bson
+
+        with clear_errors():
+            return float(np.mean([len(bson.encode(photo)) for photo in self._photos.find().limit(100)]))
+
+    def close(self) -> None:
+        """Close the connection; a server of our own ends."""
+        self._opened.close()
+
+
+@contextmanager
+def opened_collection(name: str) -> Iterator[Any]:
+    """Give a pymongo collection of the server at $MONGODB_URI, or of one that runs while the block lasts."""
+    from pymongo import MongoClient
+
+    with ExitStack() as stack, clear_errors():
+        uri = os.environ.get(VARIABLE) or stack.enter_context(local_server())
+        client = stack.enter_context(MongoClient(uri, serverSelectionTimeoutMS=PATIENCE_MS))
+        client.admin.command("ping")
+        yield client["solesearch"][name]
+
+
+@contextmanager
+def local_server() -> Iterator[str]:
+    """Give the address of an nx-27017 on a free loopback port, which ends with the block."""
+    if find_spec("nx_27017") is None:
+        raise InputError(f"nx-27017 is not installed and {VARIABLE} names no server: {STORES}")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as scratch:
+        places = {"db": "store.db", "log-file": "server.log", "pid-file": "server.pid"}
+        options = [f"--{option}={Path(scratch, name)}" for option, name in places.items()]
+        command = [
+            sys.executable,
+            "-m",
+            "nx_27017.nx_27017",
+            "--host=127.0.0.1",
+            f"--port={port}",
+            "-j",
+            "WAL",
+        ]
+        process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            _wait_for(process, port)
+            yield f"mongodb://127.0.0.1:{port}"
+        finally:
+            process.kill()  # its files are thrown away
+            process.wait()
+
+
+def _wait_for(process: subprocess.Popen, port: int) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+    raise InputError(f"nx-27017 did not start; set {VARIABLE} to a server of yours instead")
+
+
+def server_name(client: Any) -> str:
+    """Return which server answers, for the record: `MongoDB 7.0.2` or `nx-27017 0.8.1 (SQLite)`."""
+    facts = client.admin.command("buildInfo")
+    if facts.get("process") != "nx_27017":
+        return f"MongoDB {facts['version']}"
+    from importlib.metadata import version
+
+    return f"nx-27017 {version('nx-27017')} (SQLite)"
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn what pymongo raises into one line; addresses stay out of it, they may hold a password."""
+    from pymongo import errors
+
+    try:
+        yield
+    except errors.ConnectionFailure as error:
+        raise InputError(f"the MongoDB server is away; start it or set {VARIABLE}") from error
+    except errors.PyMongoError as error:
+        raise InputError(f"the MongoDB server refused: {str(error).splitlines()[0][:200]}") from error

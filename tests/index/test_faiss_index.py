@@ -1,0 +1,186 @@
+"""The FAISS index: exact, by id, growing and shrinking, and safe against kills and damaged files."""
+
+import json
+import multiprocessing
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from solesearch.core.embedding import Embedding
+from solesearch.core.errors import InputError
+from solesearch.index.faiss_index import DESCRIPTION, FaissIndex, default_factory
+
+# On 40 vectors the approximate ones must be exact, too: they look at everything.
+KINDS = [("Flat", ""), ("HNSW8", "efSearch=64"), ("IVF1,Flat", ""), ("PCA6,HNSW8", "efSearch=64")]
+
+
+def catalogue(n: int = 40, d: int = 6) -> Embedding:
+    vectors = np.random.default_rng(0).normal(size=(n, d)).astype(np.float32)
+    return Embedding([f"class/{i:03d} ü'\".jpg" for i in range(n)], vectors)
+
+
+def check_answers(index: FaissIndex, made: Embedding, *, without: tuple[str, ...] = ()) -> None:
+    """Every photo as a query, against a plain loop."""
+    for vector, answer in zip(made.vectors, index.search_batch(made.vectors, k=4), strict=True):
+        far = {
+            photo: np.linalg.norm(vector - other) for photo, other in zip(made.ids, made.vectors, strict=True)
+        }
+        wanted = sorted((photo for photo in made.ids if photo not in without), key=far.__getitem__)[:4]
+        assert [found.id for found in answer] == wanted
+        np.testing.assert_allclose(
+            [found.distance for found in answer], [far[one] for one in wanted], atol=1e-3
+        )
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind[0])
+def kind(request) -> dict[str, str]:
+    return dict(zip(("factory", "effort"), request.param, strict=True))
+
+
+def test_distances_are_euclidean_not_squared() -> None:
+    made = Embedding(["a", "b"], np.array([[0, 0], [3, 4]], dtype=np.float32))
+    assert FaissIndex.build(made).search(np.zeros(2, np.float32), k=2) == [("a", 0.0), ("b", 5.0)]
+
+
+def test_query_is_left_out_by_id_even_behind_a_copy() -> None:
+    made = Embedding(["copy", "query", "far"], np.array([[1, 1], [1, 1], [9, 9]], dtype=np.float32))
+    index = FaissIndex.build(made)
+    assert [found.id for found in index.search_by_id("query", k=2)] == ["copy", "far"]
+    left_out = frozenset(["copy", "not in the index"])
+    assert [found.id for found in index.search_by_id("query", k=1, leave_out=left_out)] == ["far"]
+
+
+def test_photos_come_and_go_and_are_saved(kind, tmp_path: Path) -> None:
+    """Added photos are found, removed ones never again, and a removed id may come back."""
+    made = catalogue()
+    first, rest = Embedding(made.ids[:25], made.vectors[:25]), Embedding(made.ids[25:], made.vectors[25:])
+    index = FaissIndex.build(first, **kind)
+    index.add(rest)
+    assert (len(index), index.dimensions, index.ids) == (40, 6, made.ids)
+    check_answers(index, made)
+    np.testing.assert_allclose(index.vector(made.ids[7]), made.vectors[7], atol=1e-5)
+    gone = tuple(made.ids[2:30])
+    index.remove(gone)
+    check_answers(index, made, without=gone)
+    index.add(Embedding([made.ids[5]], made.vectors[5:6]))
+    index.save(tmp_path)
+    loaded = FaissIndex.load(tmp_path)
+    assert loaded.ids == [*made.ids[:2], *made.ids[30:], made.ids[5]] == index.ids
+    assert loaded.description == " ".join(filter(None, kind.values()))
+    check_answers(loaded, made, without=(*gone[:3], *gone[4:]))
+    loaded.add(Embedding(["new"], made.vectors[:1]))
+    loaded.save(tmp_path)
+    assert "new" in FaissIndex.load(tmp_path).ids
+    assert len(list(tmp_path.iterdir())) == 2  # what the new pair replaced is gone
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda i: i.search(np.zeros(5, np.float32), k=1), "6 dimensions"),
+        (lambda i: i.search(np.full(6, np.nan, np.float32), k=1), "not finite"),
+        (lambda i: i.search(np.zeros(6, np.float32), k=41), "between 1 and 40"),
+        (lambda i: i.search_by_id("nobody", k=1), "nobody: no photo"),
+        (lambda i: i.search_by_id(catalogue().ids[0], k=40), "between 1 and 39"),
+        (lambda i: i.add(Embedding(["a"], np.zeros((1, 5), np.float32))), "6 dimensions"),
+        (lambda i: i.add(Embedding(["a"], np.full((1, 6), np.inf, np.float32))), "not finite"),
+        (lambda i: i.add(catalogue()), "in the index already"),
+        (lambda i: i.remove([catalogue().ids[0], "nobody"]), "nobody: no photo"),
+        (lambda i: i.remove(catalogue().ids), "empty index"),
+    ],
+)
+def test_bad_input_is_refused_and_changes_nothing(call, words: str) -> None:
+    index = FaissIndex.build(catalogue())
+    with pytest.raises(InputError, match=words):
+        call(index)
+    assert index.ids == catalogue().ids
+    check_answers(index, catalogue())
+
+
+@pytest.mark.parametrize("damage", ["truncated", "foreign", "gone", "elsewhere", "too few ids"])
+def test_damaged_files_are_named(tmp_path: Path, damage: str) -> None:
+    FaissIndex.build(catalogue()).save(tmp_path)
+    [path], description = tmp_path.glob("vectors-*"), tmp_path / DESCRIPTION
+    facts = json.loads(description.read_text())
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-40])
+    elif damage == "foreign":
+        description.write_text("{ not json")
+    elif damage == "gone":
+        path.unlink()
+    elif damage == "elsewhere":  # a description cannot point out of its folder
+        description.write_text(json.dumps({**facts, "vectors": "/etc/hosts"}))
+    else:
+        description.write_text(json.dumps({**facts, "ids": ["only one"]}))
+    with pytest.raises(InputError, match=r"not a whole index .*; delete it and run stage index again"):
+        FaissIndex.load(tmp_path)
+    with pytest.raises(InputError, match="no index yet"):
+        FaissIndex.load(tmp_path / "nowhere")
+
+
+def save_for_ever(folder: Path) -> None:
+    number = 0
+    while True:
+        number += 1
+        vectors = np.full((4000, 64), number, np.float32)
+        FaissIndex.build(Embedding([f"{number}-{i}" for i in range(4000)], vectors)).save(folder)
+
+
+def test_a_kill_while_saving_leaves_a_whole_index(tmp_path: Path) -> None:
+    """A process saves one index after the other; killed at any of six moments, the folder holds one."""
+    for moment in range(6):
+        saver = multiprocessing.get_context("fork").Process(
+            target=save_for_ever, args=(tmp_path,), daemon=True
+        )
+        saver.start()
+        while not (tmp_path / DESCRIPTION).is_file():
+            time.sleep(0.005)
+        time.sleep(0.013 * moment)
+        saver.kill()
+        saver.join()
+        loaded = FaissIndex.load(tmp_path)
+        number = int(loaded.ids[0].partition("-")[0])
+        assert loaded.ids == [f"{number}-{i}" for i in range(4000)]
+        assert (loaded.vector(loaded.ids[-1]) == number).all()
+
+
+def test_faiss_chooses_by_size() -> None:
+    assert default_factory(200_000, 1536) == "Flat"
+    assert default_factory(200_001, 1536) == "HNSW32"
+    assert default_factory(200_001, 12_544) == "PCA256,HNSW32"
+    assert default_factory(50_000_000, 1536) == "OPQ64_256,IVF32768_HNSW32,PQ64np"
+    assert default_factory(50_000_000, 6).startswith("IVF32768_HNSW32")
+    assert FaissIndex.build(catalogue()).description == "Flat"
+
+
+def test_what_lies_beyond_the_default_sizes_works_small() -> None:
+    """The kind of index for many millions, at a size where it trains in a moment."""
+    made = catalogue(n=700, d=16)
+    index = FaissIndex.build(made, factory="OPQ4_8,IVF4_HNSW32,PQ4x4np", effort="nprobe=4")
+    assert made.ids[5] in [found.id for found in index.search(made.vectors[5], k=50)]
+    assert index.vector(made.ids[5]).shape == (16,)  # what compression left of it
+
+
+@pytest.mark.parametrize(
+    ("factory", "effort", "words"),
+    [
+        ("Nonsense7", "", "FAISS cannot make 'Nonsense7'"),
+        ("IVF64,Flat", "", "FAISS cannot make 'IVF64,Flat' of 40 vectors"),
+        ("Flat", "magic=3", "does not know the search parameters 'magic=3'"),
+    ],
+)
+def test_bad_factory_strings(factory: str, effort: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        FaissIndex.build(catalogue(), factory=factory, effort=effort)
+
+
+def test_gpu_or_one_clear_line() -> None:
+    """The same answers on a GPU as on the processor; without one, a line that says what is missing."""
+    try:
+        moved = FaissIndex.build(catalogue()).on_gpu()
+    except InputError as error:
+        assert "GPU" in str(error)
+        pytest.skip(str(error))
+    check_answers(moved, catalogue())
