@@ -6,7 +6,7 @@ import csv
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -21,13 +21,10 @@ from drawn_shoes.design import Design, draw_design
 from drawn_shoes.materials import Grain
 from drawn_shoes.painting import painter
 from drawn_shoes.render import Camera, render
-from solesearch.core.errors import InputError
-from solesearch.core.workers import process_pool
 
 CLASSES: tuple[str, ...] = tuple(STYLES)
 LABELS_FILE = "labels.csv"
 JPEG_QUALITY = 90
-CHUNK = 16  # photos handed to a worker at a time
 
 
 @dataclass(frozen=True)
@@ -53,18 +50,18 @@ def draw_photo(*, label: str, product: int, colourway: int, seed: int) -> Image.
     """Return one photo, RGB 136 x 102: a shoe with its toe to the left, or a bag, on white.
 
     The same arguments give the same pixels. `product` counts from 1, `colourway` from 0; a product has
-    1 to 4 colourways. Raises InputError for an unknown class, a negative seed, a product or colourway
+    1 to 4 colourways. Raises ValueError for an unknown class, a negative seed, a product or colourway
     that does not exist.
     """
     _check_seed(seed)
     if label not in CLASSES:
-        raise InputError(f"class {label!r} is unknown; choose from {', '.join(CLASSES)}")
+        raise ValueError(f"class {label!r} is unknown; choose from {', '.join(CLASSES)}")
     if product < 1:
-        raise InputError(f"product {product} does not exist; products count from 1")
+        raise ValueError(f"product {product} does not exist; products count from 1")
     traits = _product(label, product, seed)
     if not 0 <= colourway < len(traits.colours):
         last = len(traits.colours) - 1
-        raise InputError(f"colourway {colourway} of {label} {product} does not exist; choose 0 to {last}")
+        raise ValueError(f"colourway {colourway} of {label} {product} does not exist; choose 0 to {last}")
     own = np.random.default_rng([seed, CLASSES.index(label), product, colourway])
     camera = _camera(traits.design, traits.generator, own)
     colours = colours_of(traits.design, traits.colours[colourway], own)
@@ -76,16 +73,16 @@ def plan_catalogue(*, photos: int, seed: int, classes: Sequence[str] = CLASSES) 
     """Return `photos` photos to draw, spread evenly over `classes`, in the order of classes and products.
 
     Product numbers are unique over all classes and do not depend on `photos` or `classes`. Raises
-    InputError for an unknown class, a negative seed, or fewer photos than classes.
+    ValueError for an unknown class, a negative seed, or fewer photos than classes.
     """
     _check_seed(seed)
     unknown = [label for label in classes if label not in CLASSES]
     if unknown or not classes:
-        raise InputError(
+        raise ValueError(
             f"class {', '.join(unknown) or '(none)'} is unknown; choose from {', '.join(CLASSES)}"
         )
     if photos < len(classes):
-        raise InputError(
+        raise ValueError(
             f"photos = {photos} is fewer than the {len(classes)} classes; ask for at least one each"
         )
     share, rest = divmod(photos, len(classes))
@@ -101,23 +98,23 @@ def draw_catalogue(
     *,
     photos: int,
     seed: int,
-    workers: int = 1,
+    spread: Callable[..., Iterable[None]] = map,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Draw a catalogue into `folder` and return its labels.csv (file, label, product, colour).
 
-    The files are the same for any number of `workers` (processes). `progress` is called with photos done and
-    photos in all. The folder appears as a whole at the end and replaces an older drawn catalogue. Raises
-    InputError for what plan_catalogue refuses, workers below 1, and a folder that holds anything else.
+    `spread` calls a function for each photo: `map`, or an executor's; the files are the same. `progress` is
+    called with photos done and photos in all. The folder appears as a whole at the end and replaces an older
+    drawn catalogue. Raises ValueError for what plan_catalogue refuses and a folder that holds anything else.
     """
     plan = plan_catalogue(photos=photos, seed=seed)
-    if workers < 1:
-        raise InputError(f"workers = {workers} is too few; ask for at least 1")
     _check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial_folder = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
     try:
-        _write_photos(partial_folder, plan, seed, workers, progress)
+        for done, _ in enumerate(_write_photos(partial_folder, plan, seed, spread), start=1):
+            if progress is not None:
+                progress(done, photos)
         _write_labels(partial_folder / LABELS_FILE, plan)
         _replace(partial_folder, folder)
     finally:
@@ -127,17 +124,17 @@ def draw_catalogue(
 
 def _check_seed(seed: int) -> None:
     if seed < 0:
-        raise InputError(f"seed = {seed} is negative; choose 0 or more")
+        raise ValueError(f"seed = {seed} is negative; choose 0 or more")
 
 
 def _check_replaceable(folder: Path) -> None:
-    """Raise InputError rather than delete what is not a drawn catalogue."""
+    """Raise ValueError rather than delete what is not a drawn catalogue."""
     if (
         folder.exists()
         and not (folder / LABELS_FILE).is_file()
         and (folder.is_file() or any(folder.iterdir()))
     ):
-        raise InputError(f"{folder}: exists and is no drawn catalogue; name another folder or remove it")
+        raise ValueError(f"{folder}: exists and is no drawn catalogue; name another folder or remove it")
 
 
 def _product(label: str, product: int, seed: int) -> _Product:
@@ -174,23 +171,12 @@ def _plan_class(label: str, photos: int, seed: int) -> Iterator[DrawnPhoto]:
 
 
 def _write_photos(
-    folder: Path, plan: list[DrawnPhoto], seed: int, workers: int, progress: Callable[[int, int], None] | None
-) -> None:
+    folder: Path, plan: list[DrawnPhoto], seed: int, spread: Callable[..., Iterable[None]]
+) -> Iterable[None]:
     for label in CLASSES:
         (folder / label).mkdir(parents=True)
-    write = partial(_write_photo, folder, seed)
     jobs = list(zip(plan, _colourways(plan), strict=True))
-    if workers == 1:
-        _count(map(write, jobs), len(jobs), progress)
-        return
-    with process_pool(workers) as pool:
-        _count(pool.map(write, jobs, chunksize=CHUNK), len(jobs), progress)
-
-
-def _count(written: Iterator[None], total: int, progress: Callable[[int, int], None] | None) -> None:
-    for done, _ in enumerate(written, start=1):
-        if progress is not None:
-            progress(done, total)
+    return spread(partial(_write_photo, folder, seed), jobs)
 
 
 def _colourways(plan: list[DrawnPhoto]) -> Iterator[int]:

@@ -11,28 +11,23 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import re
 import shutil
 import sys
 import time
-import warnings
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from solesearch.core import files
 from solesearch.core.checkpoints import checkpoint_file
 from solesearch.core.embedding import Embedding
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.paths import Paths
-from solesearch.core.progress import Progress
 from solesearch.core.provenance import code_digest
 from solesearch.core.settings import check_known, fill, load_section
 from solesearch.evaluation.study import Study, read_chosen
@@ -45,7 +40,7 @@ from solesearch.gan.continuation import (
 )
 from solesearch.gan.embedder import Embedder
 from solesearch.gan.training import move_aside
-from solesearch.photos.catalog import CHUNK, MOST_THREADS, PROBLEM_COLUMNS, CatalogSettings, Examined, examine
+from solesearch.photos.catalog import PROBLEM_COLUMNS, CatalogSettings, examine_all
 from solesearch.photos.catalog import load_settings as load_catalog_settings
 from solesearch.photos.labels_file import class_name
 from solesearch.photos.photo import SUFFIXES, PhotoRefusedError, fit_to, open_checked, read_file
@@ -108,7 +103,7 @@ def read_new_photos(
     if not names:
         raise InputError(f"{folder}: holds no photos; wanted files that end in {', '.join(SUFFIXES)}")
     seen, rows, pixels = dict(known), [], []
-    for file, photo in zip(names, _examined(folder, names, settings), strict=True):
+    for file, photo in zip(names, examine_all(folder, names, settings), strict=True):
         problems += [(file, *remark) for remark in photo.remarks]
         if photo.facts is None:
             continue
@@ -126,18 +121,6 @@ def read_new_photos(
         )
     table = pd.DataFrame(sorted(problems), columns=list(PROBLEM_COLUMNS))
     return NewPhotos(pd.DataFrame(rows), np.stack(pixels), table)
-
-
-def _examined(folder: Path, names: list[str], settings: CatalogSettings) -> list[Examined]:
-    """Examine files as stage prepare does, in their order, several at a time."""
-    progress, found = Progress("decoding new photos", total=len(names), unit="photo"), []
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels decides, and says so
-        for start in range(0, len(names), CHUNK):
-            paths = [folder / name for name in names[start : start + CHUNK]]
-            found += pool.map(examine, paths, [settings] * len(paths))
-            progress.update(len(found))
-    return found
 
 
 # --- adding them -----------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from solesearch.core.embedding import Embedding, load_embedding, save_embedding
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.progress import Progress
 from solesearch.core.repeatable import has_gpu
-from solesearch.core.settings import GanSettings, fill, load_section
+from solesearch.core.settings import GanSettings, load_section
 from solesearch.evaluation.study import Study, model_vectors, read_chosen
 from solesearch.gan.embedder import BATCH, Embedder
 from solesearch.gan.training import SeedFolder, check_enough, load_settings, train, wanted_config
@@ -246,8 +246,7 @@ def fit_reading(study: Study, photos: pd.DataFrame, steps: dict[int, int]) -> di
 
 def load_catalog(study: Study) -> CatalogSettings:
     """Return the profile's catalogue settings."""
-    profile = study.paths.profile
-    return fill(CatalogSettings, load_section(profile, "catalog"), where=f"{profile}.catalog")
+    return CatalogSettings.load(study.paths.profile)
 
 
 def decode(study: Study, photos: pd.DataFrame, *, size: tuple[int, int], fit: str) -> np.ndarray:

@@ -129,8 +129,7 @@ class Comparison:
         paths = Paths.of(profile)
         networks = load_network_settings(profile, overrides)
         retraining = load_retraining_settings(profile, overrides)
-        values = load_section(profile, "catalog", overrides)
-        catalog = fill(CatalogSettings, values, where=f"{profile}.catalog")
+        catalog = CatalogSettings.load(profile)
         weights = {one.network: one for one in recorded(profile, networks)}
         photos = read_photos(paths)
         return cls(paths, photos, photo_folder(paths, catalog), catalog.fit, networks, retraining, weights)

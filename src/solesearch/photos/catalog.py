@@ -8,26 +8,25 @@ import json
 import math
 import os
 import shutil
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from pydantic import Field, model_validator
 
 from solesearch.core import files
 from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
 from solesearch.core.progress import Progress, tell
-from solesearch.core.settings import fill, load_section
+from solesearch.core.settings import Section, load_section
+from solesearch.core.workers import process_pool
 from solesearch.photos import sources
 from solesearch.photos.duplicates import BITS, find_duplicates, perceptual_hash
 from solesearch.photos.photo import (
-    FITS,
     IMAGE_SIZES,
     PhotoLimits,
     PhotoRefusedError,
@@ -36,10 +35,8 @@ from solesearch.photos.photo import (
     read_file,
 )
 from solesearch.photos.photo_table import COLUMNS, read_photos
-from solesearch.photos.splits import UNLABELLED, WAYS, assign_splits, exclusion_groups
+from solesearch.photos.splits import UNLABELLED, assign_splits, exclusion_groups
 
-SOURCES = ("drawn", "official", "folders", "manifest")
-LABEL_MAPS = ("papers", "subcategories", "categories")
 PROBLEM_COLUMNS = ("file", "problem", "action")
 CHUNK = 512  # photos decoded ahead of the disk, so that memory does not grow with the catalogue
 MOST_THREADS = 8
@@ -47,67 +44,40 @@ MOST_THREADS = 8
 SELECTING = ("source", "photos", "label_map", "train_on_unlabelled", "min_side", "max_pixels")
 
 
-@dataclass(frozen=True)
-class CatalogSettings:
+class CatalogSettings(Section, section="catalog"):
     """Which photos, how decoded, how split; `params.yaml` holds the values and their sources."""
 
-    source: str
-    preset: str
-    fit: str
-    photos: int
-    seed: int
-    label_map: str
+    source: Literal["drawn", "official", "folders", "manifest"]
+    preset: Literal[tuple(IMAGE_SIZES)]
+    fit: Literal["stretch", "pad", "object"]
+    photos: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**32)
+    label_map: Literal["papers", "subcategories", "categories", "none"]
     train_on_unlabelled: bool
-    split: str
-    training_share: float
-    validation_share: float
-    test_photos: int
-    duplicate_distance: int
+    split: Literal["products", "positions", "photos"]
+    training_share: float = Field(gt=0)
+    validation_share: float = Field(gt=0)
+    test_photos: int = Field(ge=0)
+    duplicate_distance: int = Field(ge=0, le=BITS)
     min_side: int
     max_pixels: int
 
-    def __post_init__(self) -> None:
-        """Raise InputError for a value of the wrong type or one that makes no catalogue."""
-        kinds = {"str": str, "bool": bool, "int": int, "float": (int, float)}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, kinds[field.type]) or (field.type != "bool" and isinstance(value, bool)):
-                raise InputError(f"params.yaml, catalog.{field.name}: {value!r} is no {field.type}")
-        maps = LABEL_MAPS if self.source == "official" else ("none",)
-        self._stop_unless_one_of(source=SOURCES, preset=tuple(IMAGE_SIZES), fit=FITS, split=WAYS)
-        self._stop_unless_one_of(label_map=maps)
-        self._stop_unless_shares()
-        least = 1 if self.source == "drawn" else 0
-        for name, low, high in (
-            ("photos", least, 10**9),
-            ("seed", 0, 2**32 - 1),
-            ("test_photos", 0, 10**9),
-            ("duplicate_distance", 0, BITS),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise InputError(
-                    f"params.yaml, catalog.{name}: wanted {low} to {high}, got {getattr(self, name)}"
-                )
-        self.limits  # noqa: B018  raises InputError for limits that no photo meets
-
-    def _stop_unless_one_of(self, **choices: tuple[str, ...]) -> None:
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise InputError(
-                    f"params.yaml, catalog.{name}: {getattr(self, name)!r} is not {', '.join(known)}"
-                    + (f" (source {self.source})" if name == "label_map" else "")
-                )
-
-    def _stop_unless_shares(self) -> None:
-        training, validation = self.training_share, self.validation_share
-        rest = training + validation <= 1 if self.test_photos else training + validation < 1
-        if not (training > 0 and validation > 0 and rest):
-            raise InputError(
-                f"params.yaml, catalog.training_share {training} and validation_share {validation}: both "
-                "above 0, and together below 1, since the rest is tested"
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Raise ValueError for values that make no catalogue together."""
+        if (self.source == "official") == (self.label_map == "none"):
+            raise ValueError(
+                "label_map is papers, subcategories or categories for source official, else none"
             )
+        if self.source == "drawn" and not self.photos:
+            raise ValueError("photos must be at least 1 for source drawn")
+        share = self.training_share + self.validation_share
+        if share > 1 or (share == 1 and not self.test_photos):
+            raise ValueError("training_share and validation_share must leave a rest, which is tested")
         if self.test_photos and self.split != "photos":
-            raise InputError(f"params.yaml, catalog.test_photos needs split: photos, not {self.split}")
+            raise ValueError(f"test_photos needs split: photos, not {self.split}")
+        self.limits  # noqa: B018  raises for limits that no photo meets
+        return self
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -122,7 +92,8 @@ class CatalogSettings:
 
 def load_settings(profile: str, overrides: dict[str, Any] | None = None) -> CatalogSettings:
     """Return a profile's `catalog` section; raises InputError for values that make no catalogue."""
-    return fill(CatalogSettings, load_section(profile, "catalog", overrides), where=f"{profile}.catalog")
+    values = load_section(profile, "catalog", overrides)
+    return CatalogSettings.checked(values, where=f"{profile}.catalog")
 
 
 class PreparedCatalogue(NamedTuple):
@@ -134,14 +105,14 @@ class PreparedCatalogue(NamedTuple):
     paths: Paths
 
 
-def prepare(profile: str, overrides: dict[str, Any] | None = None) -> PreparedCatalogue:
+def prepare(profile: str, settings: CatalogSettings | None = None) -> PreparedCatalogue:
     """Read, check, decode and split a profile's photos; write photos.csv, pixels.npy and what was found.
 
-    `overrides` are {"catalog.photos": 100, ...}. The same photos and settings give the same bytes. Raises
-    InputError before anything is replaced: settings, missing data, an empty class, a class that misses
-    from a split. Other photos than those of the last results are one line to the user.
+    `settings` None: as in params.yaml. The same photos and settings give the same bytes. Raises InputError
+    before anything is replaced: missing data, an empty class, a class that misses from a split. Other photos
+    than those of the last results are one line to the user.
     """
-    paths, settings = Paths.of(profile), load_settings(profile, overrides)
+    paths, settings = Paths.of(profile), settings or CatalogSettings.load(profile)
     listing = chosen_photos(list_photos(paths, settings), settings)
     split_photos(listing.photos, listing, settings)  # what cannot be split fails before it is decoded
     with files.replacing(paths.pixels) as temporary:
@@ -149,34 +120,27 @@ def prepare(profile: str, overrides: dict[str, Any] | None = None) -> PreparedCa
         photos = split_photos(decoded.photos, listing, settings)[list(COLUMNS)]
         wanted = settings.duplicate_distance
         duplicates, reported = find_duplicates(photos, decoded.hashes, distance=wanted)
-        manifest = manifest_of(photos, settings)
-        differs = []
-        if reported < wanted:
-            differs.append(("duplicates.csv", f"too many pairs at {wanted} bits", f"up to {reported} kept"))
-        rows = sorted([*listing.problems, *decoded.problems, *differs])
-        problems = pd.DataFrame(rows, columns=list(PROBLEM_COLUMNS))
+    rows = [*listing.problems, *decoded.problems]
+    if reported < wanted:
+        rows.append(("duplicates.csv", f"too many pairs at {wanted} bits", f"up to {reported} kept"))
+    problems = pd.DataFrame(sorted(rows), columns=list(PROBLEM_COLUMNS))
+    manifest = manifest_of(photos, settings)
     files.write_table(paths.problems, problems)
     files.write_table(paths.duplicates, duplicates)
     files.write_table(paths.photos, photos)
-    write_attributes(paths, listing, photos, settings)
+    write_attributes(paths, listing, photos["id"])
     files.write_json(paths.manifest, manifest)
     if difference := other_photographs(manifest, paths.results / "manifest.json"):
         tell(difference)
     return PreparedCatalogue(read_photos(paths), problems, duplicates, paths)
 
 
-def write_attributes(
-    paths: Paths, listing: sources.Listing, photos: pd.DataFrame, settings: CatalogSettings
-) -> None:
-    """Write the further columns of the user's manifest as attributes.csv, a row a photo of `photos`.
-
-    No file where there are none; a drawn catalogue's own manifest lies among its photos already.
-    """
-    if listing.attributes is None or settings.source == "drawn":
+def write_attributes(paths: Paths, listing: sources.Listing, ids: pd.Series) -> None:
+    """Write the further columns of the user's manifest as attributes.csv, a row a photo of `ids`, if any."""
+    if listing.attributes is None or listing.folder == paths.drawn:  # whose manifest lies there already
         paths.attributes.unlink(missing_ok=True)
-        return
-    known = listing.attributes.set_index("id").loc[photos["id"]]
-    files.write_table(paths.attributes, known.reset_index())
+    else:
+        files.write_table(paths.attributes, listing.attributes.set_index("id").loc[ids].reset_index())
 
 
 def read_attributes(paths: Paths) -> pd.DataFrame:
@@ -184,14 +148,12 @@ def read_attributes(paths: Paths) -> pd.DataFrame:
 
     No columns where the photographs came without any (class folders, the official tree).
     """
-    options = {"dtype": str, "keep_default_na": False}
-    if paths.attributes.is_file():
-        return pd.read_csv(paths.attributes, **options).set_index("id")
     drawn = paths.drawn / sources.LABELS_FILE
-    if not drawn.is_file():
+    path = next((path for path in (paths.attributes, drawn) if path.is_file()), None)
+    if path is None:
         return pd.DataFrame(index=read_photos(paths)["id"])
-    table = pd.read_csv(drawn, **options).rename(columns={"file": "id"}).set_index("id")
-    return table.drop(columns=list(sources.MANIFEST_COLUMNS), errors="ignore")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False).rename(columns={"file": "id"}).set_index("id")
+    return table if path == paths.attributes else table.drop(columns=["label", "product"])
 
 
 # --- which photos ----------------------------------------------------------------------------------------
@@ -200,17 +162,7 @@ def read_attributes(paths: Paths) -> pd.DataFrame:
 def list_photos(paths: Paths, settings: CatalogSettings) -> sources.Listing:
     """Return the photos that the profile's source names; a synthetic catalogue is drawn first."""
     if settings.source == "drawn":
-        from drawn_shoes import draw_catalogue
-
-        shutil.rmtree(paths.drawn, ignore_errors=True)  # photos of another seed would mix with these
-        progress = Progress("drawing photos", total=settings.photos, unit="photo")
-        draw_catalogue(
-            paths.drawn,
-            photos=settings.photos,
-            seed=settings.seed,
-            workers=os.cpu_count() or 1,
-            progress=lambda done, _: progress.update(done),
-        )
+        draw(paths.drawn, photos=settings.photos, seed=settings.seed)
         return sources.list_manifest(paths.drawn)
     official = settings.source == "official"
     folder = sources.existing_data(paths.data, profile=paths.profile, archives=official)
@@ -218,6 +170,25 @@ def list_photos(paths: Paths, settings: CatalogSettings) -> sources.Listing:
         unpack_to = paths.catalogue / "extracted"
         return sources.list_official(folder, label_map=settings.label_map, unpack_to=unpack_to)
     return sources.list_folders(folder) if settings.source == "folders" else sources.list_manifest(folder)
+
+
+def draw(folder: Path, *, photos: int, seed: int) -> None:
+    """Draw a synthetic catalogue into `folder`, in place of an older one; raises InputError for too few."""
+    from drawn_shoes import draw_catalogue
+
+    shutil.rmtree(folder, ignore_errors=True)  # photos of another seed would mix with these
+    progress = Progress("drawing photos", total=photos, unit="photo")
+    try:
+        with process_pool(os.cpu_count() or 1) as pool:
+            draw_catalogue(
+                folder,
+                photos=photos,
+                seed=seed,
+                spread=partial(pool.map, chunksize=16),
+                progress=lambda done, _: progress.update(done),
+            )
+    except ValueError as error:
+        raise InputError(f"params.yaml, catalog: {error}") from error
 
 
 def chosen_photos(listing: sources.Listing, settings: CatalogSettings) -> sources.Listing:
@@ -228,9 +199,10 @@ def chosen_photos(listing: sources.Listing, settings: CatalogSettings) -> source
     """
     photos, outside = listing.photos, listing.photos["label"] == UNLABELLED
     action = "trained on without a label" if settings.train_on_unlabelled else sources.LEFT_OUT
+    folders = photos.loc[outside, "id"].str.split("/").str[:2].str.join("/")  # Shoes/Oxfords
     problems = [
         (folder, f"{count} photos outside the label map", action)
-        for folder, count in sources.folders_of(photos["id"][outside]).value_counts().items()
+        for folder, count in folders.value_counts().items()
     ]
     photos = photos if settings.train_on_unlabelled else photos[~outside]
     if settings.photos and settings.source != "drawn":
@@ -239,9 +211,8 @@ def chosen_photos(listing: sources.Listing, settings: CatalogSettings) -> source
     sources.stop_when_class_empty(classes, photos["label"], where=listing.folder)
     if len(classes) < 2:
         raise InputError(f"{listing.folder}: one class, {', '.join(classes)}; similarity needs two or more")
-    return dataclasses.replace(
-        listing, photos=photos.reset_index(drop=True), problems=[*listing.problems, *problems]
-    )
+    photos = photos.reset_index(drop=True)
+    return dataclasses.replace(listing, photos=photos, problems=[*listing.problems, *problems])
 
 
 def _drawn_sample(photos: pd.DataFrame, settings: CatalogSettings) -> pd.DataFrame:
@@ -290,7 +261,7 @@ class Decoded(NamedTuple):
 
     photos: pd.DataFrame  # the listing's columns, width, height, sha256
     hashes: np.ndarray  # uint64 [n]
-    problems: list[tuple[str, str, str]]
+    problems: list[sources.Problem]
 
 
 def examine(path: Path, settings: CatalogSettings) -> Examined:
@@ -302,50 +273,16 @@ def examine(path: Path, settings: CatalogSettings) -> Examined:
         hashed = perceptual_hash(image)
     except PhotoRefusedError as error:
         return Examined([(str(error), sources.LEFT_OUT)])
-    except OSError as error:
-        return Examined([(f"unreadable: {error.strerror or error}", sources.LEFT_OUT)])
     except Exception as error:  # whatever Pillow and NumPy raise for one photo is that photo's line
-        return Examined([(f"unreadable: {str(error) or type(error).__name__}", sources.LEFT_OUT)])
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return Examined([(f"unreadable: {why}", sources.LEFT_OUT)])
     facts = {"width": image.width, "height": image.height, "sha256": hashlib.sha256(data).hexdigest()}
     return Examined(remarks, facts, hashed, pixels)
 
 
-def decode(listing: sources.Listing, settings: CatalogSettings, target: Path) -> Decoded:
-    """Examine every listed photo; write the good ones' pixels to `target` as .npy, uint8 [n, h, w, 3].
-
-    The array is mapped, so memory does not grow with it. Raises InputError when a class has no good photo
-    and when the disk is too full.
-    """
-    listed, problems, kept, facts, hashes = listing.photos, [], [], [], []
-    pixels = _mapped(target, shape=(len(listed), *settings.image_size, 3))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels decides, and says so
-        for row, (name, photo) in enumerate(zip(listed["id"], _examined(listing, settings), strict=True)):
-            problems += [(name, *remark) for remark in photo.remarks]
-            if photo.facts is not None:
-                pixels[len(kept)] = photo.pixels
-                kept.append(row)
-                facts.append(photo.facts)
-                hashes.append(photo.hash)
-    pixels.flush()
-    photos = listed.iloc[kept].reset_index(drop=True)
-    sources.stop_when_class_empty(listed["label"], photos["label"], where=listing.folder)
-    if len(kept) < len(listed):
-        keep_rows(target, len(kept))
-    photos = photos.join(pd.DataFrame(facts))
-    return Decoded(photos, np.array(hashes, np.uint64), problems)
-
-
-def _mapped(target: Path, *, shape: tuple[int, ...]) -> np.memmap:
-    needed, free = math.prod(shape), shutil.disk_usage(target.parent).free
-    if needed > free:  # writing to a mapped file on a full disk kills the process
-        raise InputError(f"{target.parent}: pixels take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
-    return np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
-
-
-def _examined(listing: sources.Listing, settings: CatalogSettings) -> Iterator[Examined]:
-    """Yield each photo's examination in the listing's order; Pillow decodes outside Python's lock."""
-    paths = [listing.folder / name for name in listing.photos["id"]]
+def examine_all(folder: Path, names: Iterable[str], settings: CatalogSettings) -> Iterator[Examined]:
+    """Yield each file's examination in the order of `names`; Pillow decodes outside Python's lock."""
+    paths = [folder / name for name in names]
     progress, done = Progress("decoding photos", total=len(paths), unit="photo"), 0
     with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
         for start in range(0, len(paths), CHUNK):
@@ -356,19 +293,32 @@ def _examined(listing: sources.Listing, settings: CatalogSettings) -> Iterator[E
                 yield photo
 
 
-def keep_rows(path: Path, rows: int) -> None:
-    """Cut a .npy file to its first `rows` rows, in place.
+def decode(listing: sources.Listing, settings: CatalogSettings, target: Path) -> Decoded:
+    """Examine every listed photo; write the good ones' pixels to `target` as .npy, uint8 [n, h, w, 3].
 
-    NumPy pads the header so that the first axis can change without moving the data.
+    The array is mapped, so memory does not grow with it. Raises InputError when a class has no good photo
+    and when the disk is too full.
     """
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    header = {"descr": array.dtype.str, "fortran_order": False, "shape": (rows, *array.shape[1:])}
-    end = array.offset + rows * array[0].nbytes
-    with path.open("rb+") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        if file.tell() != array.offset:
-            raise RuntimeError(f"{path}: the header's length changed from {array.offset} to {file.tell()}")
-        file.truncate(end)
+    listed, problems, kept, facts, hashes = listing.photos, [], [], [], []
+    shape = (len(listed), *settings.image_size, 3)
+    needed, free = math.prod(shape), shutil.disk_usage(target.parent).free
+    if needed > free:  # writing to a mapped file on a full disk kills the process
+        raise InputError(f"{target.parent}: pixels take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
+    pixels = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
+    examined = examine_all(listing.folder, listed["id"], settings)
+    for row, (name, photo) in enumerate(zip(listed["id"], examined, strict=True)):
+        problems += [(name, *remark) for remark in photo.remarks]
+        if photo.facts is not None:
+            pixels[len(kept)] = photo.pixels
+            kept.append(row)
+            facts.append(photo.facts)
+            hashes.append(photo.hash)
+    pixels.flush()
+    photos = listed.iloc[kept].reset_index(drop=True)
+    sources.stop_when_class_empty(listed["label"], photos["label"], where=listing.folder)
+    if len(kept) < len(listed):
+        files.write_array(target, pixels[: len(kept)])
+    return Decoded(photos.join(pd.DataFrame(facts)), np.array(hashes, np.uint64), problems)
 
 
 # --- are they still the same photographs? ----------------------------------------------------------------
@@ -384,13 +334,8 @@ def manifest_of(photos: pd.DataFrame, settings: CatalogSettings) -> dict[str, An
         "count": len(photos),
         "classes": {label: int(count) for label, count in photos["label"].value_counts().items()},
         "sha256": hashlib.sha256("".join(lines).encode()).hexdigest(),
-        "settings": dataclasses.asdict(settings),
+        "settings": settings.model_dump(),
     }
-
-
-def _selecting(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the values that decide which photographs are in; the seed does where only some are taken."""
-    return {name: settings[name] for name in SELECTING} | {"seed": settings["photos"] and settings["seed"]}
 
 
 def other_photographs(now: dict[str, Any], results: Path) -> str:
@@ -402,23 +347,19 @@ def other_photographs(now: dict[str, Any], results: Path) -> str:
     """
     name = f"results/{results.parent.name}/{results.name}"
     try:
-        then = _read_manifest(results) if results.is_file() else now
-    except InputError:
+        then = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else now
+        if _selecting(then["settings"]) != _selecting(now["settings"]) or then["sha256"] == now["sha256"]:
+            return ""
+        counts = pd.DataFrame({"then": then["classes"], "now": now["classes"]}).fillna(0).astype(int)
+        total = f"{then['count']} then, {now['count']} now"
+    except (ValueError, KeyError, TypeError, AttributeError):
         return f"{name}: damaged; nothing to compare the photographs with"
-    if _selecting(then["settings"]) != _selecting(now["settings"]) or then["sha256"] == now["sha256"]:
-        return ""
-    labels = sorted({*then["classes"], *now["classes"]})
-    counts = [(label, then["classes"].get(label, 0), now["classes"].get(label, 0)) for label in labels]
-    changed = [f"{label} {before} -> {after}" for label, before, after in counts if before != after]
-    what = ", ".join(changed) or "as many as before in each class, but other names or contents"
-    return f"other photographs than those of {name}: {then['count']} then, {now['count']} now ({what})"
+    changed = counts[counts["then"] != counts["now"]]
+    what = ", ".join(f"{row.Index} {row.then} -> {row.now}" for row in changed.itertuples())
+    what = what or "as many as before in each class, but other names or contents"
+    return f"other photographs than those of {name}: {total} ({what})"
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        manifest["classes"].items(), manifest["sha256"][:12], manifest["count"]  # what is read later
-        _selecting(manifest["settings"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: damaged; delete it, or bring it back with `git checkout`") from error
-    return manifest
+def _selecting(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the values that decide which photographs are in; the seed does where only some are taken."""
+    return {name: settings[name] for name in SELECTING} | {"seed": settings["photos"] and settings["seed"]}

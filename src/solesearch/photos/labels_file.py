@@ -1,34 +1,27 @@
-"""A labels.csv as people, spreadsheets and other programs write it: read as text, or refused in one line."""
+"""A labels.csv as people and spreadsheets write it: read as text, or refused in one line."""
 
 from __future__ import annotations
 
 import codecs
 import csv
 import io
-import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from solesearch.core.errors import InputError
 from solesearch.photos.photo import read_file
 
 UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, undecodable bytes, line ends: no CSV holds them
-READ = ("file", "label", "product", "product_id", "position")  # the columns that decide something
-READ_LATER = ("colour",)
+DECIDING = ("file", "label", "product", "product_id", "position")
+MEANT = (*DECIDING, "colour")  # whose capitals do not matter
 TAKEN = ("id", "group", "split", "width", "height", "sha256")  # the catalogue's own columns
 SEPARATORS = ",;\t|"
-WHOLE = r"-?\d{1,15}([.,]0+)?"  # 3, and the 3.0 that pandas makes of it beside a gap
-
-
-class Labels(NamedTuple):
-    """What a labels.csv says."""
-
-    table: pd.DataFrame  # file, label, product (text), position (int), if it has one; further columns (text)
-    notes: list[tuple[str, str]]  # what was odd about its columns: problem, action
+WAY_OUT = "save it as UTF-8 (a spreadsheet's `CSV UTF-8`)"
 
 
 def plain(text: str) -> str:
@@ -46,43 +39,46 @@ def unprintable(text: str) -> bool:
     return any(unicodedata.category(letter) in UNPRINTABLE for letter in text)
 
 
-def read_labels(path: Path) -> Labels:
-    """Read a labels.csv: UTF-8 or UTF-16, separated by commas, semicolons or tabs; blank rows are skipped.
+def read_labels(path: Path) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+    """Return a labels.csv as a table, and what was odd about its columns: [(problem, what was done)].
 
-    Names of columns may differ in case and outer spaces. Further columns whose name is missing, taken or
-    there twice get another one, and a note. Raises InputError for all that `sources.list_manifest` lists.
+    UTF-8 or UTF-16, separated by commas, semicolons or tabs; blank rows are skipped. Columns: file, label,
+    product ("" unknown), position (int64) if there is one, further ones as text; one whose name is missing,
+    taken or there twice gets another. The index is the row in the file. Raises InputError for all that
+    `sources.list_manifest` lists.
     """
-    (_, header), *records = _records(path)
-    filled = [any(cells[place : place + 1] != [""] for _, cells in records) for place in range(len(header))]
-    names, notes = _column_names(header, filled=filled, path=path)
-    if not records:
+    cells = _cells(path)
+    header, table = cells.iloc[0], cells.iloc[1:]
+    if table.empty:
         raise InputError(f"{path}: names no photos, it has nothing but its header")
-    rows = [number for number, _ in records]
-    table = pd.DataFrame([cells for _, cells in records], columns=names, index=rows, dtype=str)
-    return Labels(_checked(table[[name for name in names if name]], path), notes)
+    named = (header != "") | (table != "").any()
+    names, notes = _column_names(header[named], path)
+    table = table.loc[:, named].set_axis(names, axis="columns")
+    return _checked(table, path), notes
 
 
-def _records(path: Path) -> list[tuple[int, list[str]]]:
-    """Return (row, cells) of all rows that are not blank, the header first, each as long as the header."""
+def _cells(path: Path) -> pd.DataFrame:
+    """Return all cells of the rows that are not blank, the header first; the index is the row's number."""
     text = _text(path)
-    lines, separator = io.StringIO(text, newline=""), _separator(text)
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
+    header = next((line for line in text.splitlines() if "file" in line.lower()), "")
+    separator, lines = max(SEPARATORS, key=header.count), io.StringIO(text, newline="")
     try:
-        found = [(number, [cell.strip() for cell in cells]) for number, cells in enumerate(reader, start=1)]
+        rows = list(csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True))
     except csv.Error as error:
-        raise InputError(f"{path}: not a CSV ({error} in line {reader.line_num})") from error
-    found = [(number, cells) for number, cells in found if any(cells) and not _names_separator(cells)]
-    if not found:
+        raise InputError(f"{path}: not a CSV ({error})") from error
+    columns = enumerate(zip_longest(*rows, fillvalue=""))
+    cells = pd.DataFrame({place: map(str.strip, column) for place, column in columns}, dtype=object)
+    cells.index += 1
+    cells = cells[(cells != "").any(axis=1)]
+    if len(cells) and cells.iloc[0, 0].lower().startswith("sep="):  # Excel's own first line
+        cells = cells.iloc[1:]
+    if cells.empty:
         raise InputError(f"{path}: empty; wanted the columns file and label")
-    width = len(found[0][1])
-    for number, cells in found:
-        if any(cells[width:]):
-            raise InputError(f"{path}: not a CSV (row {number} has {len(cells)} cells, its header {width})")
-    return [(number, [*cells, *[""] * width][:width]) for number, cells in found]
-
-
-def _names_separator(cells: Sequence[str]) -> bool:
-    return re.fullmatch(r"sep=.?", cells[0].lower()) is not None  # Excel's own first line
+    width = np.flatnonzero(cells.iloc[0] != "").max(initial=-1) + 1
+    wider = (cells.iloc[:, width:] != "").any(axis=1)
+    if wider.any():
+        raise InputError(f"{path}: not a CSV (row {wider.idxmax()} has more cells than its header, {width})")
+    return cells
 
 
 def _text(path: Path) -> str:
@@ -91,77 +87,60 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    way = "save it as UTF-8 (a spreadsheet's `CSV UTF-8`)"
     try:
         text = data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); {way}") from error
+        raise InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); {WAY_OUT}") from error
     if "\0" in text:
-        raise InputError(f"{path}: not UTF-8 (NUL at byte {data.index(0)}); {way}")
+        raise InputError(f"{path}: not UTF-8 (NUL at byte {data.index(0)}); {WAY_OUT}")
     return text
 
 
-def _separator(text: str) -> str:
-    """Return the first separator by which a row among the first five names file and label; else a comma."""
-    for separator in SEPARATORS:
-        for line in text.splitlines()[:5]:
-            if {"file", "label"} <= {cell.strip(' "').lower() for cell in line.split(separator)}:
-                return separator
-    return ","
-
-
-def _column_names(
-    header: Sequence[str], *, filled: Sequence[bool], path: Path
-) -> tuple[list[str], list[tuple[str, str]]]:
-    """Return a name for each column, "" for one without name and content, and what had to be changed."""
-    heads = [
-        plain(head).lower() if plain(head).lower() in READ + READ_LATER else plain(head) for head in header
-    ]
+def _column_names(header: Iterable[str], path: Path) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return a name for each column, and which had to be changed."""
+    heads = [plain(head).lower() if plain(head).lower() in MEANT else plain(head) for head in header]
     missing = [name for name in ("file", "label") if name not in heads]
     if missing:
-        has = ", ".join(filter(None, heads))
-        raise InputError(f"{path}: lacks the columns {', '.join(missing)}; it has {has}")
+        raise InputError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(heads)}")
     names, notes = [], []
-    for place, head in enumerate(heads):
-        if head in READ and head in names:
+    for place, head in enumerate(heads, start=1):
+        if head in DECIDING and head in names:
             raise InputError(f"{path}: has the column {head} twice; delete one")
-        if not head and not filled[place]:
-            names.append("")
-            continue
-        name, why = head, ""
-        if not head:
-            name, why = f"column_{place + 1}", "has no name"
-        elif head.lower() in TAKEN:
-            name, why = f"given_{head.lower()}", "has a name that the catalogue uses itself"
-        while name in names or (name != head and name in heads):
-            name, why = f"{name}_{place + 1}", why or "is there twice"
+        name = f"given_{head.lower()}" if head.lower() in TAKEN else head or "column"
+        name = name if head and name not in names else f"{name}_{place}"
+        notes += [(f"column {place} ({head}): its name is taken or missing", f"kept as {name}")] * (
+            name != head
+        )
         names.append(name)
-        notes += [(f"column {place + 1} ({head}) {why}", f"kept as {name}")] if why else []
     return names, notes
 
 
 def _checked(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    for row, name in table["file"].items():
-        _stop_when_outside(name, where=f"{path}, row {row}")
-    table["file"] = table["file"].map(lambda name: PurePosixPath(name).as_posix())
-    table["label"] = _as_written(table["label"].map(class_name))
-    stop_when_row(table["label"] == "", table["label"], path, "has no label")
-    stop_when_row(
-        table["label"].map(unprintable), table["label"], path, "has control characters in its label"
-    )
-    stop_when_row(table["file"].duplicated(), table["file"], path, "names a file for the second time")
+    """Return the table with file, label, product and position as the catalogue reads them."""
+    names, labels = table["file"], table["label"].map(class_name)
+    stop_when_row(~names.map(_lies_inside), names, path, "is no path below the folder, like Boot/0001.jpg")
+    names = names.map(lambda name: PurePosixPath(name).as_posix())
+    stop_when_row(names.duplicated(), names, path, "names a file for the second time")
+    stop_when_row(labels == "", labels, path, "has no label")
+    stop_when_row(labels.map(unprintable), labels, path, "has control characters in its label")
     if "product" not in table:
         table = table.rename(columns={"product_id": "product"})
-    table["product"] = _as_written(table["product"].map(plain)) if "product" in table else ""
+    products = _as_written(table["product"].map(plain)) if "product" in table else ""
+    table = table.assign(file=names, label=_as_written(labels), product=products)
     if "position" in table:
-        whole = table["position"].str.fullmatch(WHOLE)
+        whole = table["position"].str.fullmatch(
+            r"-?\d{1,15}([.,]0+)?"
+        )  # 3, and the 3.0 or 3,0 of spreadsheets
         stop_when_row(~whole, table["position"], path, "has a position that is no integer")
         table["position"] = table["position"].str.replace(r"[.,]0+$", "", regex=True).astype("int64")
     return table
 
 
 def _as_written(column: pd.Series) -> pd.Series:
-    """Return 3 for 3.0 where every cell is a whole number or blank: a program wrote the point, no person."""
+    """Return 3 for 3.0 where every cell is a whole number or blank: a program wrote the point, no person.
+
+    Beside a gap pandas writes 3.0 for 3, and two spellings of one product could come into two splits.
+    """
     whole = column.str.fullmatch(r"\d+(\.0+)?") | (column == "")
     return column.str.replace(r"\.0+$", "", regex=True) if whole.all() else column
 
@@ -169,13 +148,11 @@ def _as_written(column: pd.Series) -> pd.Series:
 def stop_when_row(wrong: pd.Series, values: pd.Series, path: Path, what: str) -> None:
     """Raise InputError that names the first row of `wrong` (by its index) and its value."""
     if wrong.any():
-        place = int(wrong.to_numpy().argmax())
-        raise InputError(f"{path}, row {wrong.index[place]}: {what}: {values.iloc[place]!r}")
+        row = wrong.idxmax()
+        raise InputError(f"{path}, row {row}: {what}: {values[row]!r}")
 
 
-def _stop_when_outside(name: str, *, where: str) -> None:
+def _lies_inside(name: str) -> bool:
     path = PurePosixPath(name)
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or name[1:2] == ":":
-        raise InputError(f"{where}: {name!r} is no path below the folder; write it like Boot/0001.jpg")
-    if unprintable(name):
-        raise InputError(f"{where}: {name!r} holds a control character or a line end")
+    leaves = path.is_absolute() or ".." in path.parts or "\\" in name or name[1:2] == ":"
+    return bool(path.parts) and not leaves and not unprintable(name)

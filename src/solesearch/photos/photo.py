@@ -6,6 +6,7 @@ import errno
 import io
 import math
 import stat
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +64,7 @@ NOT_TAKEN = "not a photo that is read here"
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 # Pillow warns above this number of pixels and refuses twice as many; no limit of ours may lie higher.
 MOST_PIXELS = 89_478_485
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels decides, and says so
 ORIENTATION = 0x0112  # EXIF tag: 1 upright, 2 to 8 turned or mirrored
 
 
@@ -232,8 +234,7 @@ def open_checked(data: bytes, *, limits: PhotoLimits) -> tuple[Image.Image, list
     """Return a photo file's content as upright RGB, and what was odd about it: [(problem, what was done)].
 
     Size is judged by the header, so a huge photo costs no memory. Raises PhotoRefusedError for what is
-    unreadable, truncated, tiny or huge. Pillow's warning about large images is the caller's to silence
-    (warnings.catch_warnings is not safe in threads).
+    unreadable, truncated, tiny or huge.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:

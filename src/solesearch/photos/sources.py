@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import stat
 import unicodedata
-from collections import Counter
+import zipfile
+import zlib
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -15,8 +18,8 @@ from urllib.parse import unquote
 
 import pandas as pd
 
+from solesearch.core import files
 from solesearch.core.errors import InputError
-from solesearch.photos.archives import STAMP, extract_photos
 from solesearch.photos.labels_file import (
     UNPRINTABLE,
     class_name,
@@ -28,9 +31,9 @@ from solesearch.photos.labels_file import (
 from solesearch.photos.photo import NOT_TAKEN, SUFFIXES
 from solesearch.photos.splits import UNLABELLED
 
-LEFT_OUT = "left out"
-PASSED_OVER = "passed over"
-MISSING = "missing"
+Problem = tuple[str, str, str]  # file, problem, action
+
+LEFT_OUT, PASSED_OVER, MISSING = "left out", "passed over", "missing"
 # What Windows, macOS, Linux and network drives leave among photos; so is all whose name starts with a dot.
 JUNK = (
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "system volume information"),
@@ -50,6 +53,7 @@ FILLED_BY_MAKE = ("zappos", "chapter")  # profiles that `make PROFILE DATA=folde
 OFFICIAL_FOLDERS = ("ut-zap50k-images", "ut-zap50k-images-square")
 OFFICIAL_CATEGORIES = ("Boots", "Sandals", "Shoes", "Slippers")
 OFFICIAL_DEPTH = 4  # Category/Subcategory/Brand/product.colour.jpg
+UNPACKED_FROM = ".unpacked-from-sha256"
 # P names eight classes that UT-Zap50K does not have; this is the reading taken. "*": every subcategory.
 PAPER_CLASSES = {
     "heels": (("Shoes", "Heels"),),
@@ -70,35 +74,39 @@ class Listing:
 
     folder: Path  # ids are paths below it
     photos: pd.DataFrame  # id, label, product ("" unknown), place (int); sorted by id
-    problems: list[tuple[str, str, str]] = field(default_factory=list)  # file, problem, action
+    problems: list[Problem] = field(default_factory=list)
     places_given: bool = False  # a `position` column said which photos are neighbours
     unique_products: bool = False  # one product has one name in all classes
-    attributes: pd.DataFrame | None = None  # a manifest's further columns (colour, ...) by id; None: none
+    attributes: pd.DataFrame | None = None  # id and a manifest's further columns (colour, ...); None: none
 
 
 def existing_data(folder: Path, *, profile: str, archives: bool) -> Path:
     """Return `folder`, which may be a zip if `archives`; raises InputError with the way to get photos."""
-    if (archives and folder.is_file()) or (
-        folder.is_dir() and any(not _is_junk(p.name) for p in folder.iterdir())
-    ):
+    if folder.is_dir() and not all(is_junk(entry.name) for entry in folder.iterdir()):
+        return folder
+    if archives and folder.is_file():
         return folder
     raise no_photographs(folder, profile=profile)
 
 
 def no_photographs(folder: Path, *, profile: str) -> InputError:
     """Return the error for an empty or missing slot, with the way to fill it."""
-    link = (
-        f"`make {profile} DATA=/path/to/folder` links them"
-        if profile in FILLED_BY_MAKE
-        else "put or link them there"
-    )
+    make = f"`make {profile} DATA=/path/to/folder` links them"
     return InputError(
-        f"{folder}: no photographs there; {link}, data/README.md says what is wanted. "
-        f"Or take {profile} off the list `profiles` in params.yaml"
+        f"{folder}: no photographs there; {make if profile in FILLED_BY_MAKE else 'put or link them there'}, "
+        f"data/README.md says what is wanted. Or take {profile} off the list `profiles` in params.yaml"
     )
 
 
-def walk_photos(folder: Path) -> tuple[list[str], list[tuple[str, str, str]]]:
+# --- what lies in a folder -------------------------------------------------------------------------------
+
+
+def is_junk(name: str) -> bool:
+    """Tell whether a file or folder is hidden or a system's own."""
+    return name.startswith(".") or name.lower() in JUNK
+
+
+def walk_photos(folder: Path) -> tuple[list[str], list[Problem]]:
     """Return the sorted posix paths of all photos below `folder`, and a problem for every other file.
 
     Hidden files and what systems leave behind cost one line a kind. Linked folders are followed, each once.
@@ -110,33 +118,32 @@ def walk_photos(folder: Path) -> tuple[list[str], list[tuple[str, str, str]]]:
         problems.append((os.path.relpath(error.filename, folder), "folder cannot be read", LEFT_OUT))
 
     for place, subfolders, entries in os.walk(folder, onerror=unreadable, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:
-            subfolders[:] = []
+        if os.path.realpath(place) in seen:
+            subfolders.clear()
             continue
-        seen.add(real)
-        left = [name for name in (*subfolders, *entries) if _is_junk(name) and name != STAMP]
-        systems.update("._*" if name.startswith("._") else name for name in left)
-        subfolders[:] = sorted(name for name in subfolders if not _is_junk(name))
+        seen.add(os.path.realpath(place))
+        junk = [name for name in (*subfolders, *entries) if is_junk(name) and name != UNPACKED_FROM]
+        systems.update("._*" if name.startswith("._") else name for name in junk)
+        subfolders[:] = sorted(name for name in subfolders if not is_junk(name))
         below = PurePosixPath(Path(place).relative_to(folder).as_posix())
-        problems += [
-            (printable(str(below / name)), "a folder, not a photo", "its photos are read")
-            for name in subfolders
-            if name.lower().endswith(SUFFIXES)
-        ]
-        for entry in entries:
-            name = str(below / entry)
-            if _is_junk(entry):
-                continue
-            if problem := _name_problem(name) or file_problem(Path(place, entry)):
+        for name in (str(below / entry) for entry in entries if not is_junk(entry)):
+            if problem := _name_problem(name) or file_problem(folder / name):
                 problems.append((printable(name), problem, LEFT_OUT))
             else:
                 names.append(name)
-    problems += [
-        (printable(name), "a system's own" + f", {count} such" * (count > 1), PASSED_OVER)
-        for name, count in systems.items()
-    ]
+    for name, count in systems.items():
+        many = f", {count} such" if count > 1 else ""
+        problems.append((printable(name), f"a system's own{many}", PASSED_OVER))
     return sorted(names), problems
+
+
+def _name_problem(name: str) -> str | None:
+    suffix = PurePosixPath(name).suffix.lower()
+    if unprintable(name):
+        return "name with control characters or not UTF-8"
+    if suffix in (".heic", ".heif"):
+        return f"{NOT_TAKEN}: a HEIC photo; convert it to JPEG or PNG"
+    return None if suffix in SUFFIXES else f"not a photo ({suffix or 'no suffix'})"
 
 
 def file_problem(path: Path) -> str | None:
@@ -144,92 +151,19 @@ def file_problem(path: Path) -> str | None:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP) and path.is_symlink():
-            return "a link that leads nowhere"
-        absent = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
-        return MISSING if error.errno in absent else f"unreadable: {error.strerror}"
+        broken = error.errno in (errno.ENOENT, errno.ELOOP) and path.is_symlink()
+        return "a link that leads nowhere" if broken else MISSING
     if stat.S_ISDIR(mode):
         return "a folder, not a photo"
     return None if stat.S_ISREG(mode) else "a pipe, socket or device, not a file"
 
 
-def _name_problem(name: str) -> str | None:
-    if unprintable(name):
-        return "name with control characters or not UTF-8"
-    suffix = PurePosixPath(name).suffix
-    if suffix.lower() in (".heic", ".heif"):
-        return f"{NOT_TAKEN}: a HEIC photo; convert it to JPEG or PNG"
-    if not name.lower().endswith(SUFFIXES):
-        return f"not a photo ({suffix or 'no suffix'})"
-    return None
-
-
 def printable(name: str) -> str:
     """Return a file's name with control characters and undecodable bytes escaped, the rest as it is."""
+    odd = (unicodedata.category(letter) in UNPRINTABLE for letter in name)
     return "".join(
-        ascii(letter)[1:-1] if unicodedata.category(letter) in UNPRINTABLE else letter for letter in name
+        ascii(letter)[1:-1] if escape else letter for letter, escape in zip(name, odd, strict=True)
     )
-
-
-def _is_junk(name: str) -> bool:
-    return name.startswith(".") or name.lower() in JUNK
-
-
-def list_folders(folder: Path) -> Listing:
-    """List a folder of class folders: the label is the top folder's name in lower case, the place the number
-    of the file in its class, from 1, by name. Names that read the same are one class.
-
-    Raises InputError when there is no class folder, one without photos, and when the folders are the parts
-    of a data set (train, test) or one folder around the classes.
-    """
-    names, problems = walk_photos(folder)
-    tops = {entry.name for entry in folder.iterdir() if entry.is_dir() and not _is_junk(entry.name)}
-    with_photos = {name.split("/")[0] for name in names if "/" in name}
-    tops = {name for name in tops if name in with_photos or not name.lower().endswith(SUFFIXES)}
-    if not tops:
-        raise InputError(f"{folder}: holds no class folders; wanted one folder a class, with photos in it")
-    problems = [problem for problem in problems if problem[0] != LABELS_FILE]
-    problems += [(name, "lies in no class folder", LEFT_OUT) for name in names if "/" not in name]
-    problems += _about_class_folders(folder, tops, names)
-    rows = [(name, class_name(name.split("/")[0]), "") for name in names if "/" in name]
-    problems += [(name, "its folder's name is blank", LEFT_OUT) for name, label, _ in rows if not label]
-    rows = [row for row in rows if row[1]]
-    wanted = {class_name(name) for name in tops} - {""}
-    stop_when_class_empty(wanted, (label for _, label, _ in rows), where=folder)
-    return Listing(folder, _photo_table(rows), problems)
-
-
-def _about_class_folders(folder: Path, tops: set[str], names: Iterable[str]) -> list[tuple[str, str, str]]:
-    """Return what is odd about class folders; raises InputError when they cannot be the classes."""
-    inner: dict[str, set[str]] = {top: set() for top in sorted(tops)}
-    for top, *below in (name.split("/") for name in names if "/" in name):
-        inner[top].add(below[0] if len(below) > 1 else "")  # "": a photo lies in the top folder itself
-    parts = [top for top in inner if PART_OF_DATA.fullmatch(plain(top))]
-    classes = ", ".join(sorted(set().union(*inner.values()) - {""})[:4]) or "one folder a class"
-    if parts and (len(parts) > 1 or len(tops) == 1):
-        raise InputError(
-            f"{folder}: {', '.join(parts)} are parts of a data set, not classes, and which photos are tested "
-            f"is decided here (catalog.split); put their class folders ({classes}) side by side into one "
-            f"folder, or name each photo's class in {LABELS_FILE} (source: manifest)"
-        )
-    first, *others = inner.values()
-    if not others and len(first - {""}) > 1 and "" not in first:
-        raise InputError(f"{folder}: holds one folder, {min(tops)}, around {classes}; give that one")
-    problems = []
-    if all(first == other for other in others) and len(first) > 1 and "" not in first:
-        words = f"each of the {len(inner)} class folders holds the same folders ({classes})"
-        problems.append((min(tops), words, "the outer folder is the class"))
-    for label, same in _by_class(inner).items():
-        words = f"reads as class {label}, as {printable(same[0])!r} does"
-        problems += [(printable(top), words, "one class") for top in same[1:]]
-    return problems
-
-
-def _by_class(tops: Iterable[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for top in tops:
-        found.setdefault(class_name(top), []).append(top)
-    return found
 
 
 def stop_when_class_empty(wanted: Iterable[str], found: Iterable[str], *, where: Path) -> None:
@@ -241,25 +175,67 @@ def stop_when_class_empty(wanted: Iterable[str], found: Iterable[str], *, where:
         )
 
 
-def folders_of(ids: pd.Series) -> pd.Series:
-    """Return the folder of each id, at most two levels deep: `Shoes/Oxfords` of an official photo."""
-    return ids.map(lambda name: "/".join(name.split("/")[:-1][:2]) or ".")
-
-
-def _photo_table(rows: Iterable[tuple[str, str, str]], places: list[int] | None = None) -> pd.DataFrame:
-    """Return columns id, label, product, place, sorted by id; without places they are counted per label."""
-    table = pd.DataFrame(rows, columns=["id", "label", "product"], dtype=object)
-    if places is not None:
-        table["place"] = places
-    reserved = sorted(set(table["label"]) & set(RESERVED_LABELS))
+def _photo_table(photos: pd.DataFrame) -> pd.DataFrame:
+    """Return id, label, product and place, sorted by id; without places they are counted per label."""
+    reserved = sorted(set(photos["label"]) & set(RESERVED_LABELS))
     if reserved:
+        raise InputError(f"class {reserved[0]!r}: a row of the results has that name; rename the class")
+    photos = photos.sort_values("id", ignore_index=True)
+    if "place" not in photos:
+        photos["place"] = photos.groupby("label").cumcount() + 1
+    return photos[["id", "label", "product", "place"]]
+
+
+# --- class folders ---------------------------------------------------------------------------------------
+
+
+def list_folders(folder: Path) -> Listing:
+    """List a folder of class folders: the label is the top folder's name in lower case, the place the number
+    of the file in its class, from 1, by name. Names that read the same are one class.
+
+    Raises InputError when there is no class folder, one without photos, and when the folders are the parts
+    of a data set (train, test) or one folder around the classes.
+    """
+    names, problems = walk_photos(folder)
+    tops = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not is_junk(entry.name))
+    inside = [name for name in names if "/" in name and class_name(name.split("/")[0])]
+    if not tops:
+        raise InputError(f"{folder}: holds no class folders; wanted one folder a class, with photos in it")
+    problems = [problem for problem in problems if problem[0] != LABELS_FILE]
+    problems += [(name, "lies in no class folder", LEFT_OUT) for name in sorted(set(names) - set(inside))]
+    problems += _about_class_folders(folder, tops, inside)
+    photos = pd.DataFrame({"id": inside, "label": [class_name(name.split("/")[0]) for name in inside]})
+    stop_when_class_empty(filter(None, map(class_name, tops)), photos["label"], where=folder)
+    return Listing(folder, _photo_table(photos.assign(product="")), problems)
+
+
+def _about_class_folders(folder: Path, tops: list[str], names: list[str]) -> list[Problem]:
+    """Return what is odd about class folders; raises InputError when they cannot be the classes."""
+    inner: dict[str, set[str]] = defaultdict(set)  # folders inside a class's; "": photos lie in it themselves
+    for top, *below in (name.split("/") for name in names):
+        inner[top].add(below[0] if len(below) > 1 else "")
+    parts = [top for top in sorted(inner) if PART_OF_DATA.fullmatch(plain(top))]
+    classes = ", ".join(sorted(set().union(*inner.values()) - {""})[:4]) or "one folder a class"
+    if len(parts) > 1 or (parts and len(tops) == 1):
         raise InputError(
-            f"class {reserved[0]!r}: the name is taken by a row of the results; rename the class"
+            f"{folder}: {', '.join(parts)} are parts of a data set, not classes, and which photos are tested "
+            f"is decided here (catalog.split); put their class folders ({classes}) side by side into one "
+            f"folder, or name each photo's class in {LABELS_FILE} (source: manifest)"
         )
-    table = table.sort_values("id", ignore_index=True)
-    if places is None:
-        table["place"] = table.groupby("label").cumcount() + 1
-    return table
+    alike = all(found == inner[min(inner)] and len(found) > 1 and "" not in found for found in inner.values())
+    if alike and len(tops) == 1:
+        raise InputError(f"{folder}: holds one folder, {tops[0]}, around {classes}; give that one")
+    problems = []
+    if alike and len(inner) > 1:
+        words = f"each of the {len(inner)} class folders holds the same folders ({classes})"
+        problems.append((tops[0], words, "the outer folder is the class"))
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for top in sorted(inner):
+        spellings[class_name(top)].append(top)
+    for label, (first, *others) in spellings.items():
+        words = f"reads as class {label}, as {printable(first)!r} does"
+        problems += [(printable(top), words, "one class") for top in others]
+    return problems
 
 
 # --- the official tree -----------------------------------------------------------------------------------
@@ -277,16 +253,16 @@ def list_official(folder: Path, *, label_map: str, unpack_to: Path) -> Listing:
     names, problems = walk_photos(root)
     rows = []
     for name in names:
-        parts = PurePosixPath(name).parts
-        if len(parts) != OFFICIAL_DEPTH or parts[0] not in OFFICIAL_CATEGORIES:
+        category, *middle, file = name.split("/")
+        if len(middle) != OFFICIAL_DEPTH - 2 or category not in OFFICIAL_CATEGORIES:
             problems.append((name, "is not Category/Subcategory/Brand/product.colour.jpg", LEFT_OUT))
             continue
-        number = parts[-1].split(".")[0]
-        label = official_label(parts[0], parts[1], label_map=label_map)
+        number = file.split(".")[0]
+        label = official_label(category, middle[0], label_map=label_map)
         rows.append((name, label, number if number.isdecimal() else ""))
-    wanted = _official_classes(root, label_map)
-    stop_when_class_empty(wanted, (label for _, label, _ in rows), where=root)
-    return Listing(root, _photo_table(rows), problems, unique_products=True)
+    photos = pd.DataFrame(rows, columns=["id", "label", "product"])
+    stop_when_class_empty(_official_classes(root, label_map), photos["label"], where=root)
+    return Listing(root, _photo_table(photos), problems, unique_products=True)
 
 
 def official_label(category: str, subcategory: str, *, label_map: str) -> str:
@@ -304,35 +280,60 @@ def _official_classes(root: Path, label_map: str) -> set[str]:
     """Return the classes that must have photos: the papers' eight, or one for each folder that is there."""
     if label_map == "papers":
         return set(PAPER_CLASSES)
-    inside = [(root / name).glob("*") for name in OFFICIAL_CATEGORIES]
-    folders = [path for paths in inside for path in paths if path.is_dir() and not _is_junk(path.name)]
-    return {official_label(path.parent.name, path.name, label_map=label_map) for path in folders}
-
-
-def _official_root(folder: Path, unpack_to: Path) -> Path:
-    tree = find_tree(folder) if folder.is_dir() else None
-    if tree:
-        return tree
-    inside = sorted(path for path in folder.glob("*.zip") if not _is_junk(path.name) and path.is_file())
-    zips = [folder] if folder.is_file() else inside
-    if len(zips) > 1:
-        raise InputError(f"{folder}: holds {len(zips)} zips ({zips[0].name}, {zips[1].name}, ...); leave one")
-    if zips:
-        extract_photos(zips[0], unpack_to, suffixes=SUFFIXES)
-        tree = find_tree(unpack_to)
-    if not tree:
-        raise InputError(
-            f"{zips[0] if zips else folder}: no UT-Zap50K tree; wanted {OFFICIAL_FOLDERS[0]}/ with "
-            f"{', '.join(OFFICIAL_CATEGORIES)}, or its zip"
-        )
-    return tree
+    inside = [path for name in OFFICIAL_CATEGORIES for path in (root / name).glob("*") if path.is_dir()]
+    return {
+        official_label(path.parent.name, path.name, label_map=label_map)
+        for path in inside
+        if not is_junk(path.name)
+    }
 
 
 def find_tree(folder: Path) -> Path | None:
     """Return the folder inside `folder` (or itself) that holds UT-Zap50K's categories; None without one."""
-    candidates = [*(folder / name for name in OFFICIAL_FOLDERS), folder]
-    found = [path for path in candidates if any((path / name).is_dir() for name in OFFICIAL_CATEGORIES)]
-    return found[0] if found else None
+    for tree in (*(folder / name for name in OFFICIAL_FOLDERS), folder):
+        if any((tree / name).is_dir() for name in OFFICIAL_CATEGORIES):
+            return tree
+    return None
+
+
+def _official_root(folder: Path, unpack_to: Path) -> Path:
+    if tree := find_tree(folder):
+        return tree
+    zips = [folder] if folder.is_file() else sorted(folder.glob("[!.]*.zip"))
+    if len(zips) > 1:
+        raise InputError(f"{folder}: holds {len(zips)} zips ({zips[0].name}, {zips[1].name}, ...); leave one")
+    if zips:
+        unpack(zips[0], unpack_to)
+    if tree := find_tree(unpack_to) if zips else None:
+        return tree
+    raise InputError(
+        f"{zips[0] if zips else folder}: no UT-Zap50K tree; wanted {OFFICIAL_FOLDERS[0]}/ with "
+        f"{', '.join(OFFICIAL_CATEGORIES)}, or its zip"
+    )
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a zip's photos into `folder`, whole or not at all; kept when it came from the same bytes.
+
+    Nothing is written elsewhere: zipfile takes `..` and roots out of names and makes no links. Raises
+    InputError for a zip that is damaged or encrypted.
+    """
+    digest, stamp = files.digest(archive), folder / UNPACKED_FROM
+    if stamp.is_file() and stamp.read_text(encoding="ascii") == digest:
+        return
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # left by a run that was killed
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for name in opened.namelist():
+                if name.lower().endswith(SUFFIXES) and not is_junk(PurePosixPath(name).name):
+                    opened.extract(name, partial)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise InputError(f"{archive}: cannot be unpacked ({error}); is it whole, is there space?") from error
+    files.write_text(partial / UNPACKED_FROM, digest)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
 
 
 # --- a CSV manifest --------------------------------------------------------------------------------------
@@ -353,43 +354,49 @@ def list_manifest(folder: Path) -> Listing:
     path = _manifest_path(folder)
     table, notes = read_labels(path)
     names, problems = _on_disk(folder, table["file"], listed_in=path.name)
-    present = table[[name in names for name in table["file"]]]
+    present = table.assign(id=table["file"].map(names)).dropna(subset="id").drop(columns="file")
     if present.empty:
-        raise InputError(
-            f"{path}: none of its {len(table)} files is below {folder}, for one {table['file'].iloc[0]}"
-        )
+        example = table["file"].iloc[0]
+        raise InputError(f"{path}: none of its {len(table)} files is below {folder}, for one {example}")
     stop_when_class_empty(table["label"], present["label"], where=path)
-    present = present.assign(file=present["file"].map(names))
-    stop_when_row(present["file"].duplicated(), present["file"], path, "names a file for the second time")
+    stop_when_row(present["id"].duplicated(), present["id"], path, "names a file for the second time")
     problems += [(path.name, *note) for note in notes]
-    rows = present[["file", "label", "product"]].itertuples(index=False, name=None)
-    given = "position" in present
-    places = present["position"].tolist() if given else None
-    attributes = _attributes(present)
-    return Listing(folder, _photo_table(rows, places), problems, places_given=given, attributes=attributes)
+    photos = _photo_table(present.rename(columns={"position": "place"}))
+    further = present.drop(columns=list(MANIFEST_COLUMNS), errors="ignore").sort_values(
+        "id", ignore_index=True
+    )
+    attributes = further[["id", *further.columns.drop("id")]] if further.shape[1] > 1 else None
+    return Listing(folder, photos, problems, places_given="position" in table, attributes=attributes)
 
 
-def _on_disk(
-    folder: Path, listed: Iterable[str], *, listed_in: str
-) -> tuple[dict[str, str], list[tuple[str, str, str]]]:
+def _manifest_path(folder: Path) -> Path:
+    found = sorted(path for path in folder.glob("[!.]*.csv") if path.is_file())
+    named = [path for path in found if path.name == LABELS_FILE] or found
+    if len(named) != 1:
+        have = f"holds {len(named)} CSV files" if named else "holds no CSV file"
+        raise InputError(f"{folder}: {have}; wanted {LABELS_FILE} with the columns file and label")
+    return named[0]
+
+
+def _on_disk(folder: Path, listed: Iterable[str], *, listed_in: str) -> tuple[dict[str, str], list[Problem]]:
     """Return listed name -> the name on disk, and a problem for every other.
 
     Zips made on a Mac hold accents in another Unicode form than most keyboards write.
     """
     wrong = {name: file_problem(folder / name) for name in listed}
-    spelled: dict[str, list[str]] = {}
+    names = {name: name for name, problem in wrong.items() if problem is None}
+    spelled: dict[str, list[str]] = defaultdict(list)
     if MISSING in wrong.values():
         for name in walk_photos(folder)[0]:
-            spelled.setdefault(_spelling(name), []).append(name)
-    names, problems, respelled = {}, [], 0
+            spelled[_spelling(name)].append(name)
+    problems, respelled = [], 0
     for name, problem in wrong.items():
-        likely = spelled.get(_spelling(name), []) if problem == MISSING else []
-        if problem is None or len(likely) == 1:
-            names[name] = likely[0] if likely else name
-            respelled += bool(likely)
-            continue
-        several = f", and {len(likely)} files there are spelled like it" if likely else ""
-        problems.append((name, f"{problem}, but listed in {listed_in}{several}", LEFT_OUT))
+        likely = spelled[_spelling(name)] if problem == MISSING else []
+        if len(likely) == 1:
+            names[name], respelled = likely[0], respelled + 1
+        elif problem:
+            several = f", and {len(likely)} files there are spelled like it" if likely else ""
+            problems.append((name, f"{problem}, but listed in {listed_in}{several}", LEFT_OUT))
     if respelled:
         words = f"{respelled} files are there in another Unicode form or with outer spaces"
         problems.append((listed_in, words, "kept"))
@@ -399,21 +406,3 @@ def _on_disk(
 def _spelling(name: str) -> str:
     """Return a path by which names that look the same are the same."""
     return "/".join(plain(part) for part in name.split("/"))
-
-
-def _attributes(table: pd.DataFrame) -> pd.DataFrame | None:
-    """Return id and a manifest's further columns (text), sorted by id; None without such columns."""
-    further = [name for name in table if name not in MANIFEST_COLUMNS]
-    if not further:
-        return None
-    found = table[["file", *further]].rename(columns={"file": "id"})
-    return found.sort_values("id", ignore_index=True)
-
-
-def _manifest_path(folder: Path) -> Path:
-    found = sorted(path for path in folder.glob("*.csv") if not _is_junk(path.name) and path.is_file())
-    named = [path for path in found if path.name == LABELS_FILE] or found
-    if len(named) != 1:
-        have = f"holds {len(named)} CSV files" if named else "holds no CSV file"
-        raise InputError(f"{folder}: {have}; wanted {LABELS_FILE} with the columns file and label")
-    return named[0]

@@ -29,7 +29,7 @@ from solesearch.retrieval.uncertainty import load_resampling
 
 def check_values(profile: str) -> None:
     """Build every settings object of a profile; raises InputError for the first impossible value."""
-    catalog = fill(CatalogSettings, load_section(profile, "catalog"), where=f"{profile}.catalog")
+    catalog = CatalogSettings.load(profile)
     load_settings(profile, image_size=IMAGE_SIZES[catalog.preset])
     fill(EvaluationSettings, load_section(profile, "evaluation"), where=f"{profile}.evaluation")
     fill(LatencySettings, load_section(profile, "latency"), where=f"{profile}.latency")
