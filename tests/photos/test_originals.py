@@ -1,6 +1,5 @@
 """Photos decoded again at a network's input size, from wherever the profile keeps them."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,9 +52,9 @@ def test_every_source_has_its_folder(workspace: Path) -> None:
     assert photo_folder(paths, settings) == paths.drawn
 
     paths.data.mkdir(parents=True, exist_ok=True)
-    assert photo_folder(paths, replace(settings, source="folders")) == paths.data
+    assert photo_folder(paths, settings.model_copy(update={"source": "folders"})) == paths.data
 
-    official = replace(settings, source="official", label_map="papers")
+    official = settings.model_copy(update={"source": "official"})
     (paths.catalogue / "extracted/ut-zap50k-images/Shoes").mkdir(parents=True)
     assert photo_folder(paths, official) == paths.catalogue / "extracted/ut-zap50k-images"
     (paths.data / "ut-zap50k-images/Boots").mkdir(parents=True)

@@ -1,6 +1,9 @@
-"""fit: object cuts a photo down to what it shows, whatever its frame; stretch and pad stay as they were."""
+"""One photo: cut down to what it shows (fit: object), whatever its size, frame and format."""
 
 import hashlib
+import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +11,23 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from solesearch.photos.photo import (
+    FITS,
+    FORMATS,
     IMAGE_SIZES,
     PhotoLimits,
+    PhotoRefusedError,
     border_colour,
     find_object,
     fit_to,
     load_pixels,
     object_mask,
     open_checked,
+    to_pixels,
+    to_signed,
 )
 
 SIZE = (64, 96)  # height, width
+LIMITS = PhotoLimits(min_side=16, max_pixels=10**6)
 
 
 def shoe(
@@ -109,12 +118,6 @@ def test_pale_objects_are_whole() -> None:
     assert find_object(image)[0] == (40, 90, 120, 140)
 
 
-def test_two_shoes_are_one_object() -> None:
-    image = shoe(frame=(300, 300), at=(20, 40))
-    image.paste(shoe(frame=(80, 50), at=(0, 0)), (200, 200))
-    assert find_object(image)[0] == (20, 40, 280, 250)
-
-
 @pytest.mark.parametrize(
     "image",
     [
@@ -122,7 +125,7 @@ def test_two_shoes_are_one_object() -> None:
         Image.new("RGB", (168, 224), (245, 246, 244)),
         Image.fromarray(np.random.default_rng(0).integers(248, 256, (224, 168, 3), dtype=np.uint8)),
         Image.new("RGB", (1, 1), "black"),
-        Image.new("RGB", (3, 300), "black"),
+        Image.fromarray(np.random.default_rng(3).integers(0, 256, (224, 168, 3), dtype=np.uint8)),
     ],
 )
 def test_nothing_to_see_keeps_the_whole_photo(image: Image.Image) -> None:
@@ -134,11 +137,6 @@ def test_a_dot_is_no_object() -> None:
     image = Image.new("RGB", (168, 224), "white")
     ImageDraw.Draw(image).rectangle((80, 80, 90, 90), fill="black")
     assert find_object(image)[0] == (0, 0, 168, 224)
-
-
-def test_without_an_even_background_everything_stays() -> None:
-    pixels = np.random.default_rng(3).integers(0, 256, (224, 168, 3), dtype=np.uint8)
-    assert find_object(Image.fromarray(pixels))[0] == (0, 0, 168, 224)
 
 
 def test_large_photos_are_cut_like_small_ones() -> None:
@@ -162,13 +160,6 @@ def test_the_mask_is_the_shape() -> None:
     assert background.tolist() == [255, 255, 255] and background.dtype == np.uint8
 
 
-def test_a_damaged_photo_is_refused_before_it_is_fitted(tmp_path: Path) -> None:
-    shoe().save(tmp_path / "shoe.jpg")
-    data = (tmp_path / "shoe.jpg").read_bytes()
-    with pytest.raises(ValueError, match="unreadable"):
-        open_checked(data[: len(data) // 2], limits=PhotoLimits(min_side=16, max_pixels=10**6))
-
-
 @pytest.mark.parametrize(
     ("fit", "digest"),
     [("stretch", "bb2dc5b49ad38b30"), ("pad", "521452676a5ae6d0")],
@@ -176,3 +167,105 @@ def test_a_damaged_photo_is_refused_before_it_is_fitted(tmp_path: Path) -> None:
 def test_the_other_fits_give_the_bytes_they_always_gave(fit: str, digest: str) -> None:
     pixels = fit_to(shoe(), size=SIZE, fit=fit)
     assert hashlib.sha256(pixels.tobytes()).hexdigest()[:16] == digest
+
+
+# --- long and thin photos --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("photo", [(7000, 16), (16, 7000), (7000, 1), (1, 7000), (1, 1)])
+def test_no_photo_is_too_thin(photo: tuple[int, int], fit: str) -> None:
+    for size in IMAGE_SIZES.values():
+        assert fit_to(Image.new("RGB", photo, "white"), size=size, fit=fit).shape == (*size, 3)
+
+
+def test_a_thin_object_is_seen() -> None:
+    photo = Image.new("RGB", (7000, 200), "white")
+    photo.paste("black", (10, 90, 6990, 110))
+    pixels = fit_to(photo, size=(64, 96), fit="object")
+    assert pixels.shape == (64, 96, 3) and pixels.min() < 150 < pixels.max()
+    assert 80 <= find_object(photo)[0][1] < 100
+
+
+def test_a_frame_without_a_colour_of_its_own() -> None:
+    pixels = np.array([[[0, 0, 15], [0, 15, 0], [15, 0, 0]]], np.uint8)
+    assert border_colour(pixels).max() <= 15
+
+
+# --- formats ---------------------------------------------------------------------------------------------
+
+
+def encoded(kind: str, **options) -> bytes:
+    written = io.BytesIO()
+    Image.effect_noise((40, 30), 80).convert("RGB").save(written, kind, **options)
+    return written.getvalue()
+
+
+def with_chunk(png: bytes, name: bytes, content: bytes, *, last: bool) -> bytes:
+    """Put a chunk behind the header of a PNG, or before its end."""
+    chunk = struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    place = len(png) - 12 if last else 33
+    return png[:place] + chunk + png[place:]
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        (b"zTXt", b"Raw profile type xmp\0\0"),
+        (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0"),
+        (b"iCCP", b"ICC\0\0"),
+    ],
+)
+def test_photoshops_large_texts_change_nothing(name: bytes, head: bytes, last: bool) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    png, large = (
+        encoded("PNG", exif=exif),
+        zlib.compress(b"x" * (2 << 20)),
+    )  # twice what Pillow takes by itself
+    wanted, _ = open_checked(png, limits=LIMITS)
+    found, remarks = open_checked(with_chunk(png, name, head + large, last=last), limits=LIMITS)
+    assert remarks == [("EXIF orientation 6", "turned upright")]
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(wanted))
+
+
+def box(brand: bytes) -> bytes:
+    return b"\0\0\0\x1cftyp" + brand + b"\0\0\0\0mif1miaf" + b"\0" * 200
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (box(b"heic"), "a HEIC photo; convert it to JPEG"),
+        (box(b"mif1"), "a HEIC photo; convert it to JPEG"),
+        (box(b"mp42"), "a film"),
+        (b"\xff\x0a" + b"\0" * 90, "a JPEG XL picture"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n" + b"\0" * 90, "a JPEG 2000 picture"),
+        (b"8BPS\0\1" + b"\0" * 90, "a Photoshop file"),
+        (b"%PDF-1.7\n", "a PDF"),
+        (b"\n <!DOCTYPE HTML><html>404", "a web page"),
+        (b"\xef\xbb\xbf<html>", "a web page"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a pointer of Git LFS"),
+        (b"", "an empty file"),
+        (b"not a photo", "unreadable: no JPEG, PNG"),
+        (encoded("JPEG")[:500], "unreadable"),
+    ],
+)
+def test_what_is_no_photo_is_named_for_what_it_is(content: bytes, words: str) -> None:
+    with pytest.raises(PhotoRefusedError, match=words):
+        open_checked(content, limits=LIMITS)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "AVIF"])
+def test_every_format_is_read(kind: str) -> None:
+    if kind in FORMATS or kind == "MPO":
+        several = {"save_all": True, "append_images": [Image.new("RGB", (40, 30))]} if kind == "MPO" else {}
+        assert open_checked(encoded(kind, **several), limits=LIMITS)[0].size == (40, 30)
+
+
+def test_pixels_and_signed_images_are_each_others_inverse() -> None:
+    pixels = np.arange(256, dtype=np.uint8)
+    assert to_signed(pixels)[[0, 255]].tolist() == [-1, 1]
+    np.testing.assert_array_equal(to_pixels(to_signed(pixels)), pixels)
