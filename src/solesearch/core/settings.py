@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from solesearch.core.errors import InputError
 from solesearch.core.paths import repository_root
@@ -172,30 +172,18 @@ class GanSettings:
         return self.continuous_codes + self.categorical_codes
 
 
-@dataclass(frozen=True)
-class GallerySettings:
+class GallerySettings(Section, section="gallery"):
     """Which queries are shown, and how many answers; `params.yaml` holds the values and their sources."""
 
-    queries: int
-    k: int
-    seed: int
+    queries: int = Field(ge=1)
+    k: int = Field(ge=1)
+    seed: int = Field(ge=0)
     query_ids: list[str]
-    page_queries: int
+    page_queries: int = Field(ge=1)
     bag_labels: list[str]
-
-    def __post_init__(self) -> None:
-        """Raise InputError for a number that is none, or a list of anything but names."""
-        for name, least in (("queries", 1), ("k", 1), ("page_queries", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise InputError(f"params.yaml, gallery.{name}: a whole number from {least}; got {value!r}")
-        for name in ("query_ids", "bag_labels"):
-            value = getattr(self, name)
-            if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
-                raise InputError(f"params.yaml, gallery.{name}: a list of names in quotes; got {value!r}")
 
 
 def load_gallery_settings(profile: str, overrides: dict[str, Any] | None = None) -> GallerySettings:
     """Return the section `gallery` of a profile; raises InputError naming what is wrong in it."""
     values = load_section(profile, "gallery", overrides)
-    return fill(GallerySettings, values, where=f"{profile}.gallery")
+    return GallerySettings.checked(values, where=f"{profile}.gallery")
