@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
+SMOKE = Path(__file__).with_name("smoke.yaml")
 
 
 def environment(root: Path) -> dict[str, str]:
@@ -43,11 +44,12 @@ NOT_HANDED_OUT = (
 def handed_out(source: Path, target: Path) -> Path:
     """Copy what Git would hand out: code as it lies there, new files too, but settings and results as staged.
 
-    From a ZIP without Git everything is copied but environment, runs, caches and weights.
+    From a ZIP without Git everything is copied but environment, runs, caches and weights. The tests' own
+    profile `smoke` is put into its params.yaml.
     """
     if not (source / ".git").exists():
         shutil.copytree(source, target, ignore=shutil.ignore_patterns(*NOT_HANDED_OUT), symlinks=True)
-        return target
+        return with_smoke(target)
     listed = run(source, "git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
     known = run(source, "git", "ls-files", "--cached", "-z", "--", *RECORDS).stdout
     records = set(filter(None, known.split("\0")))
@@ -56,6 +58,15 @@ def handed_out(source: Path, target: Path) -> Path:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source / name, target / name)
     run(source, "git", "checkout-index", "--force", f"--prefix={target}/", "--", *sorted(records))
+    return with_smoke(target)
+
+
+def with_smoke(target: Path) -> Path:
+    """Add profile `smoke`: seconds, not minutes; and the slot that every profile has."""
+    with (target / "params.yaml").open("a", encoding="utf-8") as params:
+        params.write("\n" + SMOKE.read_text(encoding="utf-8"))
+    (target / "data" / "smoke").mkdir(parents=True)
+    (target / "data" / "smoke" / "README.md").write_text("Drawn by code.\n")
     return target
 
 

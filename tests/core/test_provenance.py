@@ -133,10 +133,9 @@ def test_every_stage_depends_on_all_code_that_it_can_reach(repository: Path) -> 
         stem = re.fullmatch(r"python -m solesearch\.pipeline\.notebook run (\w+) \$\{item\}", stage["cmd"])
         if stem is None:
             [module] = re.findall(r"python -m (solesearch[\w.]+) ", stage["cmd"])
-            assert f".nb/{name}.code" in stage["deps"] and notebook.STAGE_COMMANDS[name] == module
+            assert f".nb/{name}" in stage["deps"] and notebook.STAGE_COMMANDS[name] == module
             continue
-        copy = f".nb/{stem[1]}.ipynb"
-        assert {copy, f".nb/{stem[1]}.code"} <= set(stage["deps"]), name
+        assert f".nb/{stem[1]}" in stage["deps"], name
         path = repository / "notebooks" / f"{stem[1]}.ipynb"
         read = nbformat.read(path, as_version=4)
         code = provenance.reachable_code(notebook.named_modules(read, path=path))
@@ -155,7 +154,7 @@ def test_a_code_list_changes_with_the_code_alone(workspace: Path, monkeypatch: p
     (workspace / "notebooks").mkdir()
     nbformat.write(nbformat.v4.new_notebook(cells=cells), workspace / "notebooks" / "one.ipynb")
     notebook.strip_all()
-    listed = (workspace / ".nb" / "one.code").read_text()
+    listed = (workspace / ".nb" / "one" / "code.txt").read_text()
     names = [line.split("  ")[1] for line in listed.splitlines()]
     reached = {f"solesearch/{name}.py" for name in ("gan/training", "gan/infogan", "photos/photo")}
     assert reached <= set(names) and names == sorted(names)

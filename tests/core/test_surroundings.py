@@ -259,7 +259,7 @@ def test_what_the_user_says_of_proxies_stays():
 def test_a_kernel_is_this_python_whatever_jupyter_and_ipython_are_told(workspace):
     kernels = workspace / "jupyter" / "kernels" / "python3"
     startup = workspace / "ipython" / "profile_default" / "startup"
-    for folder in (kernels, startup, workspace / ".nb"):
+    for folder in (kernels, startup, workspace / ".nb" / "one"):
         folder.mkdir(parents=True)
     spec = {"argv": ["/bin/false", "{connection_file}"], "display_name": "Python 3", "language": "python"}
     (kernels / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
@@ -269,7 +269,7 @@ def test_a_kernel_is_this_python_whatever_jupyter_and_ipython_are_told(workspace
     show += "print(os.environ['KERAS_BACKEND'], os.environ.get('MPLBACKEND'), sys.warnoptions)"
     first = nbformat.v4.new_code_cell("profile = ''\noverrides = {}", metadata={"tags": ["parameters"]})
     made.cells = [first, nbformat.v4.new_code_cell(show)]
-    nbformat.write(made, workspace / ".nb" / "one.ipynb")
+    nbformat.write(made, workspace / ".nb" / "one" / "one.ipynb")
     said = users(
         JUPYTER_PATH=str(workspace / "jupyter"), JUPYTER_DATA_DIR=str(workspace / "jupyter"),
         JUPYTER_PREFER_ENV_PATH="0", IPYTHONDIR=str(workspace / "ipython"), MPLBACKEND="TkAgg",

@@ -23,7 +23,7 @@ def write_notebook(folder: Path, name: str, *cells: str, outputs: bool = False) 
     if outputs:
         made.cells[0].execution_count = 3
         made.cells[0].outputs = [nbformat.v4.new_output("stream", text="seen")]
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(made, folder / f"{name}.ipynb")
 
 
@@ -38,7 +38,7 @@ def test_stripped_copy_is_the_same_with_and_without_outputs(workspace: Path) -> 
 
 @pytest.mark.slow
 def test_run_twice_gives_the_same_bytes_and_records_the_stage(workspace: Path) -> None:
-    write_notebook(workspace / ".nb", "one", "print(profile, overrides)")
+    write_notebook(workspace / ".nb" / "one", "one", "print(profile, overrides)")
     first = notebook.run("one", profile="smoke", overrides={"gan.steps": 2}).read_bytes()
     second = notebook.run("one", profile="smoke", overrides={"gan.steps": 2}).read_bytes()
     assert first == second
@@ -52,7 +52,7 @@ def test_bad_input_is_one_line_and_the_failed_copy_is_kept(workspace: Path) -> N
     raising = (
         "from solesearch.core.errors import InputError\nraise InputError('photos.csv: empty; add photos')"
     )
-    write_notebook(workspace / ".nb", "one", raising)
+    write_notebook(workspace / ".nb" / "one", "one", raising)
     command = [sys.executable, "-m", "solesearch.pipeline.notebook", "run", "one", "smoke"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
@@ -64,15 +64,15 @@ def test_bad_input_is_one_line_and_the_failed_copy_is_kept(workspace: Path) -> N
 
 @pytest.mark.slow
 def test_a_defect_names_the_copy_that_shows_it(workspace: Path) -> None:
-    write_notebook(workspace / ".nb", "one", "1 / 0")
+    write_notebook(workspace / ".nb" / "one", "one", "1 / 0")
     with pytest.raises(RuntimeError, match=r"ZeroDivisionError: division by zero .*one\.failed\.ipynb"):
         notebook.run("one", profile="smoke")
 
 
 def test_undeclared_parameters_are_refused(workspace: Path) -> None:
-    write_notebook(workspace / ".nb", "one")
+    write_notebook(workspace / ".nb" / "one", "one")
     with pytest.raises(InputError, match=r"one.ipynb declares no parameter steps; it has"):
-        notebook.refuse_undeclared(workspace / ".nb" / "one.ipynb", {"steps": 3})
+        notebook.refuse_undeclared(workspace / ".nb" / "one" / "one.ipynb", {"steps": 3})
 
 
 def test_broken_and_missing_notebooks_are_named(workspace: Path) -> None:

@@ -449,7 +449,7 @@ def test_summary_without_names_takes_the_profiles_that_run(repository):
 
 def test_summary_of_an_unknown_profile_is_one_line(repository, capsys):
     assert report.main(["--summary", "zapos"]) == 1
-    said = "error: params.yaml has no profile 'zapos'; there are sample, zappos\n"
+    said = "error: params.yaml has no section for profile 'zapos'; there are sample, zappos\n"
     assert capsys.readouterr().err == said
 
 

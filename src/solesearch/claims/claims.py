@@ -511,7 +511,7 @@ def write_claims(profile: str) -> pd.DataFrame:
     evidence, ledger = Evidence.of(profile), read_ledger()
     table = verdicts(profile, ledger=ledger)
     files.write_table(evidence.paths.result("claims"), table)
-    folder = evidence.paths.results
+    folder = evidence.paths.results / "claims"
     files.write_text(folder / "claims.md", markdown_report(profile, table, ledger))
     files.write_text(folder / "claims.html", html_report(profile, table, ledger))
     return table

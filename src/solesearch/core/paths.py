@@ -23,6 +23,32 @@ def repository_root() -> Path:
     raise InputError(f"{start}: no params.yaml here or above; run from inside the repository")
 
 
+# Stage of dvc.yaml -> the results tables that it writes into its folder below results/<profile>/.
+STAGE_TABLES = {
+    "weights": ("weights",),
+    "networks": ("latency", "networks", "retraining", "sizes"),
+    "index": ("index",),
+    "evaluate": (
+        *("catalogue", "checkpoints", "differences", "intervals", "retrieval", "seed_spread", "training"),
+    ),
+    "likeness": ("likeness",),
+    "human_study": ("human_study", "human_study_agreement", "human_study_annotators"),
+    "claims": ("claims", "leakage", "mechanics", "near_duplicates", "oracle", "readings"),
+    "ladder": ("ladder", "ladder_effects", "ladder_goals"),
+    "latent_codes": ("latent_codes",),
+    "growth": ("growth", "growth_seconds"),
+    "speed": ("training_speed",),  # `make speed`, no stage
+}
+STAGE_OF = {table: stage for stage, tables in STAGE_TABLES.items() for table in tables}
+# Pictures that show photos or generated images -> their stage; all others are of stage galleries.
+PICTURE_STAGES = {
+    "near_duplicates": "claims",
+    "likeness": "likeness",
+    "nearest_training": "latent_codes",
+    "traversals": "latent_codes",
+}
+
+
 @dataclass(frozen=True)
 class Paths:
     """Where one profile keeps its data, intermediate files, results and figures."""
@@ -180,18 +206,27 @@ class Paths:
 
     @property
     def figures(self) -> Path:
-        """Committed charts."""
+        """Committed charts, and pictures of synthetic catalogues: a folder a stage."""
         return self.root / "figures" / self.profile
 
     @property
     def galleries(self) -> Path:
-        """Pictures that show photos; committed for synthetic catalogues only."""
+        """Stage galleries: pictures that show photos."""
         return self.figures / "galleries"
+
+    def picture(self, name: str) -> Path:
+        """Return where a picture of photos or generated images is saved, without its suffix."""
+        return self.figures / PICTURE_STAGES.get(name, "galleries") / name
 
     def chart(self, name: str) -> Path:
         """Return where a chart is saved, without its suffix, say `loss_curves`."""
-        return self.figures / name
+        return self.figures / "charts" / name
 
     def result(self, name: str) -> Path:
-        """Return the path of one results table, say `retrieval`."""
-        return self.results / f"{name}.csv"
+        """Return the path of one results table, say `retrieval`, in its stage's folder."""
+        return self.results / STAGE_OF[name] / f"{name}.csv"
+
+    @property
+    def photo_manifest(self) -> Path:
+        """Count and digest of the photographs that the committed results are of."""
+        return self.results / "evaluate" / "manifest.json"

@@ -36,12 +36,17 @@ def active_profiles() -> list[str]:
     return profiles
 
 
+def known_profiles() -> list[str]:
+    """Return the names of all profiles in params.yaml, in its order."""
+    return [
+        name for name, value in load_parameters().items() if isinstance(value, dict) and name != "defaults"
+    ]
+
+
 def check_known(profiles: Sequence[str]) -> None:
     """Raise InputError for the first name that has no section in params.yaml."""
-    parameters = load_parameters()
-    known = [name for name, values in parameters.items() if isinstance(values, dict)]
     for profile in profiles:
-        if profile not in known:
+        if profile not in (known := known_profiles()):
             raise InputError(
                 f"params.yaml has no section for profile {profile!r}; there are {', '.join(known)}"
             )
@@ -52,14 +57,13 @@ def load_section(profile: str, section: str, overrides: dict[str, Any] | None = 
 
     Raises InputError for an unknown profile, section or overridden key.
     """
-    parameters = load_parameters()
-    names = sorted(key for key, value in parameters.items() if isinstance(value, dict))
-    if profile not in names:
-        raise InputError(f"profile {profile!r} has no section in params.yaml; there are {', '.join(names)}")
-    if section not in parameters[profile]:
-        known = ", ".join(parameters[profile])
-        raise InputError(f"params.yaml: profile {profile} has no section {section!r}; it has {known}")
-    values = dict(parameters[profile][section])
+    check_known([profile])
+    sections = load_parameters()[profile]
+    if not isinstance(sections.get(section), dict):
+        raise InputError(
+            f"params.yaml: profile {profile} has no section {section!r}; it has {', '.join(sections)}"
+        )
+    values = dict(sections[section])
     for name, value in (overrides or {}).items():
         head, _, key = name.partition(".")
         if head == section and key not in values:

@@ -228,7 +228,7 @@ def write_results(study: Study, *, retrieval: pd.DataFrame, queries: pd.DataFram
     }
     for name, table in tables.items():
         files.write_table(paths.result(name), table)
-    files.write_text(paths.results / "manifest.json", paths.manifest.read_text(encoding="utf-8"))
+    files.write_text(paths.photo_manifest, paths.manifest.read_text(encoding="utf-8"))
     files.write_table(paths.run / "evaluation" / "queries.csv", queries)
     return [*(f"{name}.csv" for name in tables), "manifest.json"]
 

@@ -253,12 +253,12 @@ def spread(places: Sequence[float], *, gap: float) -> np.ndarray:
     return isotonic_regression(np.asarray(places, dtype=float) - ranks).x + ranks if len(places) else ranks
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write <stem>.png (150 dpi) and <stem>.pdf, each whole or not at all; close the figure.
+def save(figure: Figure, stem: Path, *, kinds: Sequence[str] = ("png",)) -> list[Path]:
+    """Write <stem>.png (150 dpi), or the `kinds` named (png, pdf), each whole or not at all; close the figure.
 
-    Returns the two files. Neither carries a date or a version: the same figure gives the same bytes.
+    Returns the files. None carries a date or a version: the same figure gives the same bytes.
     """
-    written = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "pdf")]
+    written = [stem.with_name(f"{stem.name}.{kind}") for kind in kinds]
     for path in written:
         with files.replacing(path) as temporary:
             write_picture(figure, temporary, kind=path.suffix[1:])

@@ -6,7 +6,7 @@ notebook, `make figures` and the tests draw the same bytes from the same tables.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from solesearch.core import files
 from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
-from solesearch.figures.drawing import PIPELINE, save, styled
+from solesearch.figures.drawing import PIPELINE, styled
 
 Drawer = Callable[..., Figure]
 
@@ -69,19 +69,12 @@ def drawn(registered: Registered, paths: Paths) -> Figure:
     return registered.draw(*tables, profile=paths.profile, **beside)
 
 
-def draw_registered(charts: Mapping[str, Registered], name: str, *, profile: str) -> Figure:
-    """Draw chart `name` of a registry, save it (`Paths.chart`) and return it.
-
-    Raises InputError for an unknown name, or a missing or faulty table.
-    """
-    if name not in charts:
-        raise InputError(f"chart {name!r} is unknown; there are {', '.join(charts)}")
-    paths = Paths.of(profile)
-    figure = drawn(charts[name], paths)
-    save(figure, paths.chart(name))
-    return figure
-
-
 def draw_chart(name: str, *, profile: str) -> Figure:
-    """Draw a chart that `@chart` registered, save it (`Paths.chart`) and return it."""
-    return draw_registered(CHARTS, name, profile=profile)
+    """Draw a chart that `@chart` registered from the profile's results tables; save nothing.
+
+    Stage charts saves what README and docs show, `make figures` all. Raises InputError for an unknown name,
+    or a missing or faulty table.
+    """
+    if name not in CHARTS:
+        raise InputError(f"chart {name!r} is unknown; there are {', '.join(CHARTS)}")
+    return drawn(CHARTS[name], Paths.of(profile))

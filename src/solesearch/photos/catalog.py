@@ -130,7 +130,7 @@ def prepare(profile: str, settings: CatalogSettings | None = None) -> PreparedCa
     files.write_table(paths.photos, photos)
     write_attributes(paths, listing, photos["id"])
     files.write_json(paths.manifest, manifest)
-    if difference := other_photographs(manifest, paths.results / "manifest.json"):
+    if difference := other_photographs(manifest, paths.photo_manifest):
         tell(difference)
     return PreparedCatalogue(read_photos(paths), problems, duplicates, paths)
 

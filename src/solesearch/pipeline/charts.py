@@ -21,26 +21,35 @@ from solesearch.cost import cost_figures, speed_figures  # noqa: F401
 from solesearch.figures import (
     figures,  # noqa: F401
 )
-from solesearch.figures.drawing import PIPELINE
-from solesearch.figures.registry import CHARTS, draw_chart
+from solesearch.figures.drawing import PIPELINE, save
+from solesearch.figures.registry import CHARTS, drawn
 from solesearch.index import index_figures  # noqa: F401
 from solesearch.networks import comparison_figures, retraining_figures  # noqa: F401
 from solesearch.people import study_figures  # noqa: F401
 
+# What README and docs show; the others are a command away (`make figures`).
+SHOWN = (
+    *("loss_curves", "checkpoint_curve", "precision_bars", "precision_comparison", "differences"),
+    *("time_comparison", "accuracy_parameters", "recall_speed", "ladder", "likeness", "human_study_wins"),
+    *("growth", "kid_bars"),
+)
 
-def redraw(profile: str, *, report: Callable[[str], None] = print) -> list[Path]:
-    """Draw every chart of a profile from results/<profile>/*.csv alone and return the files.
 
-    `report` gets one line a file; a chart whose table is missing or faulty costs one line, the rest is drawn.
+def redraw(profile: str, *, report: Callable[[str], None] = print, shown: bool = False) -> list[Path]:
+    """Draw the charts of a profile from its results tables alone and return the files.
+
+    All of them, as PNG and PDF, into figures/<profile>/all (no part of the repository), or as PNG into
+    figures/<profile>/charts those that README and docs show. `report` gets one line a file; a chart whose
+    table is missing or faulty costs one line, the rest is drawn.
     """
     paths, written = Paths.of(profile), []
-    for name in CHARTS:
+    for name in SHOWN if shown else CHARTS:
+        stem = paths.chart(name) if shown else paths.figures / "all" / name
         try:
-            draw_chart(name, profile=profile)
+            new = save(drawn(CHARTS[name], paths), stem, kinds=("png",) if shown else ("png", "pdf"))
         except InputError as error:
             report(f"{name} skipped: {error}")
             continue
-        new = [paths.figures / f"{name}.{suffix}" for suffix in ("png", "pdf")]
         for path in new:
             report(str(path.relative_to(paths.root)))
         written += new
@@ -50,7 +59,7 @@ def redraw(profile: str, *, report: Callable[[str], None] = print) -> list[Path]
 def profiles_with_tables() -> list[str]:
     """Return the folders below results/ that hold tables, sorted; raises InputError when there is none."""
     folder = repository_root() / "results"
-    found = sorted({path.parent.name for path in folder.glob("*/*.csv")})
+    found = sorted({path.parents[1].name for path in folder.glob("*/*/*.csv")})
     if not found:
         raise InputError(f"{folder}: no tables yet; {PIPELINE} writes them")
     return found
@@ -60,11 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Redraw the charts from the committed tables: no photos, no training, seconds."""
     parser = argparse.ArgumentParser(prog="python -m solesearch.pipeline.charts", description=main.__doc__)
     parser.add_argument("profiles", nargs="*", metavar="PROFILE", help="default: all with tables in results/")
-    named = parser.parse_args(arguments).profiles
+    parser.add_argument("--shown", action="store_true", help="only those that README and docs show, as PNG")
+    chosen = parser.parse_args(arguments)
 
     def work() -> int:
-        check_known(named)
-        written = [path for profile in named or profiles_with_tables() for path in redraw(profile)]
+        check_known(chosen.profiles)
+        profiles = chosen.profiles or profiles_with_tables()
+        written = [path for profile in profiles for path in redraw(profile, shown=chosen.shown)]
         return 0 if written else 1
 
     return exit_status(work)

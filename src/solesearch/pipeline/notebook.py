@@ -31,9 +31,8 @@ from solesearch.core.provenance import reachable_code, references
 from solesearch.gan.training import seconds_spent
 
 TRAINING = "02_train_infogan"
-STAGE_COMMANDS = {
-    "weights": "solesearch.networks.weights"
-}  # modules that a stage runs by themselves, without a notebook
+# stages that run a module instead of a notebook
+STAGE_COMMANDS = {"weights": "solesearch.networks.weights", "charts": "solesearch.pipeline.charts"}
 
 START_UP_LINE = re.compile(
     r"[IWEF]\d{4} \d\d:\d\d|WARNING: All log messages before absl|To enable the following instructions"
@@ -80,7 +79,7 @@ def without_log_lines(output: nbformat.NotebookNode) -> nbformat.NotebookNode | 
 
 
 def strip_all() -> list[Path]:
-    """Write a stripped copy of every notebook to `.nb/`, beside it its code list; return the copies' paths.
+    """Write every notebook, stripped, to `.nb/<name>/`, its code list beside it; return the copies' paths.
 
     A code list names every file of the package that the notebook can reach, with a digest of what it says:
     a stage is stale when code that can change its numbers changed, and only then. Raises InputError for a
@@ -88,19 +87,24 @@ def strip_all() -> list[Path]:
     """
     root, written = repository_root(), []
     for source in sorted((root / "notebooks").glob("*.ipynb")):
-        notebook, target = read_notebook(source), root / ".nb" / source.name
+        notebook, target = read_notebook(source), stripped_copy(source.stem)
         files.write_text(target, nbformat.writes(stripped(notebook)) + "\n")
-        write_code_list(target, named_modules(notebook, path=source))
+        write_code_list(target.parent, named_modules(notebook, path=source))
         written.append(target)
-    for command, module in STAGE_COMMANDS.items():
-        write_code_list(root / ".nb" / command, [module])
+    for stage, module in STAGE_COMMANDS.items():
+        write_code_list(root / ".nb" / stage, [module])
     return written
 
 
-def write_code_list(beside: Path, modules: Iterable[str]) -> None:
-    """Write `<beside>.code`: digest and name of every file of the package that `modules` reach."""
+def stripped_copy(name: str) -> Path:
+    """Return where the output-free copy of a notebook lies, say of `05_index`."""
+    return repository_root() / ".nb" / name / f"{name}.ipynb"
+
+
+def write_code_list(folder: Path, modules: Iterable[str]) -> None:
+    """Write code.txt: digest and name of every file of our packages that `modules` reach."""
     listed = (f"{digest}  {name}\n" for name, digest in reachable_code(modules).items())
-    files.write_text(beside.with_suffix(".code"), "".join(listed))
+    files.write_text(folder / "code.txt", "".join(listed))
 
 
 def named_modules(notebook: nbformat.NotebookNode, *, path: Path) -> set[str]:
@@ -153,7 +157,7 @@ def run(name: str, *, profile: str, overrides: dict[str, Any] | None = None) -> 
     import papermill
 
     root, paths = repository_root(), Paths.of(profile)
-    source, target = root / ".nb" / f"{name}.ipynb", paths.notebooks / f"{name}.ipynb"
+    source, target = stripped_copy(name), paths.notebooks / f"{name}.ipynb"
     failed = target.with_suffix(".failed.ipynb")
     parameters = {"profile": profile, **({"overrides": overrides} if overrides else {})}
     read_notebook(source)

@@ -22,7 +22,7 @@ from solesearch.core.errors import InputError, exit_status
 from solesearch.core.measures import GALLERIES, NOT_RUN, K, precision_rows, title, untrained_rows
 from solesearch.core.model_names import MODEL_NAMES, NO_WEIGHTS_WORDS, is_plain_network
 from solesearch.core.paths import Paths, repository_root
-from solesearch.core.settings import load_parameters
+from solesearch.core.settings import active_profiles, check_known
 from solesearch.evaluation.tables import (
     checkpoints_table,
     latency_table,
@@ -173,12 +173,8 @@ def summary(profiles: Sequence[str]) -> str:
 
     Without profiles: those that params.yaml runs. Raises InputError for a profile that it does not have.
     """
-    parameters = load_parameters()
-    known = [name for name, value in parameters.items() if isinstance(value, dict)]
-    unknown = [name for name in profiles if name not in known]
-    if unknown:
-        raise InputError(f"params.yaml has no profile {unknown[0]!r}; there are {', '.join(known)}")
-    return "\n\n".join(_profile_summary(name) for name in (profiles or parameters["profiles"]))
+    check_known(profiles)
+    return "\n\n".join(_profile_summary(name) for name in (profiles or active_profiles()))
 
 
 def _profile_summary(profile: str) -> str:
@@ -195,9 +191,8 @@ def _profile_summary(profile: str) -> str:
     spent, _, peak, *_ = run_cells(profile)
     lines = [
         title(profile),
-        f"  results   {_listed(paths.results, paths.root, '*.csv')}",
-        f"  figures   {_listed(paths.figures, paths.root, '*.png')}",
-        f"  pictures  {_listed(paths.galleries, paths.root, '*.png')}",
+        f"  results   {_listed(paths.results, paths.root, '**/*.csv')}",
+        f"  figures   {_listed(paths.figures, paths.root, '**/*.png')}",
         f"  notebooks {_listed(paths.notebooks, paths.root, '*.ipynb')}",
         f"  minutes   {spent}, peak memory {peak}",
         "",

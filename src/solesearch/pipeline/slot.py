@@ -10,12 +10,10 @@ import re
 import sys
 from pathlib import Path
 
-import yaml
-
 from solesearch.core import files
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.paths import Paths
-from solesearch.core.settings import check_known, load_parameters, load_section
+from solesearch.core.settings import active_profiles, check_known, load_section
 from solesearch.photos.sources import LABELS_FILE
 
 
@@ -56,47 +54,21 @@ def _stop_unless_photographs(folder: Path, *, source: str) -> None:
 def activate(profile: str) -> bool:
     """Add `profile` to the list `profiles` in params.yaml, all else kept; return whether it was missing.
 
-    The list may be written in any form that YAML knows. Raises InputError for a profile without a section,
-    or where the list cannot be added to without changing something else.
+    Raises InputError for a profile without a section, or a list that is not written one name a line.
     """
     check_known([profile])
-    parameters = load_parameters()
-    listed = parameters.get("profiles") or []
-    path = Paths.of(profile).root / "params.yaml"
-    if not isinstance(listed, list):
-        raise InputError(f"{path}: `profiles` is no list; write the names one a line, {profile} among them")
-    if profile in listed:
+    if profile in active_profiles():
         return False
+    path = Paths.of(profile).root / "params.yaml"
     text = path.read_bytes().decode("utf-8")  # bytes, since reading as text would change line ends
-    changed = with_profile(text, [*listed, profile])
-    if yaml.safe_load(changed) != {**parameters, "profiles": [*listed, profile]}:
-        raise InputError(f"{path}: `profiles` is written in an unusual way; add {profile} yourself")
-    files.write_text(path, changed)
+    listed = re.search(
+        r"(?m)^profiles:[^\n\[]*\n(?: *#[^\n]*\n|(?P<dash> *- )[^\r\n]*(?P<ends>\r?\n))+", text
+    )
+    if listed is None or listed["dash"] is None:
+        raise InputError(f"{path}: add {profile} to `profiles` yourself, one name a line")
+    line = f"{listed['dash']}{profile}{listed['ends']}"
+    files.write_text(path, f"{text[: listed.end()]}{line}{text[listed.end() :]}")
     return True
-
-
-def with_profile(text: str, wanted: list[str]) -> str:
-    """Return params.yaml's text with the last name of `wanted` added to its list `profiles`."""
-    words = [yaml.safe_dump(name).splitlines()[0] for name in wanted]  # in quotes where YAML needs them
-    found = [(key, value) for key, value in yaml.compose(text).value if key.value == "profiles"]
-    if not found:
-        return f"profiles: [{words[-1]}]\n{text}"
-    [(key, value)] = found
-    alias_of_above = value.start_mark.index < key.start_mark.index
-    if len(wanted) == 1 or alias_of_above:
-        colon = text.index(":", key.end_mark.index) + 1
-        alias = re.compile(r"\s*\*\S+").match(text, colon)
-        end = alias.end() if alias else max(value.end_mark.index, colon)
-        return f"{text[:colon]} [{', '.join(words)}]{text[end:]}"
-    last = value.value[-1]
-    if value.flow_style:
-        return f"{text[: last.end_mark.index]}, {words[-1]}{text[last.end_mark.index :]}"
-    dash = text[last.start_mark.index - last.start_mark.column : last.start_mark.index]
-    line_end = text.find("\n", last.end_mark.index)
-    if line_end < 0:
-        return f"{text}\n{dash}{words[-1]}\n"
-    ends = "\r\n" if text[line_end - 1] == "\r" else "\n"
-    return f"{text[: line_end + 1]}{dash}{words[-1]}{ends}{text[line_end + 1 :]}"
 
 
 def fill_slot(profile: str, folder: Path) -> None:
