@@ -254,7 +254,7 @@ def spread(places: Sequence[float], *, gap: float) -> np.ndarray:
 
 
 def save(figure: Figure, stem: Path, *, kinds: Sequence[str] = ("png",)) -> list[Path]:
-    """Write <stem>.png (150 dpi), or the `kinds` named (png, pdf), each whole or not at all; close the figure.
+    """Write <stem>.png (150 dpi), or the `kinds` named (png, pdf), each whole or not at all; close it.
 
     Returns the files. None carries a date or a version: the same figure gives the same bytes.
     """
