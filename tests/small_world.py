@@ -12,7 +12,7 @@ from solesearch.core.checkpoints import checkpoint_file, save_variables
 from solesearch.core.paths import Paths
 from solesearch.evaluation import study
 from solesearch.gan.infogan import build_discriminator
-from solesearch.gan.training import load_settings
+from solesearch.gan.training import load_gan
 from solesearch.photos.sources import PAPER_CLASSES
 
 TENSORFLOW = "TensorFlow (tf.function)"
@@ -34,12 +34,17 @@ def open_small_study(size: tuple[int, int] = (32, 48)) -> study.Study:
     paths.drawn.mkdir(parents=True, exist_ok=True)
     for name, photo in zip(photos["id"], pixels.astype(np.uint8), strict=True):
         Image.fromarray(photo).save(paths.drawn / name)
-    settings, _, threads = load_settings("smoke", image_size=size)
+    settings = load_gan("smoke", image_size=size)
     for step in (0, 4, 8):
         save_variables(
             checkpoint_file(paths.gan_seed(1), step), build_discriminator(settings, seed=step).variables
         )
-    config = {"settings": {"noise": settings.noise}, "seed": 1, "threads": threads, "training_photos": 4}
+    config = {
+        "settings": {"noise": settings.noise},
+        "seed": 1,
+        "threads": 1,
+        "training_photos": 4,
+    }
     files.write_json(paths.gan_seed(1) / "config.json", config)
     opened = study.Study.open("smoke")
     study.embed_catalogue(opened, study.sweep_checkpoints(opened))

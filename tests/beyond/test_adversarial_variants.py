@@ -1,6 +1,5 @@
 """One idea at a time: the recipe equals InfoGan bit for bit, and each idea changes what it says."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -8,10 +7,10 @@ import pytest
 import tensorflow as tf
 
 from solesearch.beyond import adversarial_variants as ideas
-from solesearch.beyond.variant_settings import read_variant_settings
+from solesearch.beyond.variant_settings import VariantSettings
 from solesearch.beyond.variants import VARIANTS
 from solesearch.gan import infogan
-from solesearch.gan.training import load_settings
+from solesearch.gan.training import load_gan
 
 SIZE, BATCH = (16, 24), 4
 
@@ -24,15 +23,15 @@ def images() -> tf.Tensor:
 @pytest.fixture
 def build(workspace):
     """Return a function that builds a variant by its name, with the changes that VARIANTS names."""
-    values = read_variant_settings("smoke")
-    gan = dataclasses.replace(load_settings("smoke", image_size=SIZE)[0], batch_size=BATCH)
+    values = VariantSettings.load("smoke")
+    gan = load_gan("smoke", image_size=SIZE, batch_size=BATCH)
     pixels = np.random.default_rng(0).integers(0, 256, (6, *SIZE, 3), dtype=np.uint8)
     labelled = ideas.LabelledPhotos(pixels, np.array([0, 1, 2, 0, 1, 2], np.int32))
 
     def build_variant(name: str, seed: int = 1):
         variant = VARIANTS[name]
         changes = {**variant.gan, **({"categorical_codes": 3} if variant.needs_labels else {})}
-        settings = dataclasses.replace(gan, **changes)
+        settings = gan.replaced(**changes)
         return ideas.TRAININGS[variant.training](settings, seed=seed, values=values, labelled=labelled)
 
     return build_variant
@@ -90,7 +89,7 @@ def test_minimax_and_lambda(build, images) -> None:
     losses = {"d_real": 0.5, "d_fake": 0.25, "generator": 2.0, "mutual_information": 0.125}
     training = build("vanilla")
     assert training.totals(losses) == (0.875, 2.125)
-    training.settings = dataclasses.replace(training.settings, **VARIANTS["lambda_10"].gan)
+    training.settings = training.settings.replaced(**VARIANTS["lambda_10"].gan)
     assert training.totals(losses) == (2.0, 3.25)
     logits = tf.constant([[0.3], [-1.2]])
     found = training.adversarial_losses(logits, logits)

@@ -1,20 +1,18 @@
 """Changed copies of photos: worked crops and shifts, white that stays white, ranges, gradients, seeds."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from solesearch.beyond import augmentation
-from solesearch.beyond.variant_settings import ContrastiveSettings, read_variant_settings
+from solesearch.beyond.variant_settings import ContrastiveSettings, VariantSettings
 
 SEED = tf.constant([3, 4])
 
 
 @pytest.fixture
 def settings(workspace) -> ContrastiveSettings:
-    return read_variant_settings("smoke").contrastive
+    return VariantSettings.load("smoke").contrastive
 
 
 @pytest.fixture
@@ -37,7 +35,7 @@ def test_views_keep_shape_and_range_and_repeat(settings, images) -> None:
 
 def test_a_view_with_every_change_off_is_the_photo(settings, images) -> None:
     off = dict.fromkeys(("brightness", "contrast", "saturation", "channel_gain", "grey", "flip"), 0.0)
-    settings = dataclasses.replace(settings, crop_area=[1.0, 1.0], crop_aspect=1.0, **off)
+    settings = settings.replaced(crop_area=[1.0, 1.0], crop_aspect=1.0, **off)
     np.testing.assert_allclose(augmentation.view(images, settings, seed=SEED), images, atol=1e-5)
 
 
@@ -56,7 +54,7 @@ def test_boxes_lie_inside_or_hold_the_photo(settings) -> None:
     draws = augmentation.draws(SEED, count=200, numbers=4)
     names = ("area", "aspect", "top", "left")
     for low, high in ((0.2, 0.6), (2.0, 3.0)):
-        changed = dataclasses.replace(settings, crop_area=[low, high], crop_aspect=1.25)
+        changed = settings.replaced(crop_area=[low, high], crop_aspect=1.25)
         boxes = augmentation.crop_boxes(changed, **dict(zip(names, draws, strict=True))).numpy()
         sides = boxes[:, 2:] - boxes[:, :2]
         area, ratio = sides.prod(axis=1), sides[:, 0] / sides[:, 1]
@@ -88,7 +86,7 @@ def test_jitter_against_a_plain_pixel(settings) -> None:
 
 
 def test_grey_views_have_no_colour(settings, images) -> None:
-    settings = dataclasses.replace(settings, grey=1.0, channel_gain=0.0)
+    settings = settings.replaced(grey=1.0, channel_gain=0.0)
     view = augmentation.view(images, settings, seed=SEED).numpy()
     np.testing.assert_allclose(view.max(axis=3), view.min(axis=3), atol=1e-5)
 

@@ -120,9 +120,9 @@ def test_a_recipe_that_cannot_be_followed_is_refused() -> None:
 def network():
     """The paper's discriminator; 4 does not divide its last 6 x 9 activations; batch norms were moved."""
     from solesearch.gan.infogan import build_discriminator
-    from solesearch.gan.training import load_settings
+    from solesearch.gan.training import load_gan
 
-    settings, _, _ = load_settings("smoke", image_size=(48, 72))
+    settings = load_gan("smoke", image_size=(48, 72))
     made = build_discriminator(settings, seed=2)
     for norm in made.norms:  # as after training: moving statistics that are no identity
         norm.moving_mean.assign(DRAW.uniform(-0.2, 0.2, norm.moving_mean.shape))

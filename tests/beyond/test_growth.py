@@ -16,19 +16,21 @@ from PIL import Image
 from small_world import open_small_study
 
 from solesearch.beyond import growth, growth_experiment, growth_figures
-from solesearch.beyond.growth_experiment import NEW_CLASS, NEW_PHOTOS, Experiment
+from solesearch.beyond.growth_experiment import NEW_CLASS, NEW_PHOTOS
 from solesearch.core import files
 from solesearch.core.checkpoints import save_variables
 from solesearch.core.embedding import Embedding, embedding_name, load_embedding
 from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
-from solesearch.core.settings import GanSettings
+from solesearch.core.workers import run_trainings
 from solesearch.evaluation.study import Study
 from solesearch.gan import continuation
 from solesearch.gan.infogan import InfoGan
-from solesearch.gan.training import load_settings
+from solesearch.gan.trainer import TrainingFolder
+from solesearch.gan.training import load_gan
 from solesearch.photos.catalog import load_settings as load_catalog
 from solesearch.retrieval.exact_search import squared_distances
+from solesearch.retrieval.uncertainty import load_resampling
 
 STATE_STEP, STEPS = 8, 16
 
@@ -57,7 +59,7 @@ def made_world(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         split = np.repeat(["training", "validation", "test"], (8, 4, 12))
         table = study.photos.assign(split=split, sha256=[files.digest(path) for path in drawn])
         files.write_table(study.paths.photos, table)
-        settings, _, _ = load_settings("smoke", image_size=(64, 96))
+        settings = load_gan("smoke", image_size=(64, 96))
         gan = InfoGan(settings, seed=1)
         gan.steps_done.assign(STATE_STEP)
         save_variables(study.paths.gan_seed(1) / "state.npz", gan.state_variables())
@@ -88,7 +90,8 @@ def new_photos(tmp_path: Path) -> Path:
 
 def digests(folder: Path) -> dict[str, str]:
     """Return the sha256 of everything below a folder but growth/ itself."""
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and "growth" not in path.parts]
+    ours = {"growth", "training-seconds"}
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and not ours & set(path.parts)]
     return {str(path): files.digest(path) for path in paths}
 
 
@@ -124,10 +127,8 @@ def test_bad_folders_are_one_clear_line(workspace: Path, tmp_path: Path, new_pho
     known = {digest: f"old/{digest}" for digest in read(new_photos).photos["sha256"]}
     with pytest.raises(InputError, match=r"none of its 5 photos is readable and new \(.*\); add others"):
         read(new_photos, known)
-    with pytest.raises(InputError, match="the catalogue has a photo of that id"):
-        growth.stop_when_ids_taken(pd.Series(["new/a.png"]), pd.Series(["new/a.png", "new/b.png"]))
-    with pytest.raises(InputError, match=r"growth\.steps: a whole number"):
-        growth.load_growth_settings("smoke", {"growth.steps": -1})
+    with pytest.raises(InputError, match=r"growth\.steps: .*greater than or equal to 0, got -1"):
+        growth.GrowthSettings.load("smoke", steps=-1)
 
 
 # --- the command -----------------------------------------------------------------------------------------
@@ -199,10 +200,9 @@ def test_killed_while_training_on_and_resumed(
     reached = int(files.read_arrays(log.parent / "state.npz")["0000"])
     assert STATE_STEP < reached < STATE_STEP + STEPS
     pixels = shutil.copy(partial / "pixels.npy", tmp_path / "pixels.npy")
-    whole = tmp_path / "whole" / "infogan" / "seed-1"
-    wanted = continuation.Continuation(whole, STEPS, Path(pixels))
+    whole = paths.growth / "whole" / "infogan" / "seed-1"
     with ThreadPoolExecutor() as pool:  # side by side, for time
-        uninterrupted = pool.submit(continuation.continue_apart, "smoke", [wanted], seed=1)
+        uninterrupted = pool.submit(continue_apart, paths, whole, Path(pixels))
         monkeypatch.setattr(sys, "argv", ["growth", "smoke", str(new_photos), "--steps", str(STEPS)])
         assert growth.main() == 0, capsys.readouterr().err
         uninterrupted.result()
@@ -221,6 +221,12 @@ def test_killed_while_training_on_and_resumed(
     assert found["id"][0] == "arrivals/dark/c.png"
 
 
+def continue_apart(paths: Paths, folder: Path, new_pixels: Path) -> None:
+    """Train seed 1 on in a process of its own."""
+    arguments = (paths, folder, 1, STEPS, new_pixels)
+    run_trainings(continuation.continue_training, {"seed 1": arguments}, at_once=1)
+
+
 def wait_until_still(log: Path) -> None:
     """Wait until a log no longer grows: the training notices that its parent is gone within a step."""
     last = -1
@@ -235,32 +241,6 @@ def test_the_command_says_what_is_wrong_in_one_line(world: Path, tmp_path: Path)
     assert process.returncode == 1
     assert words.strip().splitlines()[-1].startswith("error: ") and "no such folder" in words
     assert "Traceback" not in words
-
-
-# --- training on -----------------------------------------------------------------------------------------
-
-
-def test_steps_and_checkpoints_of_a_continuation(workspace: Path) -> None:
-    """checkpoint_every has to divide the steps, whatever the state's step is; a kill costs a quarter."""
-    gan = load_settings("zappos", image_size=(64, 96))[0]
-    settings = continuation.continued_settings(gan, first=2500, steps=101)
-    assert isinstance(settings, GanSettings)
-    assert (settings.steps, settings.checkpoint_every, settings.resume_every) == (2601, 2601, 25)
-    assert continuation.continued_settings(gan, first=7, steps=1000).resume_every == gan.resume_every
-    with pytest.raises(InputError, match="at least 1 to go on"):
-        continuation.continued_settings(gan, first=5, steps=0)
-    with pytest.raises(InputError, match=r"state\.npz: no state to go on from; stage train writes it"):
-        continuation.last_state(Paths.of("smoke"), 1)
-
-
-def test_new_photos_follow_the_old_ones(tmp_path: Path) -> None:
-    old = np.zeros((3, 4, 6, 3), np.uint8)
-    files.write_array(tmp_path / "new.npy", np.ones((2, 4, 6, 3), np.uint8))
-    assert continuation.with_new(old, tmp_path / "new.npy")[:, 0, 0, 0].tolist() == [0, 0, 0, 1, 1]
-    assert continuation.with_new(old, None) is old
-    files.write_array(tmp_path / "other.npy", np.ones((2, 6, 4, 3), np.uint8))
-    with pytest.raises(InputError, match=r"other\.npy: uint8 \(2, 6, 4, 3\), not uint8 photos"):
-        continuation.with_new(old, tmp_path / "other.npy")
 
 
 # --- the experiment --------------------------------------------------------------------------------------
@@ -395,37 +375,30 @@ def test_changes_are_paired_and_their_intervals_come_from_products() -> None:
 
 @pytest.mark.slow
 def test_the_whole_experiment_on_a_small_catalogue(world: Path) -> None:
-    """End to end: trainings, tables, chart; the stages before are not touched."""
+    """End to end: trainings, vectors, tables, chart; the stages before are not touched."""
     before, study = digests(world / "runs"), Study.open("smoke")
-    tables = growth_experiment.run_experiment(study, {"growth.steps": 2})
+    folders = growth_experiment.train_on(study, steps=2)
+    weights = growth_experiment.weight_files(study, folders)
+    vectors, embedding_s = growth_experiment.network_vectors(study, weights)
     after = digests(world / "runs")
-    assert {name: text for name, text in after.items() if "growth_experiment" not in name} == before
-    table = tables.growth
+    ours = ("growth_experiment", "training-seconds")
+    assert {name: text for name, text in after.items() if not any(one in name for one in ours)} == before
+    plan, settings = growth_experiment.experiments(study.photos, new_class=""), load_resampling("smoke")
+    table = pd.concat([growth_experiment.growth_rows(study, one, vectors, settings) for one in plan])
     assert set(table["experiment"]) == {NEW_PHOTOS, NEW_CLASS}
     assert set(table["way"]) == {way.name for way in growth_experiment.WAYS}
-    added = table[(table["way"] == "added") & (table["experiment"] == NEW_PHOTOS)]
-    assert added["same_as_rebuilt"].tolist() == [1.0, 1.0]
-    assert (tables.seconds["seconds"] > 0).all()
-    assert tables.seconds.set_index("way").loc["retrained", "training_s"] > 0
-    assert tables.seconds["photos_embedded"].tolist() == [4, 12, 4, 12, 4]
-    first = (
-        (study.paths.growth_experiment / "retrained" / "infogan" / "seed-1" / "state.npz").stat().st_mtime_ns
-    )
-    growth_experiment.train_on(study, steps=2, overrides={})
-    again = (
-        (study.paths.growth_experiment / "retrained" / "infogan" / "seed-1" / "state.npz").stat().st_mtime_ns
-    )
-    assert again == first, "a finished training is not repeated"
-    figure = growth_figures.draw_chart("growth", profile="smoke")
+    training_s = {name: TrainingFolder(study.paths, folder).seconds for name, folder in folders.items()}
+    counts = study.photos["split"].value_counts()
+    seconds = growth_experiment.seconds_table(embedding_s, training_s, add_s=1, build_s=2, photos=counts)
+    assert seconds["photos_embedded"].tolist() == [4, 12, 4, 12, 4]
+    assert seconds.set_index("way").loc["retrained", "training_s"] > 0
+    state = folders["retrained"] / "state.npz"
+    first = state.stat().st_mtime_ns
+    growth_experiment.train_on(study, steps=2)
+    assert state.stat().st_mtime_ns == first, "a finished training is not repeated"
+    figure = growth_figures.growth(table, profile="smoke")
     assert len(figure.axes) == 3
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()][-1].startswith("before")
-
-
-def test_index_added_to_and_built_give_the_same_answers(world: Path) -> None:
-    study = Study.open("smoke")
-    vectors = np.random.default_rng(3).normal(size=(24, 8)).astype(np.float32)
-    grown = Experiment("one", np.arange(12, 24), np.arange(8), np.arange(8, 12), {})
-    assert growth_experiment.compare_index(study, grown, vectors).same == 1
 
 
 def test_chart_names_a_wrong_table() -> None:

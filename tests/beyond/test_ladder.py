@@ -192,9 +192,9 @@ def stub_variants(paths: Paths) -> ModuleType:
 
     def trunk(profile, variant, seed, overrides=None):
         from solesearch.gan.infogan import build_discriminator
-        from solesearch.gan.training import load_settings
+        from solesearch.gan.training import load_gan
 
-        gan, _, _ = load_settings(profile, image_size=(32, 48))
+        gan = load_gan(profile, image_size=(32, 48))
         assert (variant, seed) in module.trained
         return build_discriminator(gan, seed=seed + 100 * list(titles).index(variant))
 
@@ -219,7 +219,7 @@ def add_networks(paths: Paths) -> None:
     times = [("MobileNetV2", "ONNX Runtime", 1, 7.0, 9.0), ("MobileNetV2", TENSORFLOW, 1, 20.0, 9.0)]
     columns = ["model", "runtime", "batch", "median_ms", "file_mb"]
     files.write_table(paths.result("latency"), pd.DataFrame(times, columns=columns))
-    files.write_json(paths.training_seconds / "seed-1.json", 80.0)
+    files.write_json(paths.training_seconds / "infogan-seed-1.json", 80.0)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """What codes learned: known generators and readers by hand, planted codes, and a small training for real."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -17,7 +16,7 @@ from solesearch.core.paths import Paths
 from solesearch.core.settings import GanSettings
 from solesearch.figures import registry
 from solesearch.figures.registry import drawn
-from solesearch.gan.training import load_settings
+from solesearch.gan.training import load_gan
 from solesearch.retrieval.uncertainty import load_resampling
 
 SMALL = {
@@ -68,8 +67,8 @@ def settings(workspace) -> latent_codes.LatentSettings:
 @pytest.fixture
 def gan(workspace) -> KnownGan:
     """Two continuous codes, of which the second is dead, and four classes."""
-    found, _, _ = load_settings("smoke", image_size=(32, 48))
-    return KnownGan(dataclasses.replace(found, noise=3, continuous_codes=2, categorical_codes=4))
+    found = load_gan("smoke", image_size=(32, 48))
+    return KnownGan(found.replaced(noise=3, continuous_codes=2, categorical_codes=4))
 
 
 # --- effects and traversals ------------------------------------------------------------------------------

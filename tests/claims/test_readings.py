@@ -110,9 +110,9 @@ def test_settings_of_a_costly_reading_differ_in_one_choice(opened) -> None:
     default = readings.reading_settings(opened.gan, "default", steps=6)
     assert (default.steps, default.checkpoint_every) == (6, 6)
     stride = readings.reading_settings(opened.gan, "upsampling", steps=6)
-    assert stride == readings.dataclasses.replace(default, upsampling="stride")
+    assert stride == default.replaced(upsampling="stride")
     size = readings.reading_settings(opened.gan, "paper-128x128", steps=6)
-    assert size == readings.dataclasses.replace(default, image_size=(128, 128))
+    assert size == default.replaced(image_size=(128, 128))
 
 
 @pytest.mark.slow

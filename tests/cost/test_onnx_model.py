@@ -8,12 +8,12 @@ import pytest
 from solesearch.core.errors import InputError
 from solesearch.cost.onnx_model import OnnxModel, export_features, save_onnx
 from solesearch.gan.embedder import Embedder
-from solesearch.gan.training import load_settings
+from solesearch.gan.training import load_gan
 from solesearch.photos.photo import to_signed
 
 
 def test_the_discriminator_in_onnx_runtime(tmp_path: Path) -> None:
-    gan, _, _ = load_settings("smoke", image_size=(64, 96))
+    gan = load_gan("smoke", image_size=(64, 96))
     embedder = Embedder(gan, seed=1)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 96, 3), dtype=np.uint8)
     path = tmp_path / "infogan.onnx"

@@ -11,7 +11,7 @@ from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
 from solesearch.evaluation import study
 from solesearch.gan.infogan import build_discriminator
-from solesearch.gan.training import load_settings
+from solesearch.gan.training import load_gan
 from solesearch.index import recommendations
 from solesearch.networks.comparison import OVERVIEW, NetworkFolder
 
@@ -33,7 +33,7 @@ def opened(workspace) -> study.Study:
     )
     photos = photos.assign(group=photos["product"], position=0, split=split)
     files.write_table(paths.photos, photos)
-    settings, _, _ = load_settings("smoke", image_size=(32, 48))
+    settings = load_gan("smoke", image_size=(32, 48))
     for step in (0, 4, 8):
         network = build_discriminator(settings, seed=step)
         save_variables(checkpoint_file(paths.gan_seed(1), step), network.variables)

@@ -1,6 +1,5 @@
-"""Training: batches, logs, checkpoints, NaN, and going on after SIGKILL with the same bytes."""
+"""Trainings: batches, logs, set-aside folders, and going on after SIGKILL with the same bytes."""
 
-import dataclasses
 import filecmp
 import json
 import os
@@ -19,9 +18,16 @@ import tensorflow as tf
 from solesearch.core import checkpoints, files, provenance, repeatable
 from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
-from solesearch.gan import infogan, training
+from solesearch.core.settings import GanSettings
+from solesearch.gan import continuation, infogan, trainer, training
 
-OVERRIDES = {"gan.steps": 6, "gan.checkpoint_every": 3, "gan.resume_every": 2, "gan.batch_size": 4}
+SHORT = {"steps": 6, "checkpoint_every": 3, "resume_every": 2, "batch_size": 4}
+CHILD = """
+import json, sys
+from solesearch.core.paths import Paths
+from solesearch.gan.training import load_gan, train_seed
+train_seed(Paths.of("smoke"), load_gan("smoke", **json.loads(sys.argv[1])), 1)
+"""
 
 
 @pytest.fixture
@@ -37,24 +43,29 @@ def catalogue(workspace: Path) -> Paths:
     return paths
 
 
-def start(overrides: dict = OVERRIDES) -> subprocess.Popen:
-    return training._start("smoke", 1, overrides)[0]
+def start(**environment: str) -> subprocess.Popen:
+    """Train seed 1 in a process of its own."""
+    command = [sys.executable, "-c", CHILD, json.dumps(SHORT)]
+    return subprocess.Popen(command, env={**os.environ, **environment})
+
+
+def small_settings(**changed) -> GanSettings:
+    return training.load_gan("smoke", image_size=(32, 48), **changed)
 
 
 def test_batches_are_permutations_and_resume_anywhere() -> None:
     pixels = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1).repeat(3, axis=3)
-    whole = list(training.batches(pixels, size=3, seed=1, first=0, last=9))
+    whole = list(trainer.batches(pixels, size=3, seed=1, first=0, last=9))
     epoch = np.concatenate(whole[:3])[:, 0, 0, 0]
     assert len(np.unique(epoch)) == 9  # no photo twice in an epoch, the incomplete batch left out
     for step in range(9):
-        resumed = next(training.batches(pixels, size=3, seed=1, first=step, last=9))
+        resumed = next(trainer.batches(pixels, size=3, seed=1, first=step, last=9))
         np.testing.assert_array_equal(resumed, whole[step])
 
 
 @pytest.mark.slow
 def test_killed_training_ends_with_the_same_bytes(catalogue: Paths, tmp_path: Path) -> None:
-    process = start()
-    assert process.wait() == 0
+    assert start().wait() == 0
     whole = tmp_path / "whole"
     catalogue.gan_seed(1).replace(whole)
 
@@ -76,53 +87,42 @@ def test_killed_training_ends_with_the_same_bytes(catalogue: Paths, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_sums_of_gradients_keep_their_order(workspace: Path) -> None:
-    """The memory optimiser's temporary sums, whose order varies, are out; the executor would refuse them.
-
-    They appear at 64x96 with a batch of 32, not in a smaller step (`repeatable.repeatable_execution`).
-    """
-    overrides = {"gan.batch_size": 32, "gan.steps": 2, "gan.checkpoint_every": 2}
-    settings = training.load_settings("smoke", image_size=(64, 96), overrides=overrides)[0]
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 64, 96, 3), dtype=np.uint8)
-    folder = training.SeedFolder(workspace / "seed-1", wanted={}, set_aside=workspace / "aside")
-    training.train(settings, pixels, seed=1, folder=folder)
-    assert len(folder.log.read_text().splitlines()) == 3
-
-
-def test_repeatable_execution_restores_what_it_changes() -> None:
-    before = tf.config.optimizer.get_experimental_options()
-    with repeatable.repeatable_execution():
-        assert tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"]
-    after = tf.config.optimizer.get_experimental_options()
-    assert not after.get("disable_meta_optimizer", False)
-    assert {name: value for name, value in after.items() if value} == {n: v for n, v in before.items() if v}
-
-
-@pytest.mark.slow
-def test_finished_training_is_not_repeated_and_other_settings_start_anew(catalogue: Paths) -> None:
-    training.train_all("smoke", OVERRIDES)
-    state = catalogue.gan_seed(1) / "state.npz"
-    written = state.stat().st_mtime_ns
-    training.train_all("smoke", OVERRIDES)
-    assert state.stat().st_mtime_ns == written
-    training.train_all("smoke", {**OVERRIDES, "gan.steps": 3})
-    assert len(list(catalogue.set_aside.glob("seed-1-*"))) == 1, "the first run must be kept aside"
+def test_seeds_train_alike_side_by_side_and_one_after_the_other(
+    catalogue: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes, then one that takes both seeds: the same bytes; a third call trains nothing."""
+    settings = training.load_gan("smoke", **SHORT, seeds=[1, 2])
+    monkeypatch.setattr(training, "trainings_at_once", lambda threads: 2)
+    training.train_all("smoke", settings)
+    catalogue.gan.replace(tmp_path / "two")
+    monkeypatch.setattr(training, "trainings_at_once", lambda threads: 1)
+    folders = training.train_all("smoke", settings)
+    for folder in folders:
+        names = sorted(path.name for path in folder.iterdir())
+        two = tmp_path / "two" / folder.name
+        assert filecmp.cmpfiles(two, folder, names, shallow=False) == (names, [], [])
+    written = [(folder / "state.npz").stat().st_mtime_ns for folder in folders]
+    training.train_all("smoke", settings)
+    assert [(folder / "state.npz").stat().st_mtime_ns for folder in folders] == written
+    training.train_all("smoke", training.load_gan("smoke", **{**SHORT, "steps": 3}, seeds=[1]))
+    kept = sorted(path.name.split("-2")[0] for path in catalogue.set_aside.iterdir())
+    assert kept == ["seed-1", "seed-2"], "what is not wanted any more is kept aside"
     assert checkpoints.checkpoint_steps(catalogue.gan_seed(1)) == [0, 3]
+    with pytest.raises(InputError, match="training of seed 1 failed: 12 training photos make no batch of 64"):
+        training.train_all("smoke", training.load_gan("smoke", **{**SHORT, "batch_size": 64}))
 
 
 @pytest.mark.slow
 def test_other_code_starts_anew(catalogue: Paths, tmp_path: Path) -> None:
     """One changed loss, as somebody who edits the package changes it: no weight of the old code stays."""
-    training.train_all("smoke", OVERRIDES)
+    assert start().wait() == 0
     before = (catalogue.gan_seed(1) / "state.npz").read_bytes()
     shutil.copytree(provenance.PACKAGE, tmp_path / "src" / "solesearch")
-    losses = tmp_path / "src" / "solesearch" / "infogan.py"
+    losses = tmp_path / "src" / "solesearch" / "gan" / "infogan.py"
     code = losses.read_text()
     assert "tf.ones_like(logit) if real" in code
     losses.write_text(code.replace("tf.ones_like(logit) if real", "0.9 * tf.ones_like(logit) if real"))
-    command = [sys.executable, "-m", "solesearch.gan.training", "smoke", "1"]
-    command += ["--overrides", json.dumps(OVERRIDES)]
-    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(tmp_path / "src")}, check=True)
+    assert start(PYTHONPATH=str(tmp_path / "src")).wait() == 0
     [aside] = catalogue.set_aside.glob("seed-1-*")
     assert (aside / "state.npz").read_bytes() == before
     assert (catalogue.gan_seed(1) / "state.npz").read_bytes() != before
@@ -131,8 +131,8 @@ def test_other_code_starts_anew(catalogue: Paths, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_children_end_with_their_parent(catalogue: Paths) -> None:
-    many = {**OVERRIDES, "gan.steps": 600}
-    code = f"from solesearch.gan.training import train_all; train_all('smoke', {many!r})"
+    settings = f"load_gan('smoke', **{SHORT | {'steps': 600}})"
+    code = f"from solesearch.gan.training import *; train_all('smoke', {settings})"
     parent = subprocess.Popen([sys.executable, "-c", code], env=os.environ.copy())
     log = catalogue.gan_seed(1) / "training.csv"
     while not (log.is_file() and "\n1," in log.read_text()):
@@ -148,82 +148,103 @@ def test_children_end_with_their_parent(catalogue: Paths) -> None:
     assert len(log.read_text().splitlines()) < 600
 
 
-def test_failure_of_a_seed_is_told_in_one_line(catalogue: Paths) -> None:
-    with pytest.raises(
-        InputError, match=r"training of seed 1 failed: 12 training photos make no batch of 64"
-    ):
-        training.train_all("smoke", {**OVERRIDES, "gan.batch_size": 64})
+@pytest.mark.slow
+def test_sums_of_gradients_keep_their_order(workspace: Path) -> None:
+    """The memory optimiser's temporary sums, whose order varies, are out; the executor would refuse them.
+
+    They appear at 64x96 with a batch of 32, not in a smaller step (`repeatable.repeatable_execution`).
+    """
+    settings = training.load_gan("smoke", image_size=(64, 96), batch_size=32, steps=2, checkpoint_every=2)
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 64, 96, 3), dtype=np.uint8)
+    paths = Paths.of("smoke")
+    folder = trainer.TrainingFolder(paths, paths.gan_seed(1))
+    trainer.train(infogan.InfoGan(settings, seed=1), pixels, folder=folder, title="seed 1")
+    assert len(folder.log.read_text().splitlines()) == 3 and folder.step == 2 and folder.seconds > 0
 
 
-def test_nan_stops_with_the_place_and_the_way_out(tmp_path: Path) -> None:
+def test_repeatable_execution_restores_what_it_changes() -> None:
+    before = tf.config.optimizer.get_experimental_options()
+    with repeatable.repeatable_execution():
+        assert tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"]
+    after = tf.config.optimizer.get_experimental_options()
+    assert not after.get("disable_meta_optimizer", False)
+    assert {name: value for name, value in after.items() if value} == {n: v for n, v in before.items() if v}
+
+
+def test_nan_stops_with_the_place_and_the_way_out() -> None:
     losses = {"d_real": float("nan"), "d_fake": 1.0}
-    with pytest.raises(InputError, match=r"seed 3, step 17: d_real is not finite.*learning_rate"):
-        training.stop_when_not_finite(losses, seed=3, step=17, folder=tmp_path)
-    training.stop_when_not_finite({"d_real": 1.0}, seed=3, step=17, folder=tmp_path)
-
-
-def test_seeds_must_be_named_once(workspace: Path) -> None:
-    for seeds in ([], [1, 1]):
-        with pytest.raises(InputError, match="name each seed once"):
-            training.load_settings("smoke", image_size=(64, 96), overrides={"gan.seeds": seeds})
+    with pytest.raises(InputError, match=r"InfoGAN seed 3, step 17: d_real is not finite.*learning rates"):
+        trainer.stop_when_not_finite(losses, title="InfoGAN seed 3", step=17)
+    trainer.stop_when_not_finite({"d_real": 1.0}, title="InfoGAN seed 3", step=17)
 
 
 def test_weights_of_another_network_are_refused(workspace: Path, tmp_path: Path) -> None:
-    settings = training.load_settings("smoke", image_size=(32, 48))[0]
-    small = infogan.build_discriminator(settings, seed=1)
-    large = infogan.build_discriminator(dataclasses.replace(settings, image_size=(64, 96)), seed=1)
+    small = infogan.build_discriminator(small_settings(), seed=1)
+    large = infogan.build_discriminator(training.load_gan("smoke", image_size=(64, 96)), seed=1)
     checkpoints.save_variables(tmp_path / "weights.npz", small.variables)
     checkpoints.load_variables(tmp_path / "weights.npz", small.variables)
     with pytest.raises(InputError, match="made for another network"):
         checkpoints.load_variables(tmp_path / "weights.npz", large.variables)
 
 
-def test_log_is_trimmed_to_the_state(tmp_path: Path) -> None:
-    folder = training.SeedFolder(tmp_path / "seed-1", wanted={"a": 1}, set_aside=tmp_path / "aside")
-    folder.log.write_text("step,d_real,d_fake,generator,mutual_information\n1,1,1,1,1\n2,2,2,2,2\n3,3,")
-    folder.trim_log(1)
-    assert folder.log.read_text().splitlines()[1:] == ["1,1,1,1,1"]
+def test_the_log_goes_on_after_the_state_and_seconds_end_with_a_config(workspace: Path) -> None:
+    paths = Paths.of("smoke")
+    folder = trainer.TrainingFolder(paths, paths.gan_seed(1))
+    folder.claim({"a": 1})
+    files.write_json(folder.seconds_file, 120.0)
+    folder.log.write_text("step,d_real\n1,1\n2,2\n3,")
+    with folder.opened_log(after=1) as log:
+        log(2, {"d_real": 0.5})
+    assert folder.log.read_text().splitlines() == ["step,d_real", "1,1", "2,0.5"]
+    folder.claim({"a": 1})
+    assert training.seconds_spent(paths) == 120 and folder.log.is_file()
+    folder.claim({"a": 2})
+    assert training.seconds_spent(paths) == 0 and not folder.log.exists()
 
 
 @pytest.mark.slow
-def test_two_replicas_train_like_one_machine(catalogue: Paths) -> None:
+def test_two_replicas_train_like_one_machine(workspace: Path) -> None:
     """MirroredStrategy on two logical CPUs: the code path that several GPUs take."""
     script = """
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from solesearch.gan import training
-from solesearch.gan.infogan import InfoGan
 import numpy as np
-settings = training.load_settings("smoke", image_size=(32, 48), overrides={"gan.batch_size": 4})[0]
+from solesearch.gan.infogan import InfoGan
+from solesearch.gan.trainer import compiled_step
+from solesearch.gan.training import load_gan
 with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-    gan = InfoGan(settings, seed=1)
-    gan.compile_for_training()
-before = gan.generator.trainable_variables[0].numpy().copy()
-stream = tf.data.Dataset.from_tensor_slices(np.zeros((12, 32, 48, 3), "float32")).batch(4)
-history = gan.fit(stream, verbose=0).history
+    gan = InfoGan(load_gan("smoke", image_size=(32, 48)), seed=1)
+before, step = gan.generator.trainable_variables[0].numpy().copy(), compiled_step(gan)
+for _ in range(3):
+    losses = step(np.zeros((4, 32, 48, 3), np.float32))
 assert int(gan.steps_done.numpy()) == 3, gan.steps_done
 assert np.abs(gan.generator.trainable_variables[0].numpy() - before).max() > 0
-assert all(np.isfinite(np.mean(v)) for v in history.values()), history
+assert all(np.isfinite(float(loss)) for loss in losses.values()), losses
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-2000:]
 
 
-def test_environment_has_no_gpu_for_tests() -> None:
-    assert not tf.config.list_physical_devices("GPU")
+# --- training on -----------------------------------------------------------------------------------------
 
 
-def test_seconds_add_up_over_interruptions(workspace: Path) -> None:
-    paths = Paths.of("smoke")
-    assert training.seconds_spent(paths) == 0
-    clock = training.Clock(paths.gan_seed(1), first=0)
-    clock.started -= 100
-    clock.save()
-    resumed = training.Clock(paths.gan_seed(1), first=5)
-    resumed.started -= 20
-    resumed.save()
-    training.Clock(paths.gan_seed(2), first=0).save()
-    assert training.seconds_spent(paths) == pytest.approx(120, abs=5)
-    training.Clock(paths.gan_seed(1), first=0).save()  # other settings: a new training, a new clock
-    assert training.seconds_spent(paths) < 5
+def test_steps_and_checkpoints_of_a_continuation(workspace: Path) -> None:
+    """checkpoint_every has to divide the steps, whatever the state's step is; a kill costs a quarter."""
+    gan = training.load_gan("zappos", image_size=(64, 96))
+    settings = continuation.continued_settings(gan, first=2500, steps=101)
+    assert (settings.steps, settings.checkpoint_every, settings.resume_every) == (2601, 2601, 25)
+    assert continuation.continued_settings(gan, first=7, steps=1000).resume_every == gan.resume_every
+    with pytest.raises(InputError, match="at least 1 to go on"):
+        continuation.continued_settings(gan, first=5, steps=0)
+    with pytest.raises(InputError, match=r"state\.npz: no state to go on from; stage train writes it"):
+        continuation.last_state(Paths.of("smoke"), 1)
+
+
+def test_new_photos_follow_the_old_ones(tmp_path: Path) -> None:
+    old = np.zeros((3, 4, 6, 3), np.uint8)
+    files.write_array(tmp_path / "new.npy", np.ones((2, 4, 6, 3), np.uint8))
+    assert continuation.with_new(old, tmp_path / "new.npy")[:, 0, 0, 0].tolist() == [0, 0, 0, 1, 1]
+    files.write_array(tmp_path / "other.npy", np.ones((2, 6, 4, 3), np.uint8))
+    with pytest.raises(InputError, match=r"other\.npy: uint8 \(2, 6, 4, 3\), not uint8 photos"):
+        continuation.with_new(old, tmp_path / "other.npy")

@@ -23,6 +23,7 @@ from solesearch.gan.infogan import (
     adversarial_loss,
     information_loss,
     sample_latent,
+    update,
 )
 
 REAL_SEED, FAKE_SEED, TURN_SEED, LABEL_SEED = (2**27 + offset for offset in (0, 2**24, 2**25, 2**26))
@@ -56,7 +57,7 @@ class Recipe(InfoGan):
 
     def train_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Update D, Q and G once on real images [b, h, w, 3]; return the losses by name, each []."""
-        latent, code = sample_latent(self.settings, count=tf.shape(images)[0], seed=self._step_seed())
+        latent, code = sample_latent(self.settings, count=tf.shape(images)[0], seed=self.step_seed())
         self.before_step()
         with tf.GradientTape(persistent=True) as tape:
             fake = self.generator(latent, training=True)
@@ -65,17 +66,16 @@ class Recipe(InfoGan):
             losses = self.adversarial_losses(on_real.logit, on_fake.logit)
             losses |= self.code_losses(code, on_fake.code)
             losses |= self.further_losses(images)
-            discriminator_total, generator_total = self.totals(losses)
-        variables = self.discriminator_variables()
-        self._update(tape, discriminator_total, variables, self.discriminator_optimizer)
-        self._update(tape, generator_total, self.generator.trainable_variables, self.generator_optimizer)
+            d_total, g_total = self.totals(losses)
+        update(tape, d_total, self.discriminator_variables(), self.discriminator_optimizer)
+        update(tape, g_total, self.generator.trainable_variables, self.generator_optimizer)
         self.steps_done.assign_add(1)
         self.after_step()
         return losses
 
     def draw(self, offset: int) -> tf.Tensor:
         """Return a seed [2] for a draw of this step that is independent of those with other offsets."""
-        return self._step_seed() + tf.constant([0, offset])
+        return self.step_seed() + tf.constant([0, offset])
 
     def before_step(self) -> None:
         """Do what comes before the losses."""
@@ -124,10 +124,6 @@ class Recipe(InfoGan):
     def trunk(self) -> list[np.ndarray]:
         """Return the values that a plain Discriminator takes over, in the order of its variables."""
         return [variable.numpy() for variable in self.discriminator.variables]
-
-    @staticmethod
-    def _update(tape, loss: tf.Tensor, variables: list[keras.Variable], optimizer) -> None:
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
 
 
 # --- other games -----------------------------------------------------------------------------------------
@@ -354,7 +350,7 @@ class ContrastiveHead(WithHead):
     def further_losses(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return NT-Xent [] of two views of each image."""
         settings = self.values.contrastive
-        features = self.look(two_views(images, settings, seed=self._step_seed())).features
+        features = self.look(two_views(images, settings, seed=self.step_seed())).features
         return {"contrastive": contrastive_loss(self.head, features, settings)}
 
 

@@ -16,12 +16,12 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pydantic import NonNegativeInt
 
 from solesearch.core import files
 from solesearch.core.checkpoints import checkpoint_file
@@ -29,19 +29,12 @@ from solesearch.core.embedding import Embedding
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.paths import Paths
 from solesearch.core.provenance import code_digest
-from solesearch.core.settings import check_known, fill, load_section
+from solesearch.core.settings import Section, check_known, load_section
+from solesearch.core.workers import run_trainings
 from solesearch.evaluation.study import Study, read_chosen
-from solesearch.gan.continuation import (
-    Continuation,
-    continue_apart,
-    last_discriminator,
-    last_state,
-    seconds_of,
-)
-from solesearch.gan.embedder import Embedder
-from solesearch.gan.training import move_aside
+from solesearch.gan.continuation import continue_training, last_discriminator, last_state
+from solesearch.gan.trainer import TrainingFolder, claim, made_with
 from solesearch.photos.catalog import PROBLEM_COLUMNS, CatalogSettings, examine_all
-from solesearch.photos.catalog import load_settings as load_catalog_settings
 from solesearch.photos.labels_file import class_name
 from solesearch.photos.photo import SUFFIXES, PhotoRefusedError, fit_to, open_checked, read_file
 from solesearch.photos.sources import PASSED_OVER, walk_photos
@@ -50,31 +43,14 @@ from solesearch.photos.splits import UNLABELLED
 SKIPPED = "skipped"
 WEIGHTS = "discriminator.npz"
 SUMMARY = "growth.json"  # written last: a folder that has it is whole
-REQUEST = "request.json"
 NAME = re.compile(r"\w[\w.-]*")
 
 
-@dataclass(frozen=True)
-class GrowthSettings:
+class GrowthSettings(Section, section="growth"):
     """How a catalogue grows; `params.yaml`, section `growth`, holds the values and their sources."""
 
-    steps: int  # training steps on old and new photos; 0 leaves the network as it is
+    steps: NonNegativeInt  # training steps on old and new photos; 0 leaves the network as it is
     new_class: str  # the class that the experiment adds whole; "": the last one by name
-
-    def __post_init__(self) -> None:
-        """Raise InputError for a number of steps that is none."""
-        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 0:
-            raise InputError(f"params.yaml, growth.steps: a whole number from 0; got {self.steps!r}")
-        if not isinstance(self.new_class, str):
-            raise InputError(
-                f"params.yaml, growth.new_class: the name of a class or ''; got {self.new_class!r}"
-            )
-
-
-def load_growth_settings(profile: str, overrides: dict[str, Any] | None = None) -> GrowthSettings:
-    """Return section `growth` of a profile; raises InputError naming what is wrong in it."""
-    values = load_section(profile, "growth", overrides)
-    return fill(GrowthSettings, values, where=f"{profile}.growth")
 
 
 # --- the new photos --------------------------------------------------------------------------------------
@@ -126,14 +102,7 @@ def read_new_photos(
 # --- adding them -----------------------------------------------------------------------------------------
 
 
-def add_folder(
-    profile: str,
-    folder: Path,
-    *,
-    steps: int | None = None,
-    name: str = "",
-    overrides: dict[str, Any] | None = None,
-) -> dict[str, Any]:
+def add_folder(profile: str, folder: Path, *, steps: int | None = None, name: str = "") -> dict[str, Any]:
     """Add the photos below `folder` to a profile under a name of their own; return the summary.
 
     `steps` (None: params.yaml) trains the first seed's InfoGAN on from its last state on old and new photos
@@ -141,46 +110,42 @@ def add_folder(
     and they are added to the served index, which is not built anew. A killed run goes on when the same
     command is given again. Raises InputError before anything is computed.
     """
-    study, name = Study.open(profile, overrides), name or folder.expanduser().resolve().name
+    study, name = Study.open(profile), name or folder.expanduser().resolve().name
     if not NAME.fullmatch(name):
         raise InputError(f"{name!r}: no name for a folder; choose one of letters and digits with --name")
-    steps = load_growth_settings(profile, overrides).steps if steps is None else steps
-    if steps < 0:
-        raise InputError(f"steps: 0 or more; got {steps}")
-    known = dict(zip(study.photos["sha256"], study.photos["id"], strict=True))
-    catalog = load_catalog_settings(profile, overrides)
-    stop_when_decoded_otherwise(study, catalog)
-    new = read_new_photos(folder.expanduser(), name=name, settings=catalog, known=known)
-    stop_when_ids_taken(study.photos["id"], new.photos["id"])
-    request, final = request_of(study, new, steps=steps), study.paths.growth / name
-    if final.exists():
-        return finished(final, request)
-    partial = study.paths.growth / f".{name}.partial"
-    open_partial(partial, request, set_aside=study.paths.set_aside)
-    write_photos(partial, new)
-    summary = grow(study, new, partial, steps=steps, overrides=overrides)
-    files.write_json(partial / SUMMARY, {"name": name, **summary})
-    partial.replace(final)
-    return finished(final, request)
+    steps = GrowthSettings.load(profile, steps=steps).steps
+    new = read_addable(study, folder.expanduser(), name=name)
+    config, final = config_of(study, new, steps=steps), study.paths.growth / name
+    if not final.exists():
+        partial = study.paths.growth / f".{name}.partial"
+        claim(partial, config, set_aside=study.paths.set_aside)
+        summary = grow(study, new, partial, steps=steps)
+        files.write_json(partial / SUMMARY, {"name": name, **summary})
+        partial.replace(final)
+    if not ((final / SUMMARY).is_file() and made_with(final, config)):
+        raise InputError(
+            f"{final}: is there already, from other photos, steps, training or code; choose another --name, "
+            "or move it away"
+        )
+    return json.loads((final / SUMMARY).read_text(encoding="utf-8"))
 
 
-def stop_when_decoded_otherwise(study: Study, catalog: CatalogSettings) -> None:
-    """Raise InputError when the catalogue lies there in another size than params.yaml now asks for."""
+def read_addable(study: Study, folder: Path, *, name: str) -> NewPhotos:
+    """Return a folder's photos that the catalogue lacks; InputError where they would not go with its own."""
+    catalog = CatalogSettings.load(study.paths.profile)
     if tuple(study.pixels.shape[1:3]) != catalog.image_size:
         raise InputError(
             f"{study.paths.pixels}: photos of {study.pixels.shape[1:3]}, while catalog.preset "
             f"{catalog.preset} makes {catalog.image_size}; run the pipeline again"
         )
-
-
-def stop_when_ids_taken(old: pd.Series, new: pd.Series) -> None:
-    """Raise InputError when a new photo's id is one of the catalogue's."""
-    taken = sorted(set(old) & set(new))
-    if taken:
+    known = dict(zip(study.photos["sha256"], study.photos["id"], strict=True))
+    new = read_new_photos(folder, name=name, settings=catalog, known=known)
+    if taken := sorted(set(study.photos["id"]) & set(new.photos["id"])):
         raise InputError(f"{taken[0]}: the catalogue has a photo of that id; choose another --name")
+    return new
 
 
-def request_of(study: Study, new: NewPhotos, *, steps: int) -> dict[str, Any]:
+def config_of(study: Study, new: NewPhotos, *, steps: int) -> dict[str, Any]:
     """Return what decides a growth's result: code, photos, steps, and the network that it starts from."""
     seed = study.seeds[0]
     if steps:
@@ -199,53 +164,26 @@ def request_of(study: Study, new: NewPhotos, *, steps: int) -> dict[str, Any]:
     }
 
 
-def finished(final: Path, request: dict[str, Any]) -> dict[str, Any]:
-    """Return a whole growth's summary; raises InputError when the folder holds another growth."""
-    marks = (final / SUMMARY, final / REQUEST)
-    if not all(mark.is_file() for mark in marks) or json.loads(marks[1].read_text()) != request:
-        raise InputError(
-            f"{final}: is there already, from other photos, steps, training or code; choose another --name, "
-            "or move it away"
-        )
-    return json.loads(marks[0].read_text())
-
-
-def open_partial(partial: Path, request: dict[str, Any], *, set_aside: Path) -> None:
-    """Make the working folder; one that another request left behind is set aside, never deleted."""
-    mark = partial / REQUEST
-    if partial.exists() and not (mark.is_file() and json.loads(mark.read_text()) == request):
-        move_aside(partial, set_aside)
-    files.write_json(mark, request)
-
-
-def write_photos(folder: Path, new: NewPhotos) -> None:
-    """Write photos.csv, problems.csv and pixels.npy of the new photos."""
+def grow(study: Study, new: NewPhotos, folder: Path, *, steps: int) -> dict[str, Any]:
+    """Write the photos, train on if asked, embed, extend or build the index; return the summary's facts."""
+    paths, seed, started = study.paths, study.seeds[0], time.monotonic()
     files.write_table(folder / "photos.csv", new.photos)
     files.write_table(folder / "problems.csv", new.problems)
     files.write_array(folder / "pixels.npy", new.pixels)
-
-
-def grow(
-    study: Study, new: NewPhotos, folder: Path, *, steps: int, overrides: dict[str, Any] | None
-) -> dict[str, Any]:
-    """Train on if asked, embed, extend or build the index in `folder`; return the facts of the summary."""
-    seed, training = study.seeds[0], folder / "infogan" / f"seed-{study.seeds[0]}"
-    started = time.monotonic()
+    training = folder / "infogan" / f"seed-{seed}"
     if steps:
-        wanted = Continuation(training, steps, folder / "pixels.npy")
-        continue_apart(study.paths.profile, [wanted], seed=seed, overrides=overrides)
+        wanted = (paths, training, seed, steps, folder / "pixels.npy")
+        run_trainings(continue_training, {f"seed {seed}": wanted}, at_once=1)
         weights = last_discriminator(training)
     else:
-        weights = checkpoint_file(study.paths.gan_seed(seed), read_chosen(study.paths)[seed])
+        weights = checkpoint_file(paths.gan_seed(seed), read_chosen(paths)[seed])
     with files.replacing(folder / WEIGHTS) as temporary:
         shutil.copyfile(weights, temporary)
-    embedder = study.embedder.load(weights)  # TensorFlow is imported here, before FAISS
-    added = Embedding(new.photos["id"].tolist(), embedder.embed(new.pixels))
-    index = rebuilt_index(study, embedder, added) if steps else extended_index(study, added)
+    index = grown_index(study, new, weights, anew=steps > 0)
     index.save(folder / "index")
     actions = new.problems["action"]
     return {
-        "profile": study.paths.profile,
+        "profile": paths.profile,
         "added": len(new.photos),
         "known_already": int((actions == SKIPPED).sum()),
         "left_out": int((actions == "left out").sum()),
@@ -253,28 +191,28 @@ def grow(
         "network_step": int(weights.stem.rpartition("-")[2]),
         "photos": len(index),
         "index": index.description,
-        "training_seconds": seconds_of(training),
+        "training_seconds": TrainingFolder(paths, training).seconds,
         "seconds": round(time.monotonic() - started, 1),
     }
 
 
-def extended_index(study: Study, added: Embedding):
-    """Return the served index with the new vectors added; nothing of the old is embedded or built again."""
+def grown_index(study: Study, new: NewPhotos, weights: Path, *, anew: bool):
+    """Return an index over old and new photos.
+
+    The served one with the new vectors added; `anew`, one that is built over all photos, embedded anew, since
+    another network's vectors do not mix with the old ones.
+    """
+    embedder = study.embedder.load(weights)  # TensorFlow is imported here, before FAISS
+    vectors, ids = embedder.embed(new.pixels), new.photos["id"].tolist()
     from solesearch.index.faiss_index import FaissIndex
 
-    index = FaissIndex.load(study.paths.index)
-    index.add(added)
-    return index
-
-
-def rebuilt_index(study: Study, embedder: Embedder, added: Embedding):
-    """Return a new index over old and new photos: another network's vectors do not mix with the old ones."""
-    from solesearch.index.faiss_index import FaissIndex
-
-    ids = [*study.photos["id"], *added.ids]
-    vectors = np.concatenate([embedder.embed(study.pixels), added.vectors])
+    if not anew:
+        index = FaissIndex.load(study.paths.index)
+        index.add(Embedding(ids, vectors))
+        return index
     options = load_section(study.paths.profile, "index")
-    return FaissIndex.build(Embedding(ids, vectors), factory=options["factory"], effort=options["effort"])
+    every = Embedding([*study.photos["id"], *ids], np.concatenate([embedder.embed(study.pixels), vectors]))
+    return FaissIndex.build(every, factory=options["factory"], effort=options["effort"])
 
 
 def summary_line(summary: dict[str, Any]) -> str:
@@ -307,30 +245,26 @@ def grown_folder(paths: Paths, name: str) -> Path:
     return folder
 
 
-def search(
-    profile: str, name: str, photo: Path, *, k: int = 5, overrides: dict[str, Any] | None = None
-) -> pd.DataFrame:
+def search(profile: str, name: str, photo: Path, *, k: int = 5) -> pd.DataFrame:
     """Return the k photos of a grown catalogue nearest to a photo's file: columns id, distance, new.
 
     The photo is decoded as the catalogue was and embedded by the growth's own network. Raises InputError for
     an unknown name, a photo that cannot be read, or a k beyond the index.
     """
-    study = Study.open(profile, overrides)
-    folder, catalog = grown_folder(study.paths, name), load_catalog_settings(profile, overrides)
+    study, catalog = Study.open(profile), CatalogSettings.load(profile)
+    folder = grown_folder(study.paths, name)
     try:
         image, _ = open_checked(read_file(photo), limits=catalog.limits)
     except (OSError, PhotoRefusedError) as error:
-        raise InputError(
-            f"{photo}: {getattr(error, 'strerror', None) or error}; take another photo"
-        ) from error
+        words = getattr(error, "strerror", None) or error
+        raise InputError(f"{photo}: {words}; take another photo") from error
     pixels = fit_to(image, size=catalog.image_size, fit=catalog.fit)[None]
     vector = study.embedder.load(folder / WEIGHTS).embed(pixels)[0]
     from solesearch.index.faiss_index import FaissIndex  # after TensorFlow
 
-    found = pd.DataFrame(FaissIndex.load(folder / "index").search(vector, k=k))
-    return found.assign(
-        new=found["id"].isin(set(files.read_table(folder / "photos.csv", made_by="growth")["id"]))
-    )
+    neighbours = pd.DataFrame(FaissIndex.load(folder / "index").search(vector, k=k))
+    new = files.read_table(folder / "photos.csv", made_by="make add")["id"]
+    return neighbours.assign(new=neighbours["id"].isin(new))
 
 
 def main() -> int:
@@ -349,16 +283,15 @@ def main() -> int:
         parser.error("name a folder of new photos, or a photo with --search and --name")
 
     def work() -> None:
-        check_known([arguments.profile])
+        profile = arguments.profile
+        check_known([profile])
         if arguments.search:
-            print(search(arguments.profile, arguments.name, arguments.search, k=arguments.k).to_string())
+            print(search(profile, arguments.name, arguments.search, k=arguments.k).to_string())
             return
-        summary = add_folder(arguments.profile, arguments.folder, steps=arguments.steps, name=arguments.name)
+        summary = add_folder(profile, arguments.folder, steps=arguments.steps, name=arguments.name)
         print(summary_line(summary))
-        print(
-            f"search: python -m solesearch.beyond.growth {arguments.profile} --name {summary['name']} "
-            "--search PHOTO"
-        )
+        name = summary["name"]
+        print(f"search: python -m solesearch.beyond.growth {profile} --name {name} --search PHOTO")
 
     return exit_status(work)
 

@@ -119,7 +119,7 @@ class Ladder:
 
     study: Study
     judging: JudgingSettings
-    training: Any  # variants.VariantSettings
+    training: Any  # VariantSettings
     resampling: Resampling
     latency: LatencySettings
     overrides: dict[str, Any] | None
@@ -127,13 +127,20 @@ class Ladder:
     @classmethod
     def open(cls, profile: str, overrides: dict[str, Any] | None = None) -> Ladder:
         """Read what the stages before left; raises InputError that names what is missing."""
-        from solesearch.beyond import variants
+        from solesearch.beyond.variant_settings import VariantSettings
 
         timing = fill(LatencySettings, load_section(profile, "latency", overrides), where="latency")
         return cls(
             Study.open(profile, overrides),
             load_judging(profile, overrides),
-            variants.load_variant_settings(profile, overrides),
+            VariantSettings.load(
+                profile,
+                **{
+                    key.removeprefix("ladder."): value
+                    for key, value in (overrides or {}).items()
+                    if key.startswith("ladder.")
+                },
+            ),
             load_resampling(profile, overrides),
             timing,
             overrides,
@@ -172,14 +179,14 @@ class Ladder:
         if variant == PAPER:
             step = read_chosen(self.study.paths)[seed]
             return self.study.discriminator(seed=seed, step=step).discriminator
-        from solesearch.beyond import variants
+        from solesearch.beyond.variant_training import load_trunk
 
         if variant == UNTRAINED_EDGES:
             from solesearch.beyond.gradient_trunk import build_gradient_trunk
 
             momentum, gan = self.training.contrastive.norm_momentum, self.study.gan
             return build_gradient_trunk(gan.image_size, leak=gan.leak, norm_momentum=momentum, seed=seed)
-        return variants.load_trunk(self.profile, variant, seed, self.overrides)
+        return load_trunk(self.profile, variant, seed, self.training)
 
     def needs_labels(self, variant: str) -> bool:
         """Tell whether somebody's labels went into a model; ImageNet's count."""
@@ -342,12 +349,13 @@ def finalists_of(ladder: Ladder, queries: pd.DataFrame) -> list[Key]:
 def train_finalists(ladder: Ladder, finalists: Sequence[Key]) -> pd.DataFrame:
     """Train the finalists' further seeds, where they need any; return the training table of those."""
     from solesearch.beyond import variants
+    from solesearch.beyond.variant_training import train_variants
 
     names = [key.variant for key in finalists if key.variant in variants.VARIANTS]
     wanted = [(name, seed) for name in names for seed in ladder.training.finalist_seeds]
     if not wanted:
         return pd.DataFrame(columns=["variant", "seed", "steps", "seconds"])
-    return variants.train_variants(ladder.profile, ladder.overrides, wanted=wanted)
+    return train_variants(ladder.profile, ladder.training, wanted=wanted)
 
 
 def tested_models(finalists: Sequence[Key], best: str) -> list[Key]:

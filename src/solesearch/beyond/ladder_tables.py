@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from solesearch.core.model_names import model_name
 from solesearch.core.paths import Paths
 from solesearch.cost.latency import time_calls
 from solesearch.evaluation.study import read_chosen
+from solesearch.gan.trainer import TrainingFolder
 from solesearch.retrieval.controls import CONTROLS, control_features
 from solesearch.retrieval.uncertainty import Resampling, bootstrap_intervals, resampling_units
 
@@ -206,10 +206,8 @@ def training_seconds(ladder: Ladder, trained: pd.DataFrame) -> dict[tuple[str, s
     rows = [(row.variant, str(int(row.seed)), float(row.seconds)) for row in trained.itertuples()]
     steps, paths = read_chosen(ladder.study.paths), ladder.study.paths
     for seed in ladder.study.seeds:
-        clock = paths.training_seconds / f"{paths.gan_seed(seed).name}.json"
-        if clock.is_file():
-            share = steps[seed] / ladder.study.gan.steps
-            rows.append((PAPER, str(seed), json.loads(clock.read_text()) * share))
+        if seconds := TrainingFolder(paths, paths.gan_seed(seed)).seconds:
+            rows.append((PAPER, str(seed), seconds * steps[seed] / ladder.study.gan.steps))
     drawn = {seed for split in SPLITS for seed in ladder.untrained_seeds(split)}
     rows += [(name, str(seed), 0.0) for name in (UNTRAINED, UNTRAINED_EDGES) for seed in sorted(drawn)]
     rows += [(name, "0", 0.0) for name in CONTROLS]

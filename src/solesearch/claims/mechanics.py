@@ -6,8 +6,6 @@ on a synthetic catalogue as well, since no photograph decides them.
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 
@@ -37,7 +35,7 @@ def feature_lengths(settings: GanSettings) -> list[tuple[str, int, str]]:
 
     rows = []
     for preset, size in IMAGE_SIZES.items():
-        network = build_discriminator(dataclasses.replace(settings, image_size=size), seed=1)
+        network = build_discriminator(settings.replaced(image_size=size), seed=1)
         length = int(network.real_head.kernel.shape[0])
         rows.append((f"features {preset}", length, f"values of the last convolution at {size[0]}x{size[1]}"))
     layers = [*network.convolutions, *network.norms]
@@ -56,10 +54,10 @@ def generator_sizes(settings: GanSettings) -> list[tuple[str, int, str]]:
 
     from solesearch.gan.infogan import GENERATOR_FILTERS, GENERATOR_START_DEPTH, build_generator
 
-    paper = dataclasses.replace(settings, image_size=IMAGE_SIZES["paper-64x96"], categorical_codes=0)
+    paper = settings.replaced(image_size=IMAGE_SIZES["paper-64x96"], categorical_codes=0)
     rows = []
     for check, codes in (("P", paper.continuous_codes), ("C", CHAPTER_CODES)):
-        read = build_generator(dataclasses.replace(paper, continuous_codes=codes), seed=1)
+        read = build_generator(paper.replaced(continuous_codes=codes), seed=1)
         rows.append(
             (f"latent {check}", int(read.input_shape[1]), f"noise and {codes} codes into the generator")
         )

@@ -6,27 +6,22 @@ default reading after as many steps, so that nothing but the reading differs; th
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from solesearch.core.checkpoints import checkpoint_file
 from solesearch.core.embedding import Embedding, load_embedding, save_embedding
-from solesearch.core.errors import InputError, exit_status
-from solesearch.core.progress import Progress
-from solesearch.core.repeatable import has_gpu
-from solesearch.core.settings import GanSettings, load_section
+from solesearch.core.errors import InputError
+from solesearch.core.repeatable import trainings_at_once
+from solesearch.core.settings import GanSettings
+from solesearch.core.workers import run_trainings
 from solesearch.evaluation.study import Study, model_vectors, read_chosen
 from solesearch.gan.embedder import BATCH, Embedder
-from solesearch.gan.training import SeedFolder, check_enough, load_settings, train, wanted_config
+from solesearch.gan.trainer import TrainingFolder
+from solesearch.gan.training import train_infogan, training_config
 from solesearch.photos.catalog import CatalogSettings
 from solesearch.photos.originals import photo_folder
 from solesearch.photos.photo import IMAGE_SIZES, load_pixels, to_signed
@@ -41,32 +36,35 @@ CATEGORIES = {
     "heels": "shoes", "sports": "shoes", "loafers": "shoes", "flats": "shoes", "boots": "boots",
     "high_boots": "boots", "sandals": "sandals", "slippers": "slippers", "handbags": "handbags",
 }  # fmt: skip
-# name -> (choice, reading, changed GAN settings, preset or "" for the profile's own)
-COSTLY: dict[str, tuple[str, str, dict, str]] = {
-    "default": ("short training", "every choice as in params.yaml", {}, ""),
-    "upsampling": ("generator grows by", "stride 2 instead of doubling", {"upsampling": "stride"}, ""),
-    "generator_dropout": (
-        "generator dropout",
-        "60 %, read as a keep probability",
-        {"generator_keep_probability": 0.6},
-        "",
+
+
+@dataclass(frozen=True)
+class CostlyReading:
+    """A reading that takes a training of its own."""
+
+    choice: str
+    reading: str
+    gan: dict[str, float | str] = field(default_factory=dict)  # changed GAN settings
+    preset: str = ""  # of the photos' size; "": the profile's own
+
+
+GROWTH, DROPOUT, SIZE = "generator grows by", "generator dropout", "input size"
+COSTLY = {
+    "default": CostlyReading("short training", "every choice as in params.yaml"),
+    "upsampling": CostlyReading(GROWTH, "stride 2 instead of doubling", {"upsampling": "stride"}),
+    "generator_dropout": CostlyReading(
+        DROPOUT, "60 %, read as a keep probability", {"generator_keep_probability": 0.6}
     ),
-    "generator_dropout_rate": (
-        "generator dropout",
-        "60 %, read as a drop rate",
-        {"generator_keep_probability": 0.4},
-        "",
+    "generator_dropout_rate": CostlyReading(
+        DROPOUT, "60 %, read as a drop rate", {"generator_keep_probability": 0.4}
     ),
-    "discriminator_dropout": ("discriminator dropout", "none", {"discriminator_dropout": 0.0}, ""),
-    "categorical_code": (
-        "latent code",
-        "one of 8 classes",
-        {"categorical_codes": 8, "continuous_codes": 0},
-        "",
+    "discriminator_dropout": CostlyReading("discriminator dropout", "none", {"discriminator_dropout": 0.0}),
+    "categorical_code": CostlyReading(
+        "latent code", "one of 8 classes", {"categorical_codes": 8, "continuous_codes": 0}
     ),
-    "paper-128x128": ("input size", "128x128 (P's print)", {}, "paper-128x128"),
-    "chapter-207": ("input size", "207x207 (C's print)", {}, "chapter-207"),
-    "chapter-224": ("input size", "224x224 (C's vector)", {}, "chapter-224"),
+    "paper-128x128": CostlyReading(SIZE, "128x128 (P's print)", preset="paper-128x128"),
+    "chapter-207": CostlyReading(SIZE, "207x207 (C's print)", preset="chapter-207"),
+    "chapter-224": CostlyReading(SIZE, "224x224 (C's vector)", preset="chapter-224"),
 }
 
 
@@ -80,20 +78,10 @@ def readings(
     rows = [*protocol_readings(study, oracle), *vector_readings(study), *label_readings(study)]
     rows += costly_readings(study, names=costly, steps=steps)
     table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "change"])
-    table["change"] = table["value"] - table["choice"].map(_baselines(table))
+    defaults = table[table["default"]].drop_duplicates("choice").set_index("choice")["value"].to_dict()
+    short = {one.choice: defaults.get("short training", np.nan) for one in COSTLY.values()}
+    table["change"] = table["value"] - table["choice"].map({**short, **defaults})
     return table[COLUMNS]
-
-
-def _baselines(table: pd.DataFrame) -> dict[str, float]:
-    """Return choice -> value of its default row; the short trainings share one default."""
-    known = table[table["default"]].drop_duplicates("choice").set_index("choice")["value"]
-    short = {choice: known.get("short training", np.nan) for choice, *_ in COSTLY.values()}
-    return {**short, **known.to_dict()}
-
-
-def _row(choice: str, reading: str, value: float, n: int, *, default: bool = False, **other) -> dict:
-    row = {"choice": choice, "reading": reading, "default": default, "value": value, "n": n, "note": ""}
-    return {**row, "gallery": GALLERY, "k": K, **other}
 
 
 def judged(
@@ -105,9 +93,20 @@ def judged(
     return table.set_index("label")[f"precision_{k}"].dropna()
 
 
-def _mean(study: Study, vectors: list[np.ndarray], photos: pd.DataFrame, **options) -> tuple[float, int]:
-    found = [judged(study, one, photos, **options) for one in vectors]
-    return float(np.mean([values.mean() for values in found])), len(found[0])
+def _row(choice: str, reading: str, value: float, n: int, *, default: bool = False, **other) -> dict:
+    row = {"choice": choice, "reading": reading, "default": default, "value": value, "n": n, "note": ""}
+    return {**row, "gallery": GALLERY, "k": K, **other}
+
+
+def _mean(study: Study, vectors: Sequence[np.ndarray], photos: pd.DataFrame, **options) -> tuple[float, int]:
+    """Return the mean over the seeds of precision@k, and the number of queries."""
+    each = [judged(study, one, photos, **options) for one in vectors]
+    return float(np.mean([values.mean() for values in each])), len(each[0])
+
+
+def infogan_vectors(study: Study) -> list[np.ndarray]:
+    """Return each seed's vectors of the test photos, float32 [n, d], by the chosen checkpoints."""
+    return [model_vectors(study, "infogan", seed=seed)[1] for seed in study.seeds]
 
 
 # --- protocol: the same vectors, judged otherwise --------------------------------------------------------
@@ -115,33 +114,22 @@ def _mean(study: Study, vectors: list[np.ndarray], photos: pd.DataFrame, **optio
 
 def protocol_readings(study: Study, oracle: pd.DataFrame) -> list[dict]:
     """Return the readings of k, gallery, averaging, checkpoint and training seed."""
-    photos, _ = study.split("test")
-    vectors = [model_vectors(study, "infogan", seed=seed)[1] for seed in study.seeds]
-    rows = [
-        _row("k", str(k), *_mean(study, vectors, photos, k=k), default=k == K, k=k)
-        for k in sorted({*study.evaluation.ks, K})
-    ]
-    rows += [
-        _row(
-            "gallery",
-            name,
-            *_mean(study, vectors, photos, gallery=name),
-            default=name == GALLERY,
-            gallery=name,
-        )
-        for name in GALLERIES
-    ]
-    found = [judged(study, one, photos) for one in vectors]
-    classes = float(np.mean([values.groupby(level=0).mean().mean() for values in found]))
-    whole = float(np.mean([values.mean() for values in found]))
-    rows += [_row("averaged over", "queries", whole, len(found[0]), default=True)]
-    rows += [_row("averaged over", "classes", classes, len(found[0]))]
+    (photos, _), vectors, rows = study.split("test"), infogan_vectors(study), []
+    for k in sorted({*study.evaluation.ks, K}):
+        rows.append(_row("k", str(k), *_mean(study, vectors, photos, k=k), default=k == K, k=k))
+    for name in GALLERIES:
+        mean = _mean(study, vectors, photos, gallery=name)
+        rows.append(_row("gallery", name, *mean, default=name == GALLERY, gallery=name))
+    seeds = [judged(study, one, photos) for one in vectors]
+    whole, count = float(np.mean([values.mean() for values in seeds])), len(seeds[0])
+    classes = float(np.mean([values.groupby(level=0).mean().mean() for values in seeds]))
+    rows += [_row("averaged over", "queries", whole, count, default=True)]
+    rows += [_row("averaged over", "classes", classes, count)]
     rows += checkpoint_readings(oracle, default=whole)
-    rows += [_row("training seed", "mean of all", whole, len(found[0]), default=True)]
-    return rows + [
-        _row("training seed", str(seed), float(values.mean()), len(values))
-        for seed, values in zip(study.seeds, found, strict=True)
-    ]
+    rows += [_row("training seed", "mean of all", whole, count, default=True)]
+    for seed, values in zip(study.seeds, seeds, strict=True):
+        rows.append(_row("training seed", str(seed), float(values.mean()), len(values)))
+    return rows
 
 
 def checkpoint_readings(oracle: pd.DataFrame, *, default: float) -> list[dict]:
@@ -184,17 +172,14 @@ def batch_statistics(study: Study, embedder: Embedder, pixels: np.ndarray) -> np
     and its statistics would give the class away.
     """
     network, order = embedder.discriminator, np.random.default_rng(study.seeds[0]).permutation(len(pixels))
-    rates, features = [layer.rate for layer in network.dropouts], None
+    rates = [layer.rate for layer in network.dropouts]
     for layer in network.dropouts:
         layer.rate = 0.0
-    for start in range(0, len(pixels), BATCH):
-        rows = order[start : start + BATCH]
-        block = network(to_signed(pixels[rows]), training=True).features.numpy()
-        features = np.empty((len(pixels), block.shape[1]), np.float32) if features is None else features
-        features[rows] = block
+    batches = (order[start : start + BATCH] for start in range(0, len(order), BATCH))
+    blocks = [network(to_signed(pixels[rows]), training=True).features.numpy() for rows in batches]
     for layer, rate in zip(network.dropouts, rates, strict=True):
         layer.rate = rate
-    return features
+    return np.concatenate(blocks)[np.argsort(order)]
 
 
 def half_range(study: Study, embedder: Embedder, pixels: np.ndarray) -> np.ndarray:
@@ -206,42 +191,43 @@ def half_range(study: Study, embedder: Embedder, pixels: np.ndarray) -> np.ndarr
 
 def vector_readings(study: Study) -> list[dict]:
     """Return the readings of distance, features, batch normalisation, pixel range and fit."""
-    photos, pixels = study.split("test")
-    vectors = [model_vectors(study, "infogan", seed=seed)[1] for seed in study.seeds]
-    default = _mean(study, vectors, photos)
+    (photos, pixels), vectors = study.split("test"), infogan_vectors(study)
     defaults = {
         "distance": "Euclidean",
         "features": "as they are, negative ones too",
         "batch norm at test time": "moving statistics",
         "pixel range at test time": "-1..1",
-        "fit at test time": load_section(study.paths.profile, "catalog")["fit"],
+        "fit at test time": load_catalog(study).fit,
     }
-    rows = [_row(choice, reading, *default, default=True) for choice, reading in defaults.items()]
+    mean = _mean(study, vectors, photos)
+    rows = [_row(choice, reading, *mean, default=True) for choice, reading in defaults.items()]
     for (choice, reading), change in TRANSFORMS.items():
         rows.append(_row(choice, reading, *_mean(study, [change(one) for one in vectors], photos)))
-    again: list[tuple[str, str, Callable]] = [
+    for choice, reading, embed in (
         ("batch norm at test time", f"statistics of {BATCH} photos at a time", batch_statistics),
         ("pixel range at test time", "0..1", half_range),
-    ]
+    ):
+        again = [embed(study, embedder, pixels) for embedder in chosen_embedders(study)]
+        rows.append(_row(choice, reading, *_mean(study, again, photos)))
+    return [*rows, fit_reading(study, photos)]
+
+
+def chosen_embedders(study: Study) -> Iterator[Embedder]:
+    """Yield the study's embedder with the weights of each seed's chosen checkpoint in turn."""
     steps = read_chosen(study.paths)
-    for choice, reading, embed in again:
-        found = [
-            embed(study, study.discriminator(seed=seed, step=steps[seed]), pixels) for seed in study.seeds
-        ]
-        rows.append(_row(choice, reading, *_mean(study, found, photos)))
-    return [*rows, fit_reading(study, photos, steps)]
+    for seed in study.seeds:
+        yield study.discriminator(seed=seed, step=steps[seed])
 
 
-def fit_reading(study: Study, photos: pd.DataFrame, steps: dict[int, int]) -> dict:
+def fit_reading(study: Study, photos: pd.DataFrame) -> dict:
     """Return the reading of the other fit (pad for stretch), photos decoded again from their files."""
-    catalog = load_catalog(study)
-    other = "pad" if catalog.fit == "stretch" else "stretch"
+    other = "pad" if load_catalog(study).fit == "stretch" else "stretch"
     try:
         pixels = decode(study, photos, size=study.gan.image_size, fit=other)
     except InputError as error:
         return _row("fit at test time", other, np.nan, 0, note=f"{NOT_RUN}: {error}")
-    found = [study.discriminator(seed=seed, step=steps[seed]).embed(pixels) for seed in study.seeds]
-    return _row("fit at test time", other, *_mean(study, found, photos))
+    vectors = [embedder.embed(pixels) for embedder in chosen_embedders(study)]
+    return _row("fit at test time", other, *_mean(study, vectors, photos))
 
 
 def load_catalog(study: Study) -> CatalogSettings:
@@ -251,10 +237,8 @@ def load_catalog(study: Study) -> CatalogSettings:
 
 def decode(study: Study, photos: pd.DataFrame, *, size: tuple[int, int], fit: str) -> np.ndarray:
     """Return photos as uint8 [n, *size, 3], read again from their files; InputError when one is gone."""
-    folder, pixels = (
-        photo_folder(study.paths, load_catalog(study)),
-        np.empty((len(photos), *size, 3), np.uint8),
-    )
+    folder = photo_folder(study.paths, load_catalog(study))
+    pixels = np.empty((len(photos), *size, 3), np.uint8)
     for place, name in enumerate(photos["id"]):
         try:
             pixels[place] = load_pixels(folder / name, size=size, fit=fit)
@@ -268,8 +252,7 @@ def decode(study: Study, photos: pd.DataFrame, *, size: tuple[int, int], fit: st
 
 def label_readings(study: Study) -> list[dict]:
     """Return the readings of the label map, as far as this profile's labels can be mapped."""
-    photos, _ = study.split("test")
-    vectors = [model_vectors(study, "infogan", seed=seed)[1] for seed in study.seeds]
+    (photos, _), vectors = study.split("test"), infogan_vectors(study)
     own = f"{photos['label'].nunique()} classes of this profile"
     rows = [_row("label map", own, *_mean(study, vectors, photos), default=True)]
     others = other_labels(photos, official=load_catalog(study).source == "official")
@@ -285,20 +268,17 @@ def label_readings(study: Study) -> list[dict]:
 
 def other_labels(photos: pd.DataFrame, *, official: bool) -> dict[str, pd.Series]:
     """Return reading -> labels of `photos` (NaN: left out) that differ from the profile's own."""
-    known, found = set(photos["label"]), {}
+    known, maps = set(photos["label"]), {}
     if set(PAPER_CLASSES) <= known <= set(CATEGORIES):
-        found["UT-Zap50K's four categories" + (", handbags" if "handbags" in known else "")] = photos[
-            "label"
-        ].map(CATEGORIES)
+        bags = ", handbags" if "handbags" in known else ""
+        maps[f"UT-Zap50K's four categories{bags}"] = photos["label"].map(CATEGORIES)
     if "handbags" in known:
-        found["without handbags"] = photos["label"].where(photos["label"] != "handbags")
-    if official:
-        parts = photos["id"].str.split("/")
-        for reading in ("subcategories", "papers"):
-            found[f"UT-Zap50K's {reading}"] = parts.map(
-                lambda part, reading=reading: official_label(part[0], part[1], label_map=reading)
-            )
-    return {reading: labels for reading, labels in found.items() if not labels.equals(photos["label"])}
+        maps["without handbags"] = photos["label"].where(photos["label"] != "handbags")
+    for label_map in ("subcategories", "papers") if official else ():
+        folders = [photo.split("/")[:2] for photo in photos["id"]]
+        labels = [official_label(*folder, label_map=label_map) for folder in folders]
+        maps[f"UT-Zap50K's {label_map}"] = pd.Series(labels, index=photos.index)
+    return {reading: labels for reading, labels in maps.items() if not labels.equals(photos["label"])}
 
 
 # --- costly: trained anew, on a short schedule -----------------------------------------------------------
@@ -306,17 +286,21 @@ def other_labels(photos: pd.DataFrame, *, official: bool) -> dict[str, pd.Series
 
 def costly_readings(study: Study, *, names: Sequence[str], steps: int) -> list[dict]:
     """Train and judge the named readings for `steps` steps, the default first; name what is left out."""
-    unknown = [name for name in names if name not in COSTLY]
-    if unknown:
+    if unknown := [name for name in names if name not in COSTLY]:
         raise InputError(
             f"params.yaml, claims.costly_readings: {unknown[0]!r} is none of {', '.join(COSTLY)}"
         )
     chosen = ["default", *(name for name in names if name != "default")] if steps and names else []
-    train_missing(study, chosen, steps=steps)
+    waiting = {
+        f"reading {name}": (study.paths.profile, name, steps)
+        for name in chosen
+        if name != "default" or not has_default(study, steps=steps)
+    }
+    run_trainings(train_reading, waiting, at_once=trainings_at_once(study.gan.threads))
     rows = [costly_reading(study, name, steps=steps) for name in chosen]
-    left = [name for name in COSTLY if name not in chosen and name != "default"]
     note = f"{NOT_RUN}: trained anew, params.yaml, claims.reading_steps and costly_readings"
-    return rows + [_row(*COSTLY[name][:2], np.nan, 0, note=note) for name in left]
+    left_out = (one for name, one in COSTLY.items() if name not in (*chosen, "default"))
+    return rows + [_row(one.choice, one.reading, np.nan, 0, note=note) for one in left_out]
 
 
 def has_default(study: Study, *, steps: int) -> bool:
@@ -324,94 +308,47 @@ def has_default(study: Study, *, steps: int) -> bool:
     return checkpoint_file(study.paths.gan_seed(study.seeds[0]), steps).is_file()
 
 
-def train_missing(study: Study, names: Sequence[str], *, steps: int) -> None:
-    """Train the named readings, as many at once as the cores allow, each in a process of its own."""
-    waiting = [name for name in names if name != "default" or not has_default(study, steps=steps)]
-    if not waiting:
-        return
-    profile = study.paths.profile
-    _, _, threads = load_settings(profile, image_size=study.gan.image_size)
-    at_once = 1 if has_gpu() else max(1, (os.cpu_count() or 1) // max(1, threads))
-    progress = Progress("short trainings", total=len(waiting), unit="reading")
-    with ThreadPoolExecutor(at_once) as pool:
-        trainings = pool.map(lambda name: train_apart(profile, name, steps=steps), waiting)
-        for number, _ in enumerate(trainings, start=1):
-            progress.update(number)
-
-
 def costly_reading(study: Study, name: str, *, steps: int) -> dict:
     """Return the row of one trained reading after `steps` steps of the first seed."""
-    choice, reading, _, _ = COSTLY[name]
-    seed, (photos, pixels) = study.seeds[0], study.split("test")
+    seed, (photos, pixels), one = study.seeds[0], study.split("test"), COSTLY[name]
     if name == "default" and has_default(study, steps=steps):
         vectors = study.discriminator(seed=seed, step=steps).embed(pixels)
     else:
         vectors = load_embedding(study.paths.claims, name).of(photos["id"])
     note = f"after {steps:,} steps, seed {seed}, {vectors.shape[1]:,} values"
-    return _row(choice, reading, *_mean(study, [vectors], photos), default=name == "default", note=note)
+    mean = _mean(study, [vectors], photos)
+    return _row(one.choice, one.reading, *mean, default=name == "default", note=note)
 
 
 def reading_settings(gan: GanSettings, name: str, *, steps: int) -> GanSettings:
     """Return the GAN settings of a costly reading: one choice changed, a short schedule."""
-    _, _, changes, preset = COSTLY[name]
-    size = IMAGE_SIZES[preset] if preset else gan.image_size
-    return dataclasses.replace(gan, **changes, image_size=size, steps=steps, checkpoint_every=steps)
+    size = IMAGE_SIZES[COSTLY[name].preset] if COSTLY[name].preset else gan.image_size
+    return gan.replaced(**COSTLY[name].gan, image_size=size, steps=steps, checkpoint_every=steps)
 
 
-def train_apart(profile: str, name: str, *, steps: int) -> None:
-    """Train a reading in a process of its own, as the pipeline's trainings are; InputError if it fails."""
-    command = [sys.executable, "-m", "solesearch.claims.readings", profile, name, "--steps", str(steps)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        last = (ended.stderr.strip().splitlines() or ["no message"])[-1]
-        raise InputError(f"training of reading {name} failed: {last.removeprefix('error: ')}")
-
-
-def train_reading(profile: str, name: str, *, steps: int) -> Path:
+def train_reading(profile: str, name: str, steps: int) -> None:
     """Train one reading of a profile in this process, resuming what lies there, and embed the test photos.
 
-    Returns the training's folder; the embedding lies beside it under the reading's name.
+    The embedding lies beside the training's folder, under the reading's name.
     """
-    import tensorflow as tf
-
     study = Study.open(profile)
-    _, _, threads = load_settings(profile, image_size=study.gan.image_size)
-    tf.config.experimental.enable_op_determinism()
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
     settings, seed = reading_settings(study.gan, name, steps=steps), study.seeds[0]
-    pixels = training_photos(study, settings, seed=seed)
-    check_enough(len(pixels), batch_size=settings.batch_size)
-    wanted = wanted_config(settings, pixels, seed=seed, threads=threads)
-    folder = SeedFolder(study.paths.claims / name, wanted=wanted, set_aside=study.paths.set_aside)
-    train(settings, pixels, seed=seed, folder=folder)
+    pixels, folder = training_photos(study, settings), TrainingFolder(study.paths, study.paths.claims / name)
+    folder.claim(training_config(settings, pixels, seed=seed, code="solesearch.gan.training"))
+    if folder.step < steps:
+        train_infogan(settings, pixels, seed=seed, folder=folder)
     photos, pixels = study.split("test")
     if settings.image_size != study.gan.image_size:
         pixels = decode(study, photos, size=settings.image_size, fit=load_catalog(study).fit)
     trained = Embedder(settings, seed=seed).load(checkpoint_file(folder.path, steps))
     save_embedding(study.paths.claims, name, Embedding(photos["id"].tolist(), trained.embed(pixels)))
-    return folder.path
 
 
-def training_photos(study: Study, settings: GanSettings, *, seed: int) -> np.ndarray:
+def training_photos(study: Study, settings: GanSettings) -> np.ndarray:
     """Return the training photos at the reading's size, uint8 [n, h, w, 3], not above MOST_PHOTOS."""
     photos, pixels = study.split("training")
     if settings.image_size == study.gan.image_size:
         return pixels
     if len(photos) > MOST_PHOTOS:
-        photos = photos.sample(n=MOST_PHOTOS, random_state=seed).sort_index()
+        photos = photos.sample(n=MOST_PHOTOS, random_state=study.seeds[0]).sort_index()
     return decode(study, photos, size=settings.image_size, fit=load_catalog(study).fit)
-
-
-def main() -> int:
-    """Train one reading: `python -m solesearch.claims.readings PROFILE NAME --steps N`."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("profile")
-    parser.add_argument("name", choices=COSTLY)
-    parser.add_argument("--steps", type=int, required=True)
-    arguments = parser.parse_args()
-    return exit_status(lambda: train_reading(arguments.profile, arguments.name, steps=arguments.steps))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

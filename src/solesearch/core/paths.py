@@ -122,7 +122,7 @@ class Paths:
 
     @property
     def training_seconds(self) -> Path:
-        """Seconds that each seed's training took so far; outside the stage's output, since they differ."""
+        """Seconds that each training took so far; outside the stages' outputs, since they differ."""
         return self.run / "training-seconds"
 
     @property
@@ -173,11 +173,6 @@ class Paths:
     def ladder_seed(self, variant: str, seed: int) -> Path:
         """Log, trunk and samples of one seed of one variant."""
         return self.ladder / variant / f"seed-{seed}"
-
-    @property
-    def ladder_seconds(self) -> Path:
-        """Seconds that each of these trainings took; outside the stage's output, since they differ."""
-        return self.run / "ladder-seconds"
 
     @property
     def human_study(self) -> Path:

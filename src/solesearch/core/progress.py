@@ -1,8 +1,8 @@
 """Progress that reaches the user's terminal from inside a notebook's kernel or a training process.
 
-A kernel's output goes into the notebook, not to the terminal. So long work appends lines of JSON to the
-file named in $SOLESEARCH_PROGRESS, and the notebook runner follows that file. Without the variable (a
-notebook opened in Jupyter) the lines are printed.
+A kernel's output goes into the notebook, not to the terminal (so would tqdm's bars). So long work appends
+lines of JSON to the file named in $SOLESEARCH_PROGRESS, and the notebook runner follows that file. Without
+the variable (a notebook opened in Jupyter) the lines are printed.
 """
 
 from __future__ import annotations
@@ -39,24 +39,13 @@ class Progress:
 
     def update(self, done: int) -> None:
         """Report `done` units, when a second has passed or all is done."""
-        now = time.monotonic()
+        now, advanced = time.monotonic(), done - self.start_done
         if done < self.total and now - self.reported < INTERVAL_S:
             return
-        self.reported = now
-        record = {
-            "task": self.task,
-            "done": done,
-            "total": self.total,
-            "unit": self.unit,
-            "left_s": self._left(done, now),
-        }
-        _report(record)
-
-    def _left(self, done: int, now: float) -> float | None:
-        advanced = done - self.start_done
-        if advanced * 100 < self.total:  # the first one also pays for the start, so it says little
-            return None
-        return (now - self.started) / advanced * (self.total - done)
+        self.reported, left = now, None
+        if advanced * 100 >= self.total:  # the first one also pays for the start, so it says little
+            left = (now - self.started) / advanced * (self.total - done)
+        _report({"task": self.task, "done": done, "total": self.total, "unit": self.unit, "left_s": left})
 
 
 def describe(record: dict) -> str:

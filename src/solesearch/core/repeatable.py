@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,20 @@ def batch_rows(photos: int, *, size: int, seed: int, first: int, last: int) -> I
         if place == 0 or step == first:
             order = np.random.default_rng([seed, epoch]).permutation(photos)
         yield np.sort(order[place * size : (place + 1) * size])  # sorted: one sweep over a mapped file
+
+
+def settle_tensorflow(threads: int) -> None:
+    """Make this process's TensorFlow repeatable, on so many threads; before anything is computed with it.
+
+    One thread a training wastes less than many threads on one small network, and makes the numbers
+    independent of the number of cores.
+    """
+    import tensorflow as tf
+
+    tf.get_logger().setLevel("ERROR")  # it counts the step of each new training as traced once too often
+    tf.config.experimental.enable_op_determinism()
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
 @contextlib.contextmanager
@@ -52,3 +67,8 @@ def repeatable_execution() -> Iterator[None]:
 def has_gpu() -> bool:
     """Tell whether there is an NVIDIA GPU here."""
     return Path("/dev/nvidia0").exists()  # asking TensorFlow here would take the GPU from the children
+
+
+def trainings_at_once(threads: int) -> int:
+    """Return how many trainings run side by side: one on a GPU, else as many as the cores allow."""
+    return 1 if has_gpu() else max(1, (os.cpu_count() or 1) // threads)

@@ -7,11 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from solesearch.core.errors import InputError
 from solesearch.core.paths import repository_root
@@ -110,12 +117,18 @@ class Section(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             key = ".".join(map(str, (where, *first["loc"])))
-            given = "" if first["type"] == "missing" else f", got {first['input']!r}"
+            # a rule over several keys tells their values itself
+            told = first["type"] == "missing" or not first["loc"]
+            given = "" if told else f", got {first['input']!r}"
             message = first["msg"].removeprefix("Value error, ")
             message = {"missing": "is missing", "extra_forbidden": "is no key here"}.get(
                 first["type"], message
             )
             raise InputError(f"params.yaml, {key}: {message}{given}") from error
+
+    def replaced(self, **values: Any) -> Self:
+        """Return a copy with other values, checked as those of params.yaml are."""
+        return self.checked({**dict(self), **values}, where=self.section)
 
 
 def fill(kind: type, values: dict[str, Any], *, where: str):
@@ -130,45 +143,43 @@ def fill(kind: type, values: dict[str, Any], *, where: str):
     return kind(**values)
 
 
-@dataclass(frozen=True)
-class GanSettings:
+class GanSettings(Section, section="gan"):
     """What decides the networks and the training; `params.yaml` holds the values and their sources."""
 
-    image_size: tuple[int, int]  # height, width in pixels, as the catalogue was decoded
-    noise: int
-    continuous_codes: int
-    categorical_codes: int
-    upsampling: str
-    generator_keep_probability: float
-    discriminator_dropout: float
+    image_size: tuple[int, int] = (64, 96)  # height, width of the decoded photos; not in params.yaml
+    seeds: list[NonNegativeInt] = Field(min_length=1)  # of the trainings, one each
+    threads: PositiveInt
+    noise: PositiveInt
+    continuous_codes: NonNegativeInt
+    categorical_codes: NonNegativeInt
+    upsampling: Literal["resize", "stride"]
+    generator_keep_probability: float = Field(gt=0, le=1)
+    discriminator_dropout: float = Field(ge=0, lt=1)
     leak: float
     information_weight: float
     discriminator_learning_rate: float
     generator_learning_rate: float
     beta_1: float
-    batch_size: int
-    steps: int
-    checkpoint_every: int
-    resume_every: int
+    batch_size: int = Field(ge=2)  # batch normalisation
+    steps: PositiveInt
+    checkpoint_every: PositiveInt
+    resume_every: PositiveInt
 
-    def __post_init__(self) -> None:
-        """Raise InputError for a value that no network can be built from."""
-        checks = {
+    @model_validator(mode="after")
+    def _trainable(self) -> Self:
+        """Refuse what no network can be built from, or no training can follow."""
+        rules = {
             "images must be at least 16 pixels high and wide": min(self.image_size) >= 16,
-            "upsampling must be resize or stride": self.upsampling in ("resize", "stride"),
-            "noise must be at least 1": self.noise >= 1,
             "at least one code is needed (continuous_codes or categorical_codes)": self.code_size >= 1,
-            "generator_keep_probability must lie in (0, 1]": 0 < self.generator_keep_probability <= 1,
-            "discriminator_dropout must lie in [0, 1)": 0 <= self.discriminator_dropout < 1,
-            "batch_size must be at least 2 (batch normalisation)": self.batch_size >= 2,
-            "checkpoint_every must divide steps": self.checkpoint_every > 0
-            and self.steps % self.checkpoint_every == 0
-            and self.steps > 0,
-            "resume_every must be at least 1": self.resume_every >= 1,
+            f"checkpoint_every must divide steps; got {self.checkpoint_every} and {self.steps}": (
+                self.steps % self.checkpoint_every == 0
+            ),
+            f"name each seed once; got {self.seeds}": len(set(self.seeds)) == len(self.seeds),
         }
-        for rule, holds in checks.items():
+        for rule, holds in rules.items():
             if not holds:
-                raise InputError(f"params.yaml, gan: {rule}; got {self}")
+                raise ValueError(rule)
+        return self
 
     @property
     def code_size(self) -> int:

@@ -27,7 +27,7 @@ from solesearch.core.environment import machine_label
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.progress import Progress
 from solesearch.core.settings import fill, load_section
-from solesearch.gan.training import load_settings
+from solesearch.gan.training import load_gan
 from solesearch.networks.networks import Network, Variant, find_network
 from solesearch.networks.weights import load_network_settings
 from solesearch.photos.photo import load_pixels
@@ -147,8 +147,8 @@ def discriminator_subjects(
     from solesearch.cost.onnx_model import OnnxModel, export_features
     from solesearch.gan.embedder import Embedder
 
-    gan, seeds, _ = load_settings(profile, image_size=image_size)
-    embedder = Embedder(gan, seed=seeds[0])
+    gan = load_gan(profile, image_size=image_size)
+    embedder = Embedder(gan, seed=gan.seeds[0])
     parameters = embedding_parameters(embedder.discriminator)
     yield Subject("infogan", COMPILED, embedder.embed, parameters, image_size)
     model = OnnxModel(export_features(embedder.features), threads=settings.threads)

@@ -13,7 +13,7 @@ from solesearch.core.model_names import published_networks
 from solesearch.core.settings import load_section
 from solesearch.cost.latency import BYTES, embedding_parameters
 from solesearch.gan.infogan import InfoGan
-from solesearch.gan.training import load_settings
+from solesearch.gan.training import load_gan
 from solesearch.networks.networks import find_network
 from solesearch.networks.weights import load_network_settings
 from solesearch.photos.photo import IMAGE_SIZES
@@ -43,8 +43,8 @@ def model_sizes(profile: str) -> pd.DataFrame:
 def gan_sizes(profile: str) -> list[tuple[str, str, int, float]]:
     """Return the rows of the proposed model."""
     image_size = IMAGE_SIZES[load_section(profile, "catalog")["preset"]]
-    settings, seeds, _ = load_settings(profile, image_size=image_size)
-    gan = InfoGan(settings, seed=seeds[0])
+    settings = load_gan(profile, image_size=image_size)
+    gan = InfoGan(settings, seed=settings.seeds[0])
     embedding = embedding_parameters(gan.discriminator)
     checkpoint = sum(int(np.prod(variable.shape)) for variable in gan.state_variables())
     return [

@@ -15,15 +15,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import json
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,9 +31,11 @@ from solesearch.core.environment import machine_label
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.paths import Paths
 from solesearch.core.progress import Progress
-from solesearch.core.repeatable import repeatable_execution
-from solesearch.core.settings import check_known
-from solesearch.gan.training import batches, check_enough, load_settings, training_pixels
+from solesearch.core.repeatable import repeatable_execution, settle_tensorflow
+from solesearch.core.settings import GanSettings, check_known
+from solesearch.core.workers import process_pool
+from solesearch.gan.trainer import batches, check_enough
+from solesearch.gan.training import load_gan, training_pixels
 
 COLUMNS = [
     "what", "images_per_second", "low", "high", "ratio", "ratio_low", "ratio_high", "waiting", "steps",
@@ -62,10 +62,11 @@ class Contender:
 
 
 BASELINE = "plain two-tape loop"
+ONE_THREAD = "InfoGan.train_step, one thread"
 CONTENDERS = (
     Contender(BASELINE, PLAIN, TWO, DEFAULT),
     Contender("InfoGan.train_step"),
-    Contender("InfoGan.train_step, one thread", threads=1),
+    Contender(ONE_THREAD, threads=1),
     Contender("InfoGan.train_step, two seeds side by side", processes=2, threads=1),
     Contender("plain loop, two seeds side by side", PLAIN, TWO, DEFAULT, processes=2, threads=1),
     Contender("plain loop, repeatable executor", PLAIN, TWO),
@@ -114,7 +115,7 @@ def plain_generator(fused):
     return plain
 
 
-def make_gan(settings, *, seed: int, generator: str):
+def make_gan(settings: GanSettings, *, seed: int, generator: str):
     """Return an InfoGan whose generator is fused or plain; the same seed gives the same weights."""
     import keras
 
@@ -138,10 +139,10 @@ def two_tape_step(gan, images) -> dict[str, Any]:
     """
     import tensorflow as tf
 
-    from solesearch.gan.infogan import adversarial_loss, information_loss, sample_latent
+    from solesearch.gan.infogan import adversarial_loss, information_loss, sample_latent, update
 
     settings, weight = gan.settings, gan.settings.information_weight
-    latent, code = sample_latent(settings, count=tf.shape(images)[0], seed=gan._step_seed())
+    latent, code = sample_latent(settings, count=tf.shape(images)[0], seed=gan.step_seed())
     with tf.GradientTape() as tape:
         fake = gan.generator(latent, training=True)
         on_real, on_fake = gan.discriminator(images, training=True), gan.discriminator(fake, training=True)
@@ -149,76 +150,52 @@ def two_tape_step(gan, images) -> dict[str, Any]:
         d_fake = adversarial_loss(on_fake.logit, real=False)
         information = information_loss(settings, code=code, prediction=on_fake.code)
         total = d_real + d_fake + weight * information
-    gan._apply(tape, total, gan.discriminator, gan.discriminator_optimizer)
+    update(tape, total, gan.discriminator.trainable_variables, gan.discriminator_optimizer)
     with tf.GradientTape() as tape:
         judged = gan.discriminator(gan.generator(latent, training=True), training=True)
         generator = adversarial_loss(judged.logit, real=True)
         total = generator + weight * information_loss(settings, code=code, prediction=judged.code)
-    gan._apply(tape, total, gan.generator, gan.generator_optimizer)
+    update(tape, total, gan.generator.trainable_variables, gan.generator_optimizer)
     gan.steps_done.assign_add(1)
     return {"d_real": d_real, "d_fake": d_fake, "generator": generator, "mutual_information": information}
 
 
-# --- one process -----------------------------------------------------------------------------------------
+# --- in a contender's process ----------------------------------------------------------------------------
+
+_contender: dict[str, Any] = {}  # what `prepare` left in this process: step, images, stream
 
 
-def make_step(contender: Contender, settings, *, seed: int) -> Callable[[Any], float]:
-    """Return a compiled training step: images [b, h, w, 3] in, D's loss on real photos out."""
+def prepare(profile: str, contender: Contender, seed: int) -> None:
+    """Settle TensorFlow for a contender, build and compile its step, and warm it up."""
     import tensorflow as tf
 
+    pixels = training_pixels(Paths.of(profile))
+    settings = load_gan(profile)
+    if contender.executor == DEFAULT:
+        tf.config.threading.set_intra_op_parallelism_threads(contender.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(contender.threads)
+    else:
+        settle_tensorflow(contender.threads)
+        _contender["execution"] = repeatable_execution()
+        _contender["execution"].__enter__()  # for the life of this process
     gan = make_gan(settings, seed=seed, generator=contender.generator)
     body = gan.train_step if contender.passes == ONE else lambda images: two_tape_step(gan, images)
     compiled = tf.function(body, jit_compile=False)
-    return lambda images: float(compiled(images)["d_real"])
+    stream = batches(pixels, size=settings.batch_size, seed=seed, first=0, last=10**9)
+    _contender.update(step=lambda images: float(compiled(images)["d_real"]), stream=stream)
+    _contender["images"] = tf.constant(next(stream))
+    for _ in range(WARM_UP):
+        one_step()
 
 
-def input_stream(settings, pixels: np.ndarray, *, seed: int):
-    """Return training's own stream of batches (`training.train`), float32 [b, h, w, 3], without an end."""
-    import tensorflow as tf
-
-    spec = tf.TensorSpec((settings.batch_size, *settings.image_size, 3), tf.float32)
-    return tf.data.Dataset.from_generator(
-        lambda: batches(pixels, size=settings.batch_size, seed=seed, first=0, last=10**9),
-        output_signature=spec,
-    ).prefetch(2)
+def one_step() -> None:
+    """Take a training step on a batch in memory."""
+    _contender["step"](_contender["images"])
 
 
-def settle(contender: Contender) -> contextlib.AbstractContextManager[None]:
-    """Settle threads and determinism before TensorFlow starts; return the executor's context."""
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(contender.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(contender.threads)
-    if contender.executor == DEFAULT:
-        return contextlib.nullcontext()
-    tf.config.experimental.enable_op_determinism()
-    return repeatable_execution()
-
-
-def serve(profile: str, contender: Contender, *, seed: int, overrides: dict[str, Any]) -> None:
-    """Answer a parent's words on standard input, a line of JSON each: step, pipeline N, fed N.
-
-    `step` gives the seconds of one step on a batch in memory; `pipeline` N and `fed` N the seconds of N
-    batches without and with training, and those spent waiting. Ends with its parent, whose pipe closes.
-    """
-    paths = Paths.of(profile)
-    pixels = training_pixels(paths)
-    settings, _, _ = load_settings(profile, image_size=pixels.shape[1:3], overrides=overrides)
-    check_enough(len(pixels), batch_size=settings.batch_size)
-    with settle(contender):
-        stream = iter(input_stream(settings, pixels, seed=seed))
-        images, step = next(stream), make_step(contender, settings, seed=seed)
-        for _ in range(WARM_UP):
-            step(images)
-        say({"ready": True})
-        for line in sys.stdin:
-            word, _, count = line.strip().partition(" ")
-            if word == "step":
-                started = time.perf_counter()
-                step(images)
-                say({"seconds": time.perf_counter() - started})
-            else:
-                say(drained(stream, int(count), step if word == "fed" else None))
+def fed_steps(count: int, train: bool) -> dict[str, list[float]]:
+    """Take `count` batches from training's own input, and train on each if told so (see `drained`)."""
+    return drained(_contender["stream"], count, _contender["step"] if train else None)
 
 
 def drained(stream: Iterator, count: int, step: Callable[[Any], float] | None) -> dict[str, list[float]]:
@@ -234,95 +211,35 @@ def drained(stream: Iterator, count: int, step: Callable[[Any], float] | None) -
     return {"seconds": seconds, "waiting": waiting}
 
 
-def say(answer: dict[str, Any]) -> None:
-    """Write one answer as a line of JSON."""
-    print(json.dumps(answer), flush=True)
-
-
 # --- all of them -----------------------------------------------------------------------------------------
 
 
-class Worker:
-    """A contender's process: takes words, gives answers."""
-
-    def __init__(self, profile: str, contender: Contender, *, seed: int, overrides: dict[str, Any]):
-        """Start the process; it is ready when its first answer is there."""
-        command = [sys.executable, "-m", "solesearch.cost.training_benchmark", profile, "--seed", str(seed)]
-        command += [
-            "--serve",
-            json.dumps(dataclasses.asdict(contender)),
-            "--overrides",
-            json.dumps(overrides),
-        ]
-        # a file, since a full pipe would stall it
-        self.words: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.words, text=True
-        )  # fmt: skip
-
-    def ask(self, word: str) -> None:
-        """Send a word; raises InputError with the last words of a process that ended."""
-        try:
-            self.process.stdin.write(f"{word}\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            self.answer()
-
-    def answer(self) -> dict[str, Any]:
-        """Wait for the next answer; raises InputError with the last words of a process that ended."""
-        for line in self.process.stdout:
-            if line.startswith("{"):
-                return json.loads(line)
-        self.process.wait()
-        self.words.seek(0)
-        last = (self.words.read().strip().splitlines() or [f"status {self.process.returncode}"])[-1]
-        raise InputError(f"the benchmark's process ended: {last.removeprefix('error: ')}")
-
-    def end(self) -> None:
-        """Close the pipe and wait: the process ends by itself."""
-        self.process.stdin.close()
-        if self.process.poll() is None:
-            self.process.terminate()
-        self.process.wait()
-        self.process.stdout.close()
-        self.words.close()
-
-
 @contextlib.contextmanager
-def running(
-    profile: str, contenders: Sequence[Contender], overrides: dict[str, Any]
-) -> Iterator[dict[str, list[Worker]]]:
-    """Start every contender's processes, one after the other, and wait until all are warm; end them after."""
-    workers: dict[str, list[Worker]] = {one.what: [] for one in contenders}
-    progress, done = Progress("starting contenders", total=len(contenders), unit="contender"), 0
-    try:
-        for contender in contenders:
-            workers[contender.what] += [
-                Worker(profile, contender, seed=seed, overrides=overrides)
-                for seed in range(1, contender.processes + 1)
+def running(profile: str, contenders: Sequence[Contender]) -> Iterator[dict[str, list[ProcessPoolExecutor]]]:
+    """Start every contender's processes, one after the other, until all are warm; end them after."""
+    progress = Progress("starting contenders", total=len(contenders), unit="contender")
+    with contextlib.ExitStack() as stack:
+        processes: dict[str, list[ProcessPoolExecutor]] = {}
+        for number, contender in enumerate(contenders, start=1):
+            processes[contender.what] = [
+                stack.enter_context(process_pool(1)) for _ in range(contender.processes)
             ]
-            for worker in workers[contender.what]:
-                worker.answer()
-            done += 1
-            progress.update(done)
-        yield workers
-    finally:
-        for worker in (one for group in workers.values() for one in group):
-            worker.end()
+            for seed, process in enumerate(processes[contender.what], start=1):
+                process.submit(prepare, profile, contender, seed).result()
+            progress.update(number)
+        yield processes
 
 
-def rounds(workers: dict[str, list[Worker]], *, steps: int) -> dict[str, np.ndarray]:
+def rounds(processes: dict[str, list[ProcessPoolExecutor]], *, steps: int) -> dict[str, np.ndarray]:
     """Return contender -> seconds of each of `steps` rounds; the order turns by one each round."""
-    names, seconds = list(workers), {name: [] for name in workers}
+    names, seconds = list(processes), {name: [] for name in processes}
     progress = Progress("measuring steps", total=steps, unit="round")
     for number in range(steps):
         first = number % len(names)
         for name in names[first:] + names[:first]:
             started = time.perf_counter()
-            for worker in workers[name]:
-                worker.ask("step")
-            for worker in workers[name]:
-                worker.answer()
+            for step in [process.submit(one_step) for process in processes[name]]:
+                step.result()
             seconds[name].append(time.perf_counter() - started)
         progress.update(number + 1)
     return {name: np.array(values) for name, values in seconds.items()}
@@ -335,54 +252,48 @@ def speed_row(
 
     Ratios are formed round by round, since a round's contenders ran within seconds of each other.
     """
-    images = batch * contender.processes
-    speed = images / seconds
+    speed = batch * contender.processes / seconds
     ratios = speed / (batch / baseline) if len(baseline) == len(seconds) else np.array([np.nan])
-    middle, low, high = (float(np.quantile(speed, share)) for share in (0.5, *SPREAD))
-    ratio, ratio_low, ratio_high = (float(np.quantile(ratios, share)) for share in (0.5, *SPREAD))
+    quantiles = (0.5, *SPREAD)
     return {
-        **{name: value for name, value in dataclasses.asdict(contender).items()},
-        "images_per_second": middle, "low": low, "high": high,
-        "ratio": ratio, "ratio_low": ratio_low, "ratio_high": ratio_high,
+        **dataclasses.asdict(contender),
+        **dict(zip(("images_per_second", "low", "high"), np.quantile(speed, quantiles), strict=True)),
+        **dict(zip(("ratio", "ratio_low", "ratio_high"), np.quantile(ratios, quantiles), strict=True)),
         "waiting": waiting, "steps": len(seconds), "batch": batch, "machine": machine_label(),
     }  # fmt: skip
 
 
-def pipeline_rows(worker: Worker, contender: Contender, *, steps: int, batch: int) -> list[dict[str, Any]]:
+def pipeline_rows(
+    process: ProcessPoolExecutor, contender: Contender, *, steps: int, batch: int
+) -> list[dict]:
     """Return the rows of the input pipeline alone and of training fed by it, with the share spent waiting."""
-    rows, nothing = [], np.empty(0)
-    for what, word in ((PIPELINE, "pipeline"), (FED, "fed")):
-        worker.ask(f"{word} {steps}")
-        answer = worker.answer()
-        seconds, waiting = np.array(answer["seconds"]), float(np.sum(answer["waiting"]))
-        share = waiting / float(seconds.sum()) if word == "fed" else np.nan
+    rows = []
+    for what, train in ((PIPELINE, False), (FED, True)):
+        times = process.submit(fed_steps, steps, train).result()
+        share = sum(times["waiting"]) / sum(times["seconds"]) if train else np.nan
         one = dataclasses.replace(contender, what=what)
-        row = speed_row(one, seconds, nothing, batch=batch, waiting=share)
-        if word == "pipeline":
-            row |= {"generator": "", "passes": "", "executor": ""}
-        rows.append(row)
+        row = speed_row(one, np.array(times["seconds"]), np.empty(0), batch=batch, waiting=share)
+        rows.append(row if train else row | {"generator": "", "passes": "", "executor": ""})
     return rows
 
 
-def measure(profile: str, *, steps: int, overrides: dict[str, Any] | None = None) -> pd.DataFrame:
+def measure(profile: str, *, steps: int, contenders: Sequence[Contender] = CONTENDERS) -> pd.DataFrame:
     """Measure every contender for `steps` rounds and return the table (columns COLUMNS).
 
     Raises InputError before anything is started when the profile has no training photos, or too few.
     """
-    overrides = overrides or {}
     if steps < 1:
         raise InputError(f"steps: at least 1, {LEAST_STEPS} for numbers to report; got {steps}")
-    pixels = training_pixels(Paths.of(profile))
-    settings, _, _ = load_settings(profile, image_size=pixels.shape[1:3], overrides=overrides)
-    check_enough(len(pixels), batch_size=settings.batch_size)
-    del pixels
-    with running(profile, CONTENDERS, overrides) as workers:
-        seconds = rounds(workers, steps=steps)
-        alone = next(one for one in CONTENDERS if one.threads == 1 and one.processes == 1)
-        fed = pipeline_rows(workers[alone.what][0], alone, steps=steps, batch=settings.batch_size)
-    rows = [
-        speed_row(one, seconds[one.what], seconds[BASELINE], batch=settings.batch_size) for one in CONTENDERS
-    ]
+    photos, settings = len(training_pixels(Paths.of(profile))), load_gan(profile)
+    check_enough(photos, batch_size=settings.batch_size)
+    batch, alone = settings.batch_size, next(one for one in contenders if one.what == ONE_THREAD)
+    try:
+        with running(profile, contenders) as processes:
+            seconds = rounds(processes, steps=steps)
+            fed = pipeline_rows(processes[ONE_THREAD][0], alone, steps=steps, batch=batch)
+    except BrokenProcessPool as error:
+        raise InputError("a contender's process was killed (out of memory?)") from error
+    rows = [speed_row(one, seconds[one.what], seconds[BASELINE], batch=batch) for one in contenders]
     return pd.DataFrame([*rows, *fed])[COLUMNS]
 
 
@@ -393,25 +304,16 @@ def main() -> int:
     )
     parser.add_argument("profile")
     parser.add_argument("--steps", type=int, default=30, help="of each contender (30)")
-    parser.add_argument(
-        "--table", type=Path, help="default: results/PROFILE/training_speed.csv, with its chart"
-    )
-    parser.add_argument("--overrides", type=json.loads, default={}, help='JSON, {"gan.batch_size": 8}')
-    parser.add_argument("--serve", type=json.loads, help=argparse.SUPPRESS)  # how it calls itself
-    parser.add_argument("--seed", type=int, default=1, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
 
     def work() -> None:
-        check_known([arguments.profile])
-        profile, overrides = arguments.profile, arguments.overrides
-        if arguments.serve:
-            return serve(profile, Contender(**arguments.serve), seed=arguments.seed, overrides=overrides)
-        table = measure(profile, steps=arguments.steps, overrides=overrides)
-        files.write_table(arguments.table or Paths.of(profile).result("training_speed"), table)
-        if not arguments.table:
-            from solesearch.cost.speed_figures import draw_chart
+        from solesearch.cost.speed_figures import draw_chart
 
-            draw_chart("training_speed", profile=profile)
+        profile = arguments.profile
+        check_known([profile])
+        table = measure(profile, steps=arguments.steps)
+        files.write_table(Paths.of(profile).result("training_speed"), table)
+        draw_chart("training_speed", profile=profile)
         print(table[["what", "images_per_second", "low", "high", "ratio", "waiting"]].round(3).to_string())
         if arguments.steps < LEAST_STEPS:
             print(f"{arguments.steps} steps are a try; {LEAST_STEPS} or more make numbers to report")

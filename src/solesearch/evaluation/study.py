@@ -19,7 +19,7 @@ from solesearch.core.paths import Paths
 from solesearch.core.progress import Progress
 from solesearch.core.settings import fill, load_section
 from solesearch.gan.embedder import Embedder
-from solesearch.gan.training import load_settings
+from solesearch.gan.training import load_gan
 from solesearch.networks.comparison import NetworkFolder
 from solesearch.photos.photo_table import class_counts, read_photos
 from solesearch.retrieval.controls import CONTROLS, control_features, random_vectors
@@ -70,10 +70,11 @@ class Study:
         """Read what the stages before left; raises InputError that names what is missing."""
         paths = Paths.of(profile)
         pixels = files.read_array(paths.pixels, made_by="stage prepare", memory_map=True)
-        gan, seeds, _ = load_settings(profile, image_size=pixels.shape[1:3], overrides=overrides)
+        changed = {key[4:]: value for key, value in (overrides or {}).items() if key.startswith("gan.")}
+        gan = load_gan(profile, image_size=pixels.shape[1:3], **changed)
         values = load_section(profile, "evaluation", overrides)
         evaluation = fill(EvaluationSettings, values, where=f"{profile}.evaluation")
-        return cls(paths, read_photos(paths), pixels, evaluation, gan, seeds)
+        return cls(paths, read_photos(paths), pixels, evaluation, gan, gan.seeds)
 
     @property
     def networks(self) -> NetworkFolder:

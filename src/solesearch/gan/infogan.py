@@ -203,8 +203,13 @@ def information_loss(settings: GanSettings, *, code: tf.Tensor, prediction: tf.T
     return loss
 
 
+def update(tape: tf.GradientTape, loss: tf.Tensor, variables: list[keras.Variable], optimizer) -> None:
+    """Let the optimiser take one step on `variables`, down the gradient of a loss that `tape` has watched."""
+    optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+
 class InfoGan(keras.Model):
-    """Both networks and their optimisers; `fit()` trains them on batches of images.
+    """Both networks and their optimisers; `trainer.train` repeats `train_step`.
 
     One generator pass per step serves both updates (a plain loop makes the fakes twice): D's gradient
     treats them as data, G's flows through them. Losses are non-saturating (Goodfellow et al. 2014, 3).
@@ -234,10 +239,6 @@ class InfoGan(keras.Model):
         self.generator_optimizer.build(self.generator.trainable_variables)
         self.built = True
 
-    def compile_for_training(self) -> None:
-        """Prepare `fit()`; the losses live in `train_step`."""
-        self.compile(optimizer=self.discriminator_optimizer, jit_compile=False)
-
     def state_variables(self) -> list[keras.Variable]:
         """Return every variable a resumed run needs: weights, moving statistics, seeds, Adam's moments."""
         return [
@@ -256,7 +257,7 @@ class InfoGan(keras.Model):
     def train_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Update D, Q and G once on real images [b, h, w, 3]; return the four losses, each []."""
         weight, replicas = self.settings.information_weight, self.distribute_strategy.num_replicas_in_sync
-        latent, code = sample_latent(self.settings, count=tf.shape(images)[0], seed=self._step_seed())
+        latent, code = sample_latent(self.settings, count=tf.shape(images)[0], seed=self.step_seed())
         with tf.GradientTape(persistent=True) as tape:
             fake = self.generator(latent, training=True)
             on_real = self.discriminator(images, training=True)
@@ -266,10 +267,10 @@ class InfoGan(keras.Model):
             generator = adversarial_loss(on_fake.logit, real=True)
             information = information_loss(self.settings, code=code, prediction=on_fake.code)
             # gradients are summed over replicas, so each brings its share of the mean
-            discriminator_total = (d_real + d_fake + weight * information) / replicas
-            generator_total = (generator + weight * information) / replicas
-        self._apply(tape, discriminator_total, self.discriminator, self.discriminator_optimizer)
-        self._apply(tape, generator_total, self.generator, self.generator_optimizer)
+            d_total = (d_real + d_fake + weight * information) / replicas
+            g_total = (generator + weight * information) / replicas
+        update(tape, d_total, self.discriminator.trainable_variables, self.discriminator_optimizer)
+        update(tape, g_total, self.generator.trainable_variables, self.generator_optimizer)
         self.steps_done.assign_add(1)
         return {
             "d_real": d_real,
@@ -278,12 +279,8 @@ class InfoGan(keras.Model):
             "mutual_information": information,
         }
 
-    def _step_seed(self) -> tf.Tensor:
+    def step_seed(self) -> tf.Tensor:
+        """Return the seed [2] of the next step's draws: another one for each seed, GPU and step."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         first = tf.cast(replica, tf.int32) * 100_003 + self.seed  # another draw on each GPU
         return tf.stack([first, tf.cast(self.steps_done.value, tf.int32)])
-
-    @staticmethod
-    def _apply(tape, loss, network, optimizer) -> None:
-        variables = network.trainable_variables
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))

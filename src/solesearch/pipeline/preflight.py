@@ -17,7 +17,7 @@ from solesearch.core.paths import Paths
 from solesearch.core.settings import active_profiles, check_known, fill, load_gallery_settings, load_section
 from solesearch.cost.latency import LatencySettings
 from solesearch.evaluation.study import EvaluationSettings
-from solesearch.gan.training import load_settings
+from solesearch.gan.training import load_gan
 from solesearch.networks.comparison import load_retraining_settings
 from solesearch.networks.weights import check_placed, load_network_settings
 from solesearch.people.human_study import HumanStudySettings
@@ -30,7 +30,7 @@ from solesearch.retrieval.uncertainty import load_resampling
 def check_values(profile: str) -> None:
     """Build every settings object of a profile; raises InputError for the first impossible value."""
     catalog = CatalogSettings.load(profile)
-    load_settings(profile, image_size=IMAGE_SIZES[catalog.preset])
+    load_gan(profile, image_size=IMAGE_SIZES[catalog.preset])
     fill(EvaluationSettings, load_section(profile, "evaluation"), where=f"{profile}.evaluation")
     fill(LatencySettings, load_section(profile, "latency"), where=f"{profile}.latency")
     load_gallery_settings(profile)

@@ -1,0 +1,241 @@
+"""The ablation ladder's trainings: each variant is trained on a short schedule, and kept as a trunk.
+
+Files of a training lie in runs/<profile>/ladder/<variant>/seed-<n>/: config.json, training.csv, trunk.npz,
+samples-<step>.png where there is a generator, and state.npz until it is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from solesearch.beyond.variant_settings import VariantSettings
+from solesearch.beyond.variants import GRADIENTS, VARIANTS, check_variants
+from solesearch.core import files
+from solesearch.core.checkpoints import load_variables
+from solesearch.core.errors import not_made_yet
+from solesearch.core.paths import Paths
+from solesearch.core.provenance import code_digest
+from solesearch.core.repeatable import settle_tensorflow, trainings_at_once
+from solesearch.core.settings import GanSettings
+from solesearch.core.workers import run_trainings
+from solesearch.gan.trainer import (
+    SAMPLE_COLUMNS,
+    SAMPLE_ROWS,
+    TrainingFolder,
+    check_enough,
+    made_with,
+    pixels_digest,
+    train,
+)
+from solesearch.gan.training import load_gan, training_pixels
+from solesearch.photos.photo_table import read_photos
+from solesearch.photos.splits import UNLABELLED
+
+LAST_STEPS = 10  # whose mean loss the table shows
+
+
+def labelled_rows(labels: np.ndarray, *, share: float, seed: int) -> np.ndarray:
+    """Return the rows, int64 ascending, of the photos whose labels may be seen: `share` of each class.
+
+    At least one a class, drawn from `seed`; photos outside the label map are never among them.
+    """
+    draw, chosen = np.random.default_rng(seed), []
+    for label in sorted(set(labels) - {UNLABELLED}):
+        rows = np.flatnonzero(labels == label)
+        chosen.append(draw.choice(rows, size=max(1, round(share * len(rows))), replace=False))
+    return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, np.int64)
+
+
+def trunk_file(folder: Path) -> Path:
+    """Return where a finished training keeps its discriminator."""
+    return folder / "trunk.npz"
+
+
+class VariantTrainings:
+    """The trainings of a profile's variants: what each is made with, and where it lies."""
+
+    def __init__(self, profile: str, settings: VariantSettings):
+        """Read the papers' recipe; photos are read when they are asked for. Raises InputError as they do."""
+        check_variants(settings.variants, where=f"params.yaml, {profile}.ladder.variants")
+        self.paths, self.settings, self.recipe = Paths.of(profile), settings, load_gan(profile)
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """The training photos, uint8 [n, h, w, 3]."""
+        return training_pixels(self.paths)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """The training photos' labels, str [n]; only variants with needs_labels look at them."""
+        photos = read_photos(self.paths)
+        return photos.loc[photos["split"] == "training", "label"].to_numpy()
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The names of the training photos' classes, ascending."""
+        return sorted(set(self.labels) - {UNLABELLED})
+
+    @cached_property
+    def _pixels_sha256(self) -> str:
+        return pixels_digest(self.pixels)
+
+    def gan(self, name: str) -> GanSettings:
+        """Return the networks and the schedule of a variant."""
+        variant, own = VARIANTS[name], self.settings
+        changes = {**variant.gan, "steps": own.steps, "batch_size": own.batch_size}
+        if not variant.training:
+            changes |= {"steps": own.contrastive.steps, "batch_size": own.contrastive.batch_size}
+            changes |= {"discriminator_dropout": own.contrastive.dropout}
+        if variant.needs_labels:
+            changes["categorical_codes"] = len(self.classes)
+        return self.recipe.replaced(
+            **changes, checkpoint_every=changes["steps"], resume_every=own.resume_every, threads=own.threads
+        )
+
+    def labelled(self, seed: int) -> np.ndarray:
+        """Return the rows of the training photos whose labels a training with `seed` may see."""
+        return labelled_rows(self.labels, share=self.settings.ideas.labelled_share, seed=seed)
+
+    def config(self, name: str, seed: int) -> dict[str, Any]:
+        """Return what decides a training's numbers; it is kept as config.json beside them."""
+        variant, settings = VARIANTS[name], self.settings
+        # how often something is saved changes nothing
+        unread = {"seeds", "threads", "resume_every", "checkpoint_every"}
+        config = {
+            "variant": name,
+            "settings": self.gan(name).model_dump(mode="json", exclude=unread),
+            "ideas": settings.ideas.model_dump(include=set(variant.reads)),
+            "seed": seed,
+            "code": code_digest("solesearch.beyond.variant_training"),
+            "threads": settings.threads,
+            "training_photos": len(self.pixels),
+            "pixels_sha256": self._pixels_sha256,
+        }
+        if variant.contrastive:
+            config["contrastive"] = settings.contrastive.model_dump()
+        if variant.needs_labels:
+            config["labelled"] = {str(row): self.labels[row] for row in self.labelled(seed)}
+        return config
+
+    def folder(self, name: str, seed: int) -> TrainingFolder:
+        """Return the folder of a training."""
+        return TrainingFolder(self.paths, self.paths.ladder_seed(name, seed))
+
+    def finished(self, name: str, seed: int) -> bool:
+        """Tell whether the training that is wanted is done."""
+        folder = self.folder(name, seed)
+        return trunk_file(folder.path).is_file() and made_with(folder.path, self.config(name, seed))
+
+    def check(self, name: str) -> None:
+        """Raise InputError for an unknown variant, and for photos that make no batch of it."""
+        check_variants([name], where="variants to train")
+        key = "ladder.batch_size" if VARIANTS[name].training else "ladder.contrastive.batch_size"
+        check_enough(len(self.pixels), batch_size=self.gan(name).batch_size, key=key)
+
+    def row(self, name: str, seed: int) -> dict[str, Any]:
+        """Return a finished training's row of the table; losses are means of its last LAST_STEPS steps."""
+        folder = self.folder(name, seed)
+        log = files.read_table(folder.log, made_by="stage ladder")
+        row = {"variant": name, "seed": seed, "steps": int(log["step"].max())}
+        row["seconds"] = folder.seconds or np.nan
+        return row | log.drop(columns="step").tail(LAST_STEPS).mean().to_dict()
+
+
+def build_trunk(trainings: VariantTrainings, name: str, *, seed: int):
+    """Return the trunk that a variant trains, with the weights that `seed` draws."""
+    gan = trainings.gan(name)
+    if VARIANTS[name].trunk == GRADIENTS:
+        from solesearch.beyond.gradient_trunk import build_gradient_trunk
+
+        momentum = trainings.settings.contrastive.norm_momentum
+        return build_gradient_trunk(gan.image_size, leak=gan.leak, norm_momentum=momentum, seed=seed)
+    from solesearch.gan.infogan import build_discriminator
+
+    return build_discriminator(gan, seed=seed)
+
+
+def load_trunk(profile: str, name: str, seed: int, settings: VariantSettings):
+    """Return the trained trunk of a variant: an infogan.Discriminator or a gradient_trunk.GradientTrunk.
+
+    Spectral normalisation is baked into its kernels; `ema` brings its averages. Raises
+    InputError where the variant is unknown, not trained yet, or made with other networks.
+    """
+    check_variants([name], where="trunk to load")
+    trainings = VariantTrainings(profile, settings)
+    file = trunk_file(trainings.folder(name, seed).path)
+    if not file.is_file():
+        raise not_made_yet(file, made_by="stage ladder")
+    trunk = build_trunk(trainings, name, seed=seed)
+    load_variables(file, trunk.variables)
+    return trunk
+
+
+def build_training(trainings: VariantTrainings, name: str, seed: int):
+    """Return the networks and the step of a variant, its weights drawn from `seed`."""
+    variant, gan, settings = VARIANTS[name], trainings.gan(name), trainings.settings
+    if not variant.training:
+        from solesearch.beyond.contrastive import ContrastiveTrunk
+
+        trunk = build_trunk(trainings, name, seed=seed)
+        return ContrastiveTrunk(gan, settings.contrastive, trunk=trunk, seed=seed)
+    from solesearch.beyond.adversarial_variants import TRAININGS, LabelledPhotos
+
+    labelled = None
+    if variant.needs_labels:
+        rows = trainings.labelled(seed)
+        classes = [trainings.classes.index(label) for label in trainings.labels[rows]]
+        labelled = LabelledPhotos(trainings.pixels[rows], np.array(classes, np.int32))
+    return TRAININGS[variant.training](gan, seed=seed, values=settings, labelled=labelled)
+
+
+def train_variant(profile: str, settings: VariantSettings, name: str, seed: int) -> None:
+    """Train one variant of one seed in this process, unless it is done."""
+    trainings = VariantTrainings(profile, settings)
+    trainings.check(name)
+    folder = trainings.folder(name, seed)
+    folder.claim(trainings.config(name, seed))
+    trunk = trunk_file(folder.path)
+    if trunk.is_file():
+        return
+    settle_tensorflow(settings.threads)
+    import keras
+
+    keras.utils.clear_session()  # the graphs of a training that this process did before
+    model = build_training(trainings, name, seed)
+    train(model, trainings.pixels, folder=folder, title=f"{name}, seed {seed}")
+    if hasattr(model, "generate"):
+        images = model.generate(count=SAMPLE_ROWS * SAMPLE_COLUMNS, seed=seed)
+        folder.save_samples(images, step=model.settings.steps)
+    files.write_arrays(trunk, {f"{number:04d}": array for number, array in enumerate(model.trunk())})
+    # the state, ten times as large, is not needed any more, nor is what a kill left half-written
+    for left in (folder.state, *folder.path.glob(".*.partial.*")):
+        left.unlink()
+
+
+def train_variants(
+    profile: str, settings: VariantSettings, *, wanted: Sequence[tuple[str, int]] | None = None
+) -> pd.DataFrame:
+    """Train (variant, seed) pairs, by default all of section `ladder`, side by side; return their table.
+
+    What is done is not done again; what was killed goes on from its last state. Columns: variant, seed,
+    steps, seconds (NaN where unknown), and each loss's mean over the last LAST_STEPS steps. Raises InputError
+    before any training for unknown variants and missing photos, and for a training that failed.
+    """
+    trainings = VariantTrainings(profile, settings)
+    every = [(name, seed) for name in settings.variants for seed in settings.seeds]
+    pairs = list(dict.fromkeys((name, int(seed)) for name, seed in (every if wanted is None else wanted)))
+    for name, _ in pairs:
+        trainings.check(name)
+    waiting = {
+        f"{name}, seed {seed}": (profile, settings, name, seed)
+        for name, seed in pairs
+        if not trainings.finished(name, seed)
+    }
+    run_trainings(train_variant, waiting, at_once=trainings_at_once(settings.threads))
+    return pd.DataFrame([trainings.row(*pair) for pair in pairs])
