@@ -105,7 +105,7 @@ def test_seeds_train_alike_side_by_side_and_one_after_the_other(
     training.train_all("smoke", settings)
     assert [(folder / "state.npz").stat().st_mtime_ns for folder in folders] == written
     training.train_all("smoke", training.load_gan("smoke", **{**SHORT, "steps": 3}, seeds=[1]))
-    kept = sorted(path.name.split("-2")[0] for path in catalogue.set_aside.iterdir())
+    kept = sorted(path.name[: len("seed-1")] for path in catalogue.set_aside.iterdir())
     assert kept == ["seed-1", "seed-2"], "what is not wanted any more is kept aside"
     assert checkpoints.checkpoint_steps(catalogue.gan_seed(1)) == [0, 3]
     with pytest.raises(InputError, match="training of seed 1 failed: 12 training photos make no batch of 64"):
@@ -117,7 +117,7 @@ def test_other_code_starts_anew(catalogue: Paths, tmp_path: Path) -> None:
     """One changed loss, as somebody who edits the package changes it: no weight of the old code stays."""
     assert start().wait() == 0
     before = (catalogue.gan_seed(1) / "state.npz").read_bytes()
-    shutil.copytree(provenance.PACKAGE, tmp_path / "src" / "solesearch")
+    shutil.copytree(provenance.SOURCE, tmp_path / "src")
     losses = tmp_path / "src" / "solesearch" / "gan" / "infogan.py"
     code = losses.read_text()
     assert "tf.ones_like(logit) if real" in code
