@@ -28,7 +28,7 @@ from solesearch.gan import continuation
 from solesearch.gan.infogan import InfoGan
 from solesearch.gan.trainer import TrainingFolder
 from solesearch.gan.training import load_gan
-from solesearch.photos.catalog import load_settings as load_catalog
+from solesearch.photos.catalog import CatalogSettings
 from solesearch.retrieval.exact_search import squared_distances
 from solesearch.retrieval.uncertainty import load_resampling
 
@@ -99,7 +99,9 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def read(folder: Path, known: dict[str, str] | None = None) -> growth.NewPhotos:
-    return growth.read_new_photos(folder, name="new", settings=load_catalog("smoke"), known=known or {})
+    return growth.read_new_photos(
+        folder, name="new", settings=CatalogSettings.load("smoke"), known=known or {}
+    )
 
 
 def test_the_rest_goes_on_and_every_other_file_is_named(workspace: Path, new_photos: Path) -> None:
@@ -166,7 +168,7 @@ def test_added_to_the_index_of_a_frozen_network(world: Path, new_photos: Path) -
 
 
 def read_again(folder: Path) -> np.ndarray:
-    settings = load_catalog("smoke")
+    settings = CatalogSettings.load("smoke")
     return growth.read_new_photos(folder, name="arrivals", settings=settings, known={}).pixels
 
 
