@@ -89,9 +89,8 @@ weights: $(READY) ## look for ImageNet weights again, or fetch them; then make r
 lint: $(READY) ## ruff, and that rooms import only the rooms below them
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-logo
 
-lock: ## resolve pyproject.toml anew into requirements.lock (hashes, no host names) and environment.yml
+lock: ## resolve pyproject.toml anew into requirements.lock (hashes, no host names)
 	@$(BIN)/python -m solesearch.core.install --lock
-	@$(BIN)/python -m solesearch.core.environment --write-conda
 
 clean: ## delete the environment and the stripped notebooks; results and runs stay
 	@rm -rf $(VENV) .nb

@@ -1,7 +1,7 @@
-"""The machine's facts, and that pyproject.toml, requirements.lock and environment.yml say the same."""
+"""The machine's facts, and that requirements.lock holds what pyproject.toml names."""
 
 import json
-import shutil
+import re
 import subprocess
 import sys
 import tomllib
@@ -10,63 +10,28 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from solesearch.core import environment
-from solesearch.core.environment import lock_faults, locked, short_cpu
-from solesearch.core.errors import InputError
+from solesearch.core.environment import short_cpu
 
 ROOT = Path(__file__).parents[2]
-HASH = "--hash=sha256:" + "0" * 64
-LOCK = f"""# comment
-alpha==1.2.3 ; sys_platform == 'linux' \\
-    {HASH} \\
-    {HASH}
-    # via demo
-Beta_Two==4.0 \\
-    {HASH}
-"""
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 
 
-@pytest.fixture
-def project(tmp_path):
-    """A copy of the repository's three files."""
-    for name in ("pyproject.toml", "requirements.lock", "environment.yml"):
-        shutil.copy(ROOT / name, tmp_path / name)
-    return tmp_path
-
-
-# --- the repository's own files --------------------------------------------------------------------------
-
-
-def test_environment_yml_is_what_the_lock_gives():
-    assert environment.environment_faults(ROOT) == []
-
-
-def test_conda_pins_equal_the_lock_read_in_another_way():
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
-    pinned = {line.split()[0] for line in lines if "==" in line and not line.startswith((" ", "#"))}
-    (pip,) = [part["pip"] for part in environment_yml()["dependencies"] if isinstance(part, dict)]
-    assert {line.split(";")[0] for line in pip} <= pinned
-    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    assert {Requirement(line).name for line in named} <= {line.split("==")[0] for line in pip}
-
-
-def environment_yml() -> dict:
-    return yaml.safe_load((ROOT / "environment.yml").read_text())
-
-
-def test_conda_is_cpu_by_default_and_shows_the_gpu_lines():
-    parsed = environment_yml()
-    assert parsed["name"] == "solesearch"
-    assert parsed["dependencies"][:2] == ["python=3.11", "pip"]
-    assert not [line for line in parsed["dependencies"][2]["pip"] if "gpu" in line or "cuda" in line]
-    pins = {
-        name: found[0].version for name, found in locked((ROOT / "requirements.lock").read_text()).items()
-    }
-    lines = [line.strip() for line in (ROOT / "environment.yml").read_text().splitlines()]
-    cpu = [n for n, line in enumerate(lines) if line.startswith(('- "tensorflow-cpu', '- "faiss-cpu'))]
-    assert lines[cpu[0] + 2] == f'# - "tensorflow[and-cuda]=={pins["tensorflow-cpu"]}"'
-    assert lines[cpu[1] + 2] == f'# - "faiss-gpu=={pins["faiss-cpu"]}"'
+def test_the_lock_holds_what_pyproject_names_with_hashes_and_without_hosts():
+    pins = re.findall(r"(?m)^([\w.-]+)==(\S+)", LOCK)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    for line in (*project["dependencies"], *extras["test"], *extras["stores"]):
+        wanted = Requirement(line)
+        found = [
+            version for name, version in pins if canonicalize_name(name) == canonicalize_name(wanted.name)
+        ]
+        assert found and all(wanted.specifier.contains(version) for version in found), line
+    entries = re.split(r"(?m)^(?=[\w.-]+==)", LOCK)[1:]
+    assert len(entries) == len(pins) and all("--hash=sha256:" in entry for entry in entries)
+    assert "://" not in LOCK
 
 
 def test_citation_agrees_with_pyproject():
@@ -88,64 +53,6 @@ def test_dvc_never_copies_or_pushes_photographs():
 
 
 # --- faults, injected ------------------------------------------------------------------------------------
-
-
-def test_locked_reads_names_versions_markers_and_hashes():
-    pins = locked(LOCK)
-    assert list(pins) == ["alpha", "beta-two"]
-    (alpha,) = pins["alpha"]
-    assert (alpha.version, alpha.marker, alpha.hashes) == ("1.2.3", 'sys_platform == "linux"', 2)
-
-
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        (LOCK.replace(f"Beta_Two==4.0 \\\n    {HASH}", "Beta_Two==4.0"), "Beta_Two: no --hash"),
-        (LOCK.replace("0" * 64, "0" * 63), "alpha: no --hash"),
-        (LOCK.replace("# comment", "--index-url https://example.org\n"), None),
-        (LOCK + "# from https://example.org\n", "line 8 names a host"),
-        (LOCK.replace("1.2.3", "2.0"), "alpha: locked at 2.0, not <2"),
-        (LOCK.replace("alpha", "gamma"), "alpha: named by pyproject.toml but not locked"),
-    ],
-)
-def test_lock_faults_are_named(text, fault):
-    direct = [Requirement("alpha<2"), Requirement("beta-two")]
-    assert lock_faults(LOCK, direct) == []
-    if fault is None:
-        with pytest.raises(InputError, match="pins no version"):
-            lock_faults(text, direct)
-    else:
-        assert fault in lock_faults(text, direct)
-
-
-def test_a_package_locked_twice_needs_hashes_both_times():
-    twice = LOCK + "alpha==1.1 ; sys_platform != 'linux'\n"
-    assert lock_faults(twice, [Requirement("alpha<2")]) == ["alpha: no --hash"]
-
-
-def test_check_finds_an_edited_environment_and_write_mends_it(project, monkeypatch, capsys):
-    (project / "params.yaml").touch()
-    (project / "dvc.yaml").touch()
-    monkeypatch.setenv("SOLESEARCH_ROOT", str(project))
-    conda = project / "environment.yml"
-    conda.write_text(conda.read_text().replace("keras==3", "keras==2"))
-    assert environment.main(["--check"]) == 1
-    assert capsys.readouterr().out.startswith("environment.yml: differs from the lock;")
-    assert environment.main(["--write-conda"]) == 0
-    assert environment.main(["--check"]) == 0
-
-
-def test_a_dependency_that_is_not_locked_stops_the_conda_file(project):
-    pyproject = project / "pyproject.toml"
-    pyproject.write_text(pyproject.read_text().replace("dependencies = [", 'dependencies = ["nosuch>=1",', 1))
-    with pytest.raises(InputError, match="lacks nosuch"):
-        environment.conda_environment(project)
-    assert environment.environment_faults(project) == [
-        "requirements.lock: nosuch: named by pyproject.toml but not locked"
-    ]
-
-
-# --- the machine -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
