@@ -25,7 +25,8 @@ def test_the_lock_holds_what_pyproject_names_with_hashes_and_without_hosts():
     extras = project["optional-dependencies"]
     for line in (*project["dependencies"], *extras["test"], *extras["stores"]):
         wanted = Requirement(line)
-        found = [
+        name = canonicalize_name(wanted.name)
+        found = [version for pin, version in pins if canonicalize_name(pin) == name]
             version for name, version in pins if canonicalize_name(name) == canonicalize_name(wanted.name)
         ]
         assert found and all(wanted.specifier.contains(version) for version in found), line
