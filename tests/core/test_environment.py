@@ -27,8 +27,6 @@ def test_the_lock_holds_what_pyproject_names_with_hashes_and_without_hosts():
         wanted = Requirement(line)
         name = canonicalize_name(wanted.name)
         found = [version for pin, version in pins if canonicalize_name(pin) == name]
-            version for name, version in pins if canonicalize_name(name) == canonicalize_name(wanted.name)
-        ]
         assert found and all(wanted.specifier.contains(version) for version in found), line
     entries = re.split(r"(?m)^(?=[\w.-]+==)", LOCK)[1:]
     assert len(entries) == len(pins) and all("--hash=sha256:" in entry for entry in entries)

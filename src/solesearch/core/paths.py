@@ -222,6 +222,11 @@ class Paths:
         return self.results / STAGE_OF[name] / f"{name}.csv"
 
     @property
+    def metrics(self) -> Path:
+        """Precision@5 of every model, as `dvc metrics` reads it."""
+        return self.results / "evaluate" / "metrics.json"
+
+    @property
     def photo_manifest(self) -> Path:
         """Count and digest of the photographs that the committed results are of."""
         return self.results / "evaluate" / "manifest.json"

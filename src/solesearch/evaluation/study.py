@@ -231,7 +231,15 @@ def write_results(study: Study, *, retrieval: pd.DataFrame, queries: pd.DataFram
         files.write_table(paths.result(name), table)
     files.write_text(paths.photo_manifest, paths.manifest.read_text(encoding="utf-8"))
     files.write_table(paths.run / "evaluation" / "queries.csv", queries)
+    files.write_json(paths.metrics, {"precision_at_5": precision_metrics(retrieval)})
     return [*(f"{name}.csv" for name in tables), "manifest.json"]
+
+
+def precision_metrics(retrieval: pd.DataFrame, k: int = 5) -> dict[str, dict[str, float]]:
+    """Return gallery -> model -> precision@k over all queries, the mean over the seeds, for `dvc metrics`."""
+    rows = retrieval.query("metric == 'precision' and k == @k and `class` == 'all'")
+    means = rows.pivot_table(index="model", columns="gallery", values="value").round(4)
+    return {gallery: means[gallery].dropna().to_dict() for gallery in means}
 
 
 def training_log(study: Study) -> pd.DataFrame:
