@@ -11,15 +11,14 @@ from PIL import Image, ImageDraw
 from solesearch.beyond import likeness
 from solesearch.beyond.likeness import (
     LikenessSettings,
+    Measured,
     answers_of,
-    by_kind,
     colour_histogram,
     gallery_rows,
     hellinger_likeness,
     likeness_table,
-    load_likeness,
-    looks_of,
     mean_likeness,
+    measure_photos,
     object_pixels,
     overlap,
     pair_likeness,
@@ -51,39 +50,29 @@ def photo(
     return np.where(mask[..., None], surface, 255).astype(np.uint8)
 
 
-def looks(*photos: np.ndarray, names: list[str] | None = None, labels: list[str] | None = None):
+def measured(
+    *photos: np.ndarray, names: list[str] | None = None, labels: list[str] | None = None
+) -> Measured:
     labels = labels or ["shoe"] * len(photos)
-    return looks_of(np.stack(photos), labels=labels, names=names, settings=SETTINGS)
+    return measure_photos(np.stack(photos), labels=labels, names=names, settings=SETTINGS)
 
 
 def pair(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    values = pair_likeness(looks(first, second), np.array([0]), np.array([[1]]))
+    values = pair_likeness(measured(first, second), np.array([0]), np.array([[1]]))
     return {name: float(value[0, 0]) for name, value in values.items()}
 
 
 # --- one photo against another ---------------------------------------------------------------------------
 
 
-def test_equal_photos_are_equal_in_everything() -> None:
+def test_each_measure_sees_its_own_difference_alone() -> None:
     assert pair(photo(), photo()) == {"class": 1, "colour": pytest.approx(1), "shape": 1, "texture": 1}
-
-
-def test_another_hue_changes_colour_alone() -> None:
-    found = pair(photo(), photo(colour=(30, 150, 90)))  # the channels changed round: as bright in sum
-    assert found["colour"] < 0.3
-    assert found["shape"] == 1 and found["texture"] == pytest.approx(1)
-
-
-def test_another_outline_changes_shape_most() -> None:
-    found = pair(photo(), photo(heel=True))
-    assert found["shape"] < 0.85
-    assert found["colour"] > 0.9 and found["texture"] > 0.9
-
-
-def test_another_pattern_changes_texture_most() -> None:
-    found = pair(photo(), photo(stripes=True))
-    assert found["texture"] < 0.6
-    assert found["shape"] == 1 and found["colour"] > 0.95  # as many dark pixels as light ones
+    hue = pair(photo(), photo(colour=(30, 150, 90)))  # the channels changed round: as bright in sum
+    assert hue["colour"] < 0.3 and hue["shape"] == 1 and hue["texture"] == pytest.approx(1)
+    outline = pair(photo(), photo(heel=True))
+    assert outline["shape"] < 0.85 and outline["colour"] > 0.9 and outline["texture"] > 0.9
+    pattern = pair(photo(), photo(stripes=True))  # as many dark pixels as light ones
+    assert pattern["texture"] < 0.6 and pattern["shape"] == 1 and pattern["colour"] > 0.95
 
 
 def test_place_and_size_in_the_photo_do_not_matter_to_the_outline() -> None:
@@ -108,18 +97,13 @@ def test_a_photo_that_shows_nothing_is_all_object() -> None:
 # --- worked numbers --------------------------------------------------------------------------------------
 
 
-def test_hellinger_by_hand() -> None:
-    shares = np.array([[0.5, 0.5, 0.0], [0.5, 0.0, 0.5], [0.0, 0.0, 1.0]])
-    roots = np.sqrt(shares)
+def test_hellinger_and_overlap_by_hand() -> None:
+    roots = np.sqrt(np.array([[0.5, 0.5, 0.0], [0.5, 0.0, 0.5], [0.0, 0.0, 1.0]]))
     assert hellinger_likeness(roots[0], roots[1]) == pytest.approx(1 - 0.5**0.5)  # half is shared
     assert hellinger_likeness(roots[0], roots[2]) == 0
     assert hellinger_likeness(roots[2], roots[2]) == 1
-
-
-def test_overlap_by_hand() -> None:
     first, second = np.array([1, 1, 0, 0], dtype=bool), np.array([0, 1, 1, 0], dtype=bool)
     assert overlap(first, second) == pytest.approx(1 / 3)
-    assert overlap(first, first) == 1
     assert overlap(np.zeros(4, dtype=bool), np.zeros(4, dtype=bool)) == 0
 
 
@@ -131,31 +115,23 @@ def test_colours_fall_into_their_cells() -> None:
     assert shares[4, 4, 4] == 0.5
     smooth = colour_histogram(pixels, np.ones((1, 4), dtype=bool), cells=9, smoothing=1.0)
     assert smooth.sum() == pytest.approx(1) and (smooth > 0).sum() > 100
-
-
-def test_only_the_object_is_counted() -> None:
     red = photo(colour=(200, 20, 20))
-    mask = object_pixels(red)
-    assert np.array_equal(mask, (red != 255).any(axis=2))
-    shares = colour_histogram(red, mask, cells=9, smoothing=0).reshape(9, 9, 9)
-    assert shares[8].sum() == 0  # no white
+    shares = colour_histogram(red, object_pixels(red), cells=9, smoothing=0).reshape(9, 9, 9)
+    assert shares[8].sum() == 0  # no white: only the object counts
 
 
 def test_silhouette_against_loops() -> None:
     mask = np.zeros((20, 30), dtype=bool)
     mask[4:10, 5:17] = True  # 6 high, 12 wide
     mask[6:8, 8:10] = False  # a hole
-    square = silhouette(mask, side=24)
     wanted = np.zeros((24, 24), dtype=bool)
-    for row in range(24):
-        wanted[row] = 6 <= row < 18  # 12 high, in the middle, over the whole width
-    assert np.array_equal(square, wanted)
+    wanted[6:18] = True  # 12 high, in the middle, over the whole width
+    assert np.array_equal(silhouette(mask, side=24), wanted)
 
 
 def test_texture_against_loops() -> None:
     """Four neighbours: the patterns are those of the plain definition, counted in the object's inside."""
-    draw = np.random.default_rng(5)
-    pixels = draw.integers(0, 200, (12, 14, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(5).integers(0, 200, (12, 14, 3), dtype=np.uint8)
     mask = np.zeros((12, 14), dtype=bool)
     mask[2:10, 3:12] = True
     grey, counts = pixels.astype(int).sum(axis=2), Counter()
@@ -170,17 +146,12 @@ def test_texture_against_loops() -> None:
     assert sorted(found[found > 0]) == pytest.approx(sorted(n / 42 for n in counts.values()))
 
 
-def test_an_even_surface_has_one_pattern() -> None:
-    pixels = np.full((20, 20, 3), 77, dtype=np.uint8)
-    shares = texture_histogram(pixels, np.ones((20, 20), dtype=bool), points=8, radius=1)
-    assert shares.max() == 1 and shares.sum() == 1
-
-
-def test_objects_without_an_inside_still_have_a_texture() -> None:
-    mask = np.zeros((20, 20), dtype=bool)
-    mask[10] = True  # a line
-    shares = texture_histogram(photo()[:20, :20], mask, points=8, radius=1)
-    assert shares.sum() == pytest.approx(1)
+def test_even_surfaces_and_objects_without_an_inside_have_a_texture() -> None:
+    even = np.full((20, 20, 3), 77, dtype=np.uint8)
+    assert texture_histogram(even, np.ones((20, 20), dtype=bool), points=8, radius=1).max() == 1
+    line = np.zeros((20, 20), dtype=bool)
+    line[10] = True
+    assert texture_histogram(photo()[:20, :20], line, points=8, radius=1).sum() == pytest.approx(1)
 
 
 # --- queries and answers ---------------------------------------------------------------------------------
@@ -194,7 +165,8 @@ def catalogue(photos: int = 40) -> tuple[pd.DataFrame, np.ndarray]:
     return table.assign(position=0), draw.normal(size=(photos, 6)).astype(np.float32)
 
 
-def test_answers_against_loops() -> None:
+def test_answers_against_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(likeness, "QUERY_BLOCK", 15)  # more than a block
     photos, vectors = catalogue()
     found = answers_of(vectors, photos, k=4, window=0)
     for query in range(len(photos)):
@@ -208,13 +180,14 @@ def test_too_few_other_products_are_not_judged() -> None:
     photos["group"] = ["a", "a", "a", "a", "b", "c"]
     found = answers_of(vectors, photos, k=3, window=0)
     assert (found[:4] == -1).all() and (found[4:] >= 0).all()
-    table = mean_likeness(looks(*[photo()] * 6), found)
+    assert (answers_of(vectors[:2], photos[:2], k=3, window=0) == -1).all()  # fewer photos than answers
+    table = mean_likeness(measured(*[photo()] * 6), found)
     assert table["class"].tolist()[4:] == [1, 1] and table[:4].isna().all(axis=None)
 
 
 def test_means_against_loops() -> None:
     """Labels and names by hand; an unknown name on either side is left out of the mean."""
-    shown = looks(
+    shown = measured(
         photo(), photo(heel=True), photo(colour=(30, 150, 90)), photo(stripes=True),
         labels=["a", "a", "b", "b"], names=["brown", "brown", "green", ""],
     )  # fmt: skip
@@ -227,10 +200,6 @@ def test_means_against_loops() -> None:
         for measure in ("colour", "shape", "texture"):
             single = [pair_likeness(shown, np.array([query]), np.array([[one]]))[measure] for one in row]
             assert table[measure][query] == pytest.approx(np.mean(single))
-
-
-def test_names_of_colours_are_left_out_where_there_are_none() -> None:
-    assert "named_colour" not in mean_likeness(looks(photo(), photo()), np.array([[1], [0]]))
 
 
 def test_galleries_by_kind() -> None:
@@ -246,13 +215,16 @@ def test_galleries_by_kind() -> None:
 
 
 def judged_queries() -> pd.DataFrame:
+    """Two models of 30 photos, one with two seeds, a third of 12; a gallery too small to be judged."""
     draw, blocks = np.random.default_rng(4), []
     for model, seed, photos in (("infogan", 1, 30), ("infogan", 2, 30), ("hog", 0, 30), ("VGG16", 0, 12)):
-        ids, labels = [f"{n:02d}" for n in range(photos)], ["a", "b", "b"] * (photos // 3)
-        block = pd.DataFrame({"id": ids, "label": labels})
+        block = pd.DataFrame(
+            {"id": [f"{n:02d}" for n in range(photos)], "label": ["a", "b", "b"] * (photos // 3)}
+        )
         block["class"], block["shape"] = draw.random(photos), draw.random(photos)
         blocks.append(block.assign(model=model, seed=seed, gallery="all"))
-    table = pd.concat(blocks, ignore_index=True)
+    few = blocks[2][:3].assign(gallery="bags_only", shape=np.nan, **{"class": np.nan})
+    table = pd.concat([*blocks, few], ignore_index=True)
     table.loc[0, "shape"] = np.nan
     return table
 
@@ -261,83 +233,36 @@ def test_table_against_plain_means() -> None:
     queries = judged_queries()
     units = pd.Series(np.arange(30) // 2, index=[f"{n:02d}" for n in range(30)])
     table = likeness_table(queries, units, RESAMPLING)
-    assert list(table.columns) == likeness.COLUMNS
+    assert list(table.columns) == likeness.COLUMNS and set(table["gallery"]) == {"all"}
     assert len(table) == 2 * 3 * (3 + 2 + 2)  # measures, classes with `all`, seeds with their mean
     for row in table.itertuples():
-        rows = queries[(queries["model"] == row.model)]
+        rows = queries[(queries["model"] == row.model) & (queries["gallery"] == "all")]
         rows = rows if row[5] == "all" else rows[rows["label"] == row[5]]
         rows = rows if row.seed == "all" else rows[rows["seed"] == int(row.seed)]
         values = rows.groupby("id")[row.measure].mean().dropna()
-        assert row.value == pytest.approx(values.mean())
-        assert row.n == len(values)
+        assert row.value == pytest.approx(values.mean()) and row.n == len(values)
         assert row.low <= row.value <= row.high
-    assert table["model"].drop_duplicates().tolist() == ["infogan", "hog", "VGG16"]
-
-
-def test_what_is_too_small_to_be_judged_has_no_rows() -> None:
-    queries = judged_queries()
-    few = queries[queries["model"] == "hog"][:3].assign(
-        gallery="bags_only", shape=np.nan, **{"class": np.nan}
-    )
-    units = pd.Series(range(30), index=[f"{n:02d}" for n in range(30)])
-    table = likeness_table(pd.concat([queries, few], ignore_index=True), units, RESAMPLING)
-    assert set(table["gallery"]) == {"all"} and table["value"].notna().all()
+    first = table.drop_duplicates(["model", "seed"])
+    seeds = [("infogan", "1"), ("infogan", "2"), ("infogan", "all"), ("hog", "0"), ("hog", "all")]
+    assert list(zip(first["model"], first["seed"], strict=True))[:5] == seeds
+    assert table["class"].tolist()[:3] == ["all", "a", "b"]
 
 
 def test_an_interval_covers_what_resampling_products_gives() -> None:
     """Products of equal value have an interval of no width; values tied to the product widen it."""
     ids = [f"{n:02d}" for n in range(40)]
     rows = pd.DataFrame({"id": ids, "label": "a", "model": "hog", "seed": 0, "gallery": "all"})
-    even = rows.assign(**{"class": 0.25})
-    table = likeness_table(even, pd.Series(range(40), index=ids), RESAMPLING)
+    table = likeness_table(rows.assign(**{"class": 0.25}), pd.Series(range(40), index=ids), RESAMPLING)
     assert (table["low"] == 0.25).all() and (table["high"] == 0.25).all()
-    tied = rows.assign(**{"class": [n // 20 for n in range(40)]})
-    widths = []
+    tied, widths = rows.assign(**{"class": [n // 20 for n in range(40)]}), []
     for units in (range(40), [n // 20 for n in range(40)]):
         table = likeness_table(tied, pd.Series(units, index=ids), RESAMPLING)
         widths.append(table["high"].iloc[0] - table["low"].iloc[0])
     assert widths[1] > 2 * widths[0]  # two products tell less than forty
 
 
-def test_kinds_against_plain_means() -> None:
-    draw, blocks = np.random.default_rng(6), []
-    ids, labels = [f"{n:02d}" for n in range(20)], ["heels", "flats", "Bags", "flats"] * 5
-    whole = pd.DataFrame({"id": ids, "label": labels, "model": "hog", "seed": 0})
-    bag = whole["label"] == "Bags"
-    for gallery, rows in (("all", whole), ("without_bags", whole[~bag]), ("bags_only", whole[bag])):
-        blocks.append(rows.assign(gallery=gallery, shape=draw.random(len(rows)), **{"class": 1.0}))
-    queries = pd.concat(blocks, ignore_index=True)
-    table = likeness_table(queries, pd.Series(range(20), index=ids), RESAMPLING)
-    found = by_kind(table, ["hog"], bag_labels=["bags"])
-    bag, every = queries["label"] == "Bags", queries["gallery"] == "all"
-    wanted = {
-        ("all", "all"): every,
-        ("shoes", "all"): ~bag & every,
-        ("shoes", "own kind"): ~bag & ~every,
-        ("bags", "all"): bag & every,
-        ("bags", "own kind"): bag & ~every,
-    }
-    assert found.index.tolist() == [("hog", *keys) for keys in wanted]
-    assert found["shape"].tolist() == pytest.approx(
-        [queries["shape"][rows].mean() for rows in wanted.values()]
-    )
-    alone = by_kind(table[table["gallery"] == "all"], ["hog"], bag_labels=["bags"])
-    assert alone.index.tolist() == [("hog", "all", "all")]
-
-
-# --- settings --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("profile", ["smoke", "sample", "zappos", "chapter", "paper"])
-def test_every_profile_has_the_section(workspace: Path, profile: str) -> None:
-    assert load_likeness(profile).k == 5
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [("k", 0), ("k", 2.5), ("colour_cells", 1), ("silhouette_side", "48"), ("texture_points", True),
-     ("texture_radius", 0), ("colour_smoothing", -1), ("colour_smoothing", "some")],
-)  # fmt: skip
-def test_impossible_values_are_named(workspace: Path, key: str, value: object) -> None:
-    with pytest.raises(InputError, match=f"likeness.{key}"):
-        load_likeness("sample", {f"likeness.{key}": value})
+def test_settings_are_checked(workspace: Path) -> None:
+    for profile in ("smoke", "sample", "zappos", "chapter", "paper"):
+        assert LikenessSettings.load(profile, k=None).k == 5
+    with pytest.raises(InputError, match=r"sample\.likeness\.colour_cells: .* equal to 2, got 1"):
+        LikenessSettings.load("sample", colour_cells=1)

@@ -6,7 +6,7 @@ import pytest
 from solesearch.beyond import sample_quality as quality
 from solesearch.core.errors import InputError
 
-RULES = quality.QualityRules(subset=10, subsets=8, neighbours=3, quantile=0.1, seed=0)
+SUBSETS = {"subset": 10, "subsets": 8, "seed": 0}
 
 
 def plain_kid(x: np.ndarray, y: np.ndarray) -> float:
@@ -97,10 +97,10 @@ def test_nearest_photo_in_slices_against_plain_loops(monkeypatch: pytest.MonkeyP
     assert rows[0] == 2 and distances[0] == 0
 
 
-def test_distances_among_and_share_below() -> None:
-    mean, nearest = quality.distances_among(np.array([[0.0], [1.0], [4.0]]))
-    assert mean == pytest.approx((1 + 4 + 3) / 3)
-    assert nearest.tolist() == [1, 1, 3]
+def test_distances_to_others_and_share_below() -> None:
+    vectors = np.array([[0.0], [1.0], [4.0]])
+    assert quality.mean_distance(vectors) == pytest.approx((1 + 4 + 3) / 3)
+    assert quality.to_others(vectors).tolist() == [1, 1, 3]
     assert quality.share_below(np.array([0.5, 2, 9]), np.arange(101), quantile=0.01) == pytest.approx(1 / 3)
     alike = np.arange(1000.0)
     assert quality.share_below(alike, alike, quantile=0.05) == pytest.approx(0.05)
@@ -131,7 +131,7 @@ def test_copies_and_collapse_are_found(planted) -> None:
         quality.ImageSet(quality.GENERATED, 2, planted["collapsed"]),
     ]
     space = quality.Space("pixels", "raw pixels", flat)
-    rows, nearest = quality.copy_rows(sets, planted["training"], space, RULES)
+    rows, nearest = quality.copy_rows(sets, planted["training"], space, quantile=0.1)
     found = {(row["seed"], row["measure"]): row["value"] for row in rows}
     assert found[1, "copies_pixels"] == 1 and found[1, "nearest_distance_pixels"] == 0
     assert found[1, "distinct_nearest_pixels"] == 1 and found[1, "near_twins_pixels"] < 0.5
@@ -150,7 +150,8 @@ def test_every_set_is_compared_with_the_test_photos(planted) -> None:
         quality.ImageSet(quality.TEST, 0, planted["test"]),
         quality.ImageSet(quality.NOISE, 0, np.full_like(planted["test"], 255)),
     ]
-    rows = quality.distance_rows(sets, quality.Space("pixels", "scaled", lambda x: flat(x) / 255), RULES)
+    space = quality.Space("pixels", "scaled", lambda images: flat(images) / 255)
+    rows = quality.distance_rows(sets, space, neighbours=3, subsets=SUBSETS)
     found = {(row["item"], row["measure"]): row["value"] for row in rows}
     assert found[quality.NOISE, "kid_pixels"] > 10 * abs(found[quality.HALVES, "kid_pixels"])
     assert found[quality.GENERATED, "kid_pixels"] == pytest.approx(

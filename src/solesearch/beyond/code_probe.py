@@ -7,7 +7,7 @@ Labels serve this judgement alone: the codes never saw one, and nothing is chose
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,10 +20,8 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from solesearch.beyond.sample_quality import Estimate, Row, mean_with_interval, row
-from solesearch.core.checkpoints import checkpoint_file
-from solesearch.core.settings import GanSettings
-from solesearch.evaluation.study import Study, chosen_steps, read_checkpoints
-from solesearch.gan.embedder import BATCH, Embedder
+from solesearch.evaluation.study import Study
+from solesearch.gan.embedder import BATCH
 from solesearch.photos.photo import to_signed
 from solesearch.photos.splits import UNLABELLED
 from solesearch.retrieval.uncertainty import Resampling, resampling_units
@@ -32,28 +30,37 @@ JUDGED = ("validation", "test")
 CODES, UNTRAINED_CODES = "codes", "untrained codes"
 FEATURES, COMPONENTS = "features", "components of the features"
 CHANCE, MAJORITY = "chance", "majority class"
-Vectors = Mapping[str, np.ndarray]  # split -> float32 [n, d]
+Vectors = dict[str, np.ndarray]  # split -> float32 [n, d]
 
 
-class CodeReader(Embedder):
-    """A discriminator whose weights can be exchanged: photos in, codes and features out."""
-
-    def __init__(self, settings: GanSettings, *, seed: int):
-        """Build the network of `settings` with the weights that `seed` draws."""
-        import tensorflow as tf
-
-        super().__init__(settings, seed=seed)
-        signature = [tf.TensorSpec((None, *settings.image_size, 3), tf.float32)]
-        self.both = tf.function(
-            lambda images: self.discriminator(images, training=False)[1:3], input_signature=signature
-        )
-
-    def read(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return codes float32 [n, codes] and features float32 [n, d] of uint8 pixels [n, h, w, 3]."""
+def read_codes(study: Study, *, seed: int, step: int) -> tuple[Vectors, Vectors]:
+    """Return (codes, features) of each split's photos, by a seed's discriminator after `step` updates."""
+    network, codes, features = study.discriminator(seed=seed, step=step).discriminator, {}, {}
+    for split in ("training", *JUDGED):
+        _, pixels = study.split(split)
         starts = range(0, len(pixels), BATCH)
-        found = [self.both(to_signed(pixels[start : start + BATCH])) for start in starts]
-        codes, features = zip(*found, strict=True)
-        return np.concatenate(codes), np.concatenate(features)
+        outputs = [network(to_signed(pixels[start : start + BATCH]), training=False) for start in starts]
+        codes[split] = np.concatenate([output.code for output in outputs])
+        features[split] = np.concatenate([output.features for output in outputs])
+    return codes, features
+
+
+def compared(
+    codes: Vectors, untrained: Vectors, features: Vectors, *, step: int, seed: int
+) -> dict[str, tuple[Vectors, str]]:
+    """Return item -> (vectors, note): the codes, those of an untrained Q, and what the features could say.
+
+    Beside all features stand as many of their principal components as there are codes, drawn by `seed`.
+    """
+    count = min(codes["test"].shape[1], *features["training"].shape)
+    model = PCA(count, svd_solver="randomized", random_state=seed).fit(features["training"])
+    components = {split: model.transform(vectors) for split, vectors in features.items()}
+    return {
+        CODES: (codes, f"Q at step {step}, chosen on validation photos"),
+        UNTRAINED_CODES: (untrained, "Q at step 0"),
+        COMPONENTS: (components, f"the first {count} of the same step's features"),
+        FEATURES: (features, f"{features['test'].shape[1]} values of the same step"),
+    }
 
 
 def probe(training: np.ndarray, labels: np.ndarray, others: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -70,57 +77,23 @@ def probe(training: np.ndarray, labels: np.ndarray, others: Sequence[np.ndarray]
     return [model.predict(vectors) for vectors in others]
 
 
-def probe_rows(study: Study, resampling: Resampling, *, seed: int) -> list[Row]:
-    """Return how well the codes of real photos predict their classes, as rows of latent_codes.csv.
-
-    Fitted on training photos, judged on validation photos and once on test photos; intervals over products.
-    Beside the codes: an untrained Q's, as many principal components of the features (drawn with `seed`), all
-    features, the most frequent class, and chance. A class code is also held against the classes directly.
-    """
-    steps, reader = chosen_steps(read_checkpoints(study)), CodeReader(study.gan, seed=study.seeds[0])
-    rows = reference_rows(study)
-    for training in study.seeds:
-        codes, features = _read_all(study, reader, seed=training, step=steps[training])
-        untrained, _ = _read_all(study, reader, seed=training, step=0)
-        components = _components(features, count=codes["test"].shape[1], seed=seed)
-        found = {
-            CODES: (codes, f"Q at step {steps[training]}, chosen on validation photos"),
-            UNTRAINED_CODES: (untrained, "Q at step 0"),
-            COMPONENTS: (components, f"the first {components['test'].shape[1]} of the same step's features"),
-            FEATURES: (features, f"{features['test'].shape[1]} values of the same step"),
-        }
-        for item, (vectors, note) in found.items():
-            rows += _probe_lines(study, resampling, training, item, vectors, note)
-        if study.gan.categorical_codes:
-            rows += class_code_rows(study, codes, seed=training)
-    return rows
-
-
-def _read_all(study: Study, reader: CodeReader, *, seed: int, step: int) -> tuple[Vectors, Vectors]:
-    reader.load(checkpoint_file(study.paths.gan_seed(seed), step))
-    read = {name: reader.read(study.split(name)[1]) for name in ("training", *JUDGED)}
-    return {name: one[0] for name, one in read.items()}, {name: one[1] for name, one in read.items()}
-
-
-def _components(features: Vectors, *, count: int, seed: int) -> Vectors:
-    count = min(count, *features["training"].shape)
-    model = PCA(count, svd_solver="randomized", random_state=seed).fit(features["training"])
-    return {name: model.transform(vectors) for name, vectors in features.items()}
-
-
-def _probe_lines(
-    study: Study, resampling: Resampling, seed: int, item: str, vectors: Vectors, note: str
+def probe_rows(
+    study: Study, vectors: Vectors, resampling: Resampling, *, seed: int, item: str, note: str
 ) -> list[Row]:
-    labels = study.split("training")[0]["label"].to_numpy()
-    known, rows = labels != UNLABELLED, []  # photos that only train the GAN have no class
-    answers = probe(vectors["training"][known], labels[known], [vectors[name] for name in JUDGED])
+    """Return how well vectors predict the classes of validation and test photos, as rows of latent_codes.csv.
+
+    Fitted on the training photos that have a class; intervals over products.
+    """
+    labels, rows = study.split("training")[0]["label"].to_numpy(), []
+    known = labels != UNLABELLED
+    answers = probe(vectors["training"][known], labels[known], [vectors[split] for split in JUDGED])
     units = resampling_units(study.photos, window=study.evaluation.exclusion_window)
-    for name, answer in zip(JUDGED, answers, strict=True):
-        photos = study.split(name)[0]
+    words = f"{note}; logistic regression on training photos; 95 % interval over products"
+    for split, answer in zip(JUDGED, answers, strict=True):
+        photos = study.split(split)[0]
         unit = pd.factorize(units[photos["id"]].to_numpy())[0]
         found = mean_with_interval(answer == photos["label"].to_numpy(), unit, resampling)
-        words = f"{note}; logistic regression on training photos; 95 % interval over products"
-        rows.append(row(seed, f"probe_{name}", item, found, unit="accuracy", note=words))
+        rows.append(row(seed, f"probe_{split}", item, found, unit="accuracy", note=words))
     return rows
 
 
@@ -129,23 +102,24 @@ def reference_rows(study: Study) -> list[Row]:
     labels, rows = study.split("training")[0]["label"], []
     labels = labels[labels != UNLABELLED]
     most, classes = labels.mode()[0], labels.nunique()
-    for name in JUDGED:
-        found = study.split(name)[0]["label"]
-        chance = Estimate(1 / classes, n=len(found))
-        majority = Estimate(float((found == most).mean()), n=len(found))
-        words = (f"1 of {classes} classes", "most frequent among training photos")
-        for item, value, note in zip((CHANCE, MAJORITY), (chance, majority), words, strict=True):
-            rows.append(row(0, f"probe_{name}", item, value, unit="accuracy", note=note))
+    for split in JUDGED:
+        found = study.split(split)[0]["label"]
+        for item, value, note in (
+            (CHANCE, 1 / classes, f"1 of {classes} classes"),
+            (MAJORITY, float((found == most).mean()), "most frequent among training photos"),
+        ):
+            estimate = Estimate(value, n=len(found))
+            rows.append(row(0, f"probe_{split}", item, estimate, unit="accuracy", note=note))
     return rows
 
 
 def class_code_rows(study: Study, codes: Vectors, *, seed: int) -> list[Row]:
     """Return the adjusted mutual information of the class code's first choice and the photos' classes."""
     rows, note = [], "largest logit against the class; 0: as by chance, 1: the same partition"
-    for name in JUDGED:
-        labels = study.split(name)[0]["label"]
-        choice = codes[name][:, study.gan.continuous_codes :].argmax(axis=1)
+    for split in JUDGED:
+        labels = study.split(split)[0]["label"]
+        choice = codes[split][:, study.gan.continuous_codes :].argmax(axis=1)
         found = Estimate(float(adjusted_mutual_info_score(labels, choice)), n=len(labels))
-        measure = f"adjusted_mutual_information_{name}"
+        measure = f"adjusted_mutual_information_{split}"
         rows.append(row(seed, measure, "class code", found, unit="share", note=note))
     return rows

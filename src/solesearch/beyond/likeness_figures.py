@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from solesearch.beyond.likeness import Looks, answers_of, pair_likeness
+from solesearch.beyond.likeness import Measured, pair_likeness
 from solesearch.core.errors import InputError
 from solesearch.core.model_names import (
     PRIOR,
@@ -38,13 +36,8 @@ from solesearch.figures.drawing import (
     select,
     styled,
 )
-from solesearch.figures.galleries import Sheet
 from solesearch.figures.registry import chart, draw_chart  # noqa: F401
 
-if TYPE_CHECKING:
-    from solesearch.evaluation.study import Study
-
-SHOWN = (PROPOSED, "hog", "colour_histogram")  # in the picture of one query
 MEASURE_NAMES = {
     "class": "Class",
     "named_colour": "Colour's name",
@@ -52,13 +45,12 @@ MEASURE_NAMES = {
     "shape": "Shape",
     "texture": "Texture",
 }
-# gallery -> (mark, colour or "" for the model's own, words)
+# gallery -> (mark, colour or "" for the model's own, how far above the row, size, words)
 MARKS = {
-    "all": ("o", "", "all photos"),
-    "without_bags": (">", ORANGE, "without bags"),
-    "bags_only": ("s", GREEN, "bags only"),
+    "all": ("o", "", 0.0, 22, "all photos"),
+    "without_bags": (">", ORANGE, 0.22, 11, "without bags"),
+    "bags_only": ("s", GREEN, -0.22, 11, "bags only"),
 }
-SIDE, LINE = 1.0, 0.125  # inches: a photo in the picture, a line of text
 
 
 @chart("likeness", beside=("networks",))
@@ -72,50 +64,42 @@ def likeness(table: pd.DataFrame, *, profile: str, networks: pd.DataFrame | None
     """
     checked(table, name="likeness", columns="model seed gallery measure class", numbers="value low high n")
     rows = table[(table["class"] == "all") & (table["seed"].astype(str) == "all")]
-    rows = select(rows[[_shown(model) for model in rows["model"]]], name="likeness")
+    rows = rows[[network_row(model) is None or is_plain_network(model) for model in rows["model"]]]
+    whole = select(rows, name="likeness", gallery="all")
     if not rows["value"].between(0, 1).all():
         raise InputError(f"table likeness: likeness lies from 0 to 1; found {rows['value'].max():g}")
-    measures = [measure for measure in MEASURE_NAMES if measure in set(rows["measure"])]
-    whole = select(rows, name="likeness", gallery="all")
-    order = select(whole, name="likeness", measure="class").sort_values("value", kind="stable")
-    untrained = untrained_networks(networks, order["model"])
-    ranked = sorted(order["model"], key=lambda model: model not in untrained)  # those without weights lowest
-    models = [model for model in ranked if model != PRIOR]
+    order = select(whole, name="likeness", measure="class").sort_values("value", kind="stable")["model"]
+    untrained = untrained_networks(networks, order)
+    models = sorted(order[order != PRIOR], key=lambda model: model not in untrained)  # without weights lowest
+    measures = [measure for measure in MEASURE_NAMES if measure in set(whole["measure"])]
     figure = Chart(figsize=(WIDTH, 1.5 + 0.24 * len(models)), layout="constrained")
     panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for axes, measure in zip(panels, measures, strict=True):
-        _panel(axes, rows[rows["measure"] == measure], models=models)
+        _draw_measure(axes, rows[rows["measure"] == measure], models=models)
         axes.set_title(MEASURE_NAMES[measure], pad=14)
     name_models(panels[0], models, places=range(len(models)), untrained=untrained)
     handles, labels = panels[0].get_legend_handles_labels()
     if len(labels) > 1:
         figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
-    parts = [
-        "likeness of a query and its answers, 1: equal",
-        "disc: mean, line: 95 % interval, dashed: random answers",
-    ]
-    add_caption(figure, profile=profile, parts=[*parts, counted(whole["n"], "queries")])
+    words = ["likeness of a query and its answers, 1: equal"]
+    words += ["disc: mean, line: 95 % interval, dashed: random answers", counted(whole["n"], "queries")]
+    add_caption(figure, profile=profile, parts=words)
     return figure
 
 
-def _shown(model: str) -> bool:
-    return network_row(model) is None or is_plain_network(model)
-
-
-def _panel(axes: Axes, rows: pd.DataFrame, *, models: Sequence[str]) -> None:
+def _draw_measure(axes: Axes, rows: pd.DataFrame, *, models: Sequence[str]) -> None:
     places = {model: place for place, model in enumerate(models)}
-    kinds = [name for name in MARKS if name in set(rows["gallery"])]
-    lifts = dict(zip(kinds, (0.0, 0.22, -0.22), strict=False))  # the small marks above and below the disc
-    for gallery in kinds:
-        mark, colour, words = MARKS[gallery]
+    for gallery, (mark, colour, above, size, words) in MARKS.items():
         found = rows[(rows["gallery"] == gallery) & rows["model"].isin(places)]
-        heights = np.array([places[model] for model in found["model"]]) + lifts[gallery]
+        if found.empty:
+            continue
+        heights = found["model"].map(places) + above
         colours = [colour or (BLUE if model == PROPOSED else QUIET) for model in found["model"]]
         if gallery == "all":
             axes.hlines(heights, found["low"], found["high"], colors=colours, linewidth=1.4, zorder=2)
-        size = 22 if gallery == "all" else 11
-        looks = {"marker": mark, "s": size, "c": colours, "linewidths": 0, "zorder": 3}
-        axes.scatter(found["value"], heights, label=words, **looks)
+        axes.scatter(
+            found["value"], heights, marker=mark, s=size, c=colours, linewidths=0, zorder=3, label=words
+        )
     random = rows.loc[(rows["model"] == PRIOR) & (rows["gallery"] == "all"), "value"]
     if len(random):
         axes.axvline(random.mean(), color=VERMILION, zorder=1, **DASHED)
@@ -131,86 +115,43 @@ def _panel(axes: Axes, rows: pd.DataFrame, *, models: Sequence[str]) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-# --- one query, with its answers' figures ----------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class MeasuredRow:
-    """One model's answers to one query: uint8 photos [h, w, 3], nearest first, and their likeness with it."""
-
-    model: str
-    query: np.ndarray
-    answers: list[np.ndarray]
-    likeness: Mapping[str, np.ndarray]  # measure -> float [k]
-
-
-def measured_rows(
-    study: Study, photos: pd.DataFrame, looks: Looks, *, query: str, k: int
-) -> list[MeasuredRow]:
-    """Return the rows of the proposed model and two controls for one test photo's id.
-
-    `photos` and `looks` are the test photos; other photos of the query's product do not answer.
-    """
-    from solesearch.evaluation.study import model_vectors
-
-    (_, pixels), window = study.split("test"), study.evaluation.exclusion_window
-    row, rows = int(np.flatnonzero(photos["id"] == query)[0]), []
-    for model in SHOWN:
-        _, vectors = model_vectors(study, model, seed=study.seeds[0] if model == PROPOSED else 0)
-        answers = answers_of(vectors, photos, k=k, window=window)[row]
-        if (answers >= 0).all():
-            rows.append(measured_row(model, pixels, looks, query=row, answers=answers))
-    return rows
-
-
-def measured_row(
-    model: str, pixels: np.ndarray, looks: Looks, *, query: int, answers: np.ndarray
-) -> MeasuredRow:
-    """Return the row of photo `query` and its `answers` int64 [k]: rows of pixels [n, h, w, 3], `looks`."""
-    likeness = pair_likeness(looks, np.array([query]), answers[None, :])
-    shown = {measure: values[0] for measure, values in likeness.items()}
-    return MeasuredRow(model, pixels[query], [pixels[row] for row in answers], shown)
-
-
 @styled
-def likeness_rows(rows: Sequence[MeasuredRow], *, profile: str, title: str = "") -> Figure:
-    """Draw a query once a row, with a model's answers beside it and each answer's likeness by every measure.
+def likeness_rows(
+    pixels: np.ndarray,
+    measured: Measured,
+    *,
+    query: int,
+    answers: Mapping[str, np.ndarray],
+    profile: str,
+    title: str = "",
+) -> Figure:
+    """Draw a query once a model, the model's answers beside it, and below each answer what the two share.
 
-    Raises InputError without rows or answers.
+    `query` and `answers` (model -> int64 [k], nearest first) are rows of pixels uint8 [n, h, w, 3] and of
+    `measured`. Raises InputError without answers.
     """
-    if not rows or not all(row.answers for row in rows):
+    if not answers or not all(len(rows) for rows in answers.values()):
         raise InputError("likeness picture: no answers to draw; choose at least one query")
-    measures = [measure for measure in MEASURE_NAMES if measure in rows[0].likeness]
-    side = min(SIDE, (WIDTH - 1.4) / (len(rows[0].answers) + 1) - 0.1)
-    tall = side * min(1.5, max(row.query.shape[0] / row.query.shape[1] for row in rows))
-    step, head = tall + LINE * len(measures) + 0.3, 0.45 if title else 0.2
-    sheet = Sheet(head + len(rows) * step + 0.15)
-    if title:
-        sheet.write(title, left=0.08, top=0.08, va="top", fontsize=9)
-    for number, row in enumerate(rows):
-        _draw_measured(sheet, row, top=head + number * step, side=side, tall=tall, measures=measures)
-    parts = [f"top {len(rows[0].answers)}, other products only", "1: equal to the query in that respect"]
-    add_caption(sheet.figure, profile=profile, parts=parts)
-    return sheet.figure
-
-
-def _draw_measured(
-    sheet: Sheet, row: MeasuredRow, *, top: float, side: float, tall: float, measures: Sequence[str]
-) -> None:
-    looks = {"color": BLUE, "fontweight": "bold"} if row.model == PROPOSED else {}
-    sheet.write(model_name(row.model), left=0.08, top=top - 0.03, va="bottom", fontsize=7, **looks)
-    places = [1.2 + number * (side + 0.1) for number in range(len(row.answers) + 1)]
-    places[0] = 0.1  # the query stands apart; the measures' names lie between it and the answers
-    for place, photo in zip(places, [row.query, *row.answers], strict=True):
-        axes = sheet.show(photo, left=place, top=top, width=side, height=tall)
-        axes.spines[:].set(visible=True, linewidth=0.8, color=NEUTRAL if place > places[0] else "black")
-    sheet.write(
-        "query", left=places[0] + side / 2, top=top + tall + 0.05, va="top", ha="center", fontsize=6.5
-    )
-    for line, measure in enumerate(measures):
-        at = top + tall + 0.05 + line * LINE
-        words = {"top": at, "va": "top", "fontsize": 6.5}
-        sheet.write(MEASURE_NAMES[measure], left=places[1] - 0.1, ha="right", color=QUIET, **words)
-        for place, value in zip(places[1:], row.likeness[measure], strict=True):
-            shown = "unknown" if np.isnan(value) else f"{value:.2f}"
-            sheet.write(shown, left=place + side / 2, ha="center", **words)
+    count = max(len(rows) for rows in answers.values())
+    tall = WIDTH / (count + 1) * pixels.shape[1] / pixels.shape[2] + 0.125 * len(measured) + 0.3
+    figure = Chart(figsize=(WIDTH, 0.5 + len(answers) * tall), layout="constrained")
+    for line, (model, rows) in zip(
+        figure.subplots(len(answers), count + 1, squeeze=False), answers.items(), strict=True
+    ):
+        for axes, photo in zip(line, pixels[[query, *rows]], strict=True):
+            axes.imshow(photo)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set(visible=True, linewidth=0.8, color="black" if axes is line[0] else NEUTRAL)
+        shared = pair_likeness(measured, np.array([query]), rows[None, :])
+        looks = {"color": BLUE, "fontweight": "bold"} if model == PROPOSED else {}
+        line[0].set_title(model_name(model), loc="left", fontsize=7, **looks)
+        names = "\n".join(MEASURE_NAMES[measure] for measure in shared)
+        line[0].set_xlabel(names, x=1, ha="right", fontsize=6.5, color=QUIET)
+        for number, axes in enumerate(line[1:]):
+            values = [likeness[0, number] for likeness in shared.values()]
+            words = ["unknown" if np.isnan(value) else f"{value:.2f}" for value in values]
+            axes.set_xlabel("\n".join(words), fontsize=6.5)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9)
+    parts = [f"left the query, then its top {count}, other products only", "1: equal in that respect"]
+    add_caption(figure, profile=profile, parts=parts)
+    return figure

@@ -7,15 +7,15 @@ here, while KID's is unbiased at any n (Binkowski et al. 2018, "Demystifying MMD
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.metrics.pairwise import polynomial_kernel
+from sklearn.metrics import pairwise_distances_argmin_min
+from sklearn.metrics.pairwise import euclidean_distances, polynomial_kernel
+from sklearn.neighbors import NearestNeighbors
 
 from solesearch.core.errors import InputError
-from solesearch.retrieval.exact_search import squared_distances
 from solesearch.retrieval.uncertainty import Resampling, bootstrap_intervals
 
 NOT_KNOWN = float("nan")
@@ -92,13 +92,13 @@ def _check_subset(subset: int, *, most: int) -> None:
         raise InputError(f"params.yaml, latent_codes.subset: {rule}; got {subset}")
 
 
-def middle(values: list[float]) -> tuple[float, float]:
+def middle(values: Sequence[float]) -> tuple[float, float]:
     """Return the ends of the middle 95 % of some values."""
     low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)
 
 
-# --- coverage --------------------------------------------------------------------------------------------
+# --- coverage, copies and collapse -----------------------------------------------------------------------
 
 
 def density_and_coverage(images: np.ndarray, photos: np.ndarray, *, k: int) -> tuple[float, float]:
@@ -110,14 +110,14 @@ def density_and_coverage(images: np.ndarray, photos: np.ndarray, *, k: int) -> t
     """
     if not 1 <= k < len(photos):
         raise InputError(f"params.yaml, latent_codes.neighbours: from 1 to {len(photos) - 1}; got {k}")
-    among = squared_distances(photos, photos)
-    np.fill_diagonal(among, np.inf)
-    radii = np.partition(among, k - 1, axis=1)[:, k - 1]
-    inside = squared_distances(images, photos) < radii
+    radii = to_others(photos, k=k)
+    inside = euclidean_distances(images, photos) < radii
     return float(inside.sum() / (k * len(images))), float(inside.any(axis=0).mean())
 
 
-# --- copies and collapse ---------------------------------------------------------------------------------
+def to_others(vectors: np.ndarray, *, k: int = 1) -> np.ndarray:
+    """Return the Euclidean distance of each of vectors [n, d] to its k-th nearest other one, [n]."""
+    return NearestNeighbors(n_neighbors=k).fit(vectors).kneighbors()[0][:, -1]
 
 
 def nearest_photos(
@@ -130,20 +130,17 @@ def nearest_photos(
     """
     rows, best = np.zeros(len(queries), np.int64), np.full(len(queries), np.inf)
     for start in range(0, len(pixels), SLICE):
-        squares = squared_distances(queries, features(pixels[start : start + SLICE]))
-        nearer = squares.min(axis=1) < best
-        rows[nearer] = start + squares.argmin(axis=1)[nearer]
-        best = np.minimum(best, squares.min(axis=1))
-    return rows, np.sqrt(best)
+        photos = features(pixels[start : start + SLICE]).astype(np.float64)
+        row, distance = pairwise_distances_argmin_min(queries, photos)
+        nearer = distance < best
+        rows[nearer], best[nearer] = start + row[nearer], distance[nearer]
+    return rows, best
 
 
-def distances_among(vectors: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the mean distance of two different ones, and each one's distance to its nearest other [n]."""
-    distances = np.sqrt(squared_distances(vectors, vectors))
-    np.fill_diagonal(distances, 0)
-    mean = float(distances.sum() / (len(vectors) * (len(vectors) - 1)))
-    np.fill_diagonal(distances, np.inf)
-    return mean, distances.min(axis=1)
+def mean_distance(vectors: np.ndarray) -> float:
+    """Return the mean Euclidean distance of two different ones of vectors [n, d]."""
+    distances = euclidean_distances(vectors)
+    return float((distances.sum() - np.trace(distances)) / (len(vectors) * (len(vectors) - 1)))
 
 
 def share_below(distances: np.ndarray, reference: np.ndarray, *, quantile: float) -> float:
@@ -151,16 +148,16 @@ def share_below(distances: np.ndarray, reference: np.ndarray, *, quantile: float
     return float((distances < np.quantile(reference, quantile)).mean())
 
 
-# --- tables ----------------------------------------------------------------------------------------------
+# --- rows of latent_codes.csv ----------------------------------------------------------------------------
 
 COLUMNS = ["seed", "measure", "item", "value", "low", "high", "n", "unit", "note"]
 GENERATED, UNTRAINED, NOISE = "generated", "untrained generator", "noise"
+NOISE_REDRAWN, CODES_REDRAWN = "noise redrawn", "all codes redrawn"
 TEST, TRAINING, HALVES = "test photos", "training photos", "split halves of test photos"
-SPREAD = "low, high: middle 95 % of the subsets"
+Row = dict[str, object]  # by the names of COLUMNS
 
 
-@dataclass(frozen=True)
-class ImageSet:
+class ImageSet(NamedTuple):
     """Images of one kind, uint8 [n, h, w, 3], and the training seed that made them; 0: none did."""
 
     name: str
@@ -168,8 +165,7 @@ class ImageSet:
     pixels: np.ndarray
 
 
-@dataclass(frozen=True)
-class Space:
+class Space(NamedTuple):
     """A feature space: its name in the table, what it is, uint8 images [n, h, w, 3] -> float [n, d]."""
 
     name: str
@@ -177,22 +173,16 @@ class Space:
     features: Callable[[np.ndarray], np.ndarray]
 
 
-@dataclass(frozen=True)
-class QualityRules:
-    """How images are compared; `params.yaml`, section `latent_codes`, holds the values and their reasons."""
+class Nearest(NamedTuple):
+    """The nearest training photo of each image of a set in one space: rows int64 [n], distances [n]."""
 
-    subset: int
-    subsets: int
-    neighbours: int
-    quantile: float
-    seed: int
-
-
-Row = dict[str, object]  # one line of latent_codes.csv, by the names of COLUMNS
+    images: ImageSet
+    rows: np.ndarray
+    distances: np.ndarray
 
 
 def row(seed: int, measure: str, item: str, found: Estimate, *, unit: str, note: str = "") -> Row:
-    """Return one line of latent_codes.csv."""
+    """Return one row of latent_codes.csv."""
     return {"seed": seed, "measure": measure, "item": item, **found._asdict(), "unit": unit, "note": note}
 
 
@@ -208,73 +198,59 @@ def mean_with_interval(values: np.ndarray, units: np.ndarray, resampling: Resamp
     return Estimate(float(np.mean(values)), float(low), float(high), len(values))
 
 
-def distance_rows(sets: Sequence[ImageSet], space: Space, rules: QualityRules) -> list[Row]:
+def distance_rows(
+    sets: Sequence[ImageSet], space: Space, *, neighbours: int, subsets: Mapping[str, int]
+) -> list[Row]:
     """Return KID, density and coverage of every set against the test photos in one feature space.
 
-    `sets` holds the test photos under TEST; their own KID is that of halves.
+    `sets` holds the test photos under TEST; their own KID is that of halves. `subsets`: subset, subsets and
+    seed of KID's spread.
     """
-    vectors = [(one, space.features(one.pixels)) for one in sets]
-    [photos] = [found for one, found in vectors if one.name == TEST]
-    draws = {"subset": rules.subset, "subsets": rules.subsets, "seed": rules.seed}
-    kid = {"unit": "MMD^2", "note": f"{space.words}; {SPREAD}"}
-    rows = [row(0, f"kid_{space.name}", HALVES, split_half_distance(photos, **draws), **kid)]
-    for one, found in vectors:
-        if one.name == TEST:
+    vectors = [(images, space.features(images.pixels).astype(np.float64)) for images in sets]
+    photos = next(found for images, found in vectors if images.name == TEST)
+    kid = {"unit": "MMD^2", "note": f"{space.words}; low, high: middle 95 % of the subsets"}
+    rows = [row(0, f"kid_{space.name}", HALVES, split_half_distance(photos, **subsets), **kid)]
+    for (name, seed, _), found in vectors:
+        if name == TEST:
             continue
-        distance = kernel_inception_distance(found, photos, **draws)
-        density, coverage = density_and_coverage(found, photos, k=rules.neighbours)
-        rows.append(row(one.seed, f"kid_{space.name}", one.name, distance, **kid))
+        distance = kernel_inception_distance(found, photos, **subsets)
+        rows.append(row(seed, f"kid_{space.name}", name, distance, **kid))
+        density, coverage = density_and_coverage(found, photos, k=neighbours)
         for measure, value, unit in (("density", density, "ratio"), ("coverage", coverage, "share")):
-            words, estimate = f"{space.words}; k = {rules.neighbours}", Estimate(value, n=len(found))
-            rows.append(row(one.seed, f"{measure}_{space.name}", one.name, estimate, unit=unit, note=words))
+            words, estimate = f"{space.words}; k = {neighbours}", Estimate(value, n=len(found))
+            rows.append(row(seed, f"{measure}_{space.name}", name, estimate, unit=unit, note=words))
     return rows
 
 
-@dataclass(frozen=True)
-class Nearest:
-    """The nearest training photo of each image of a set in one space: rows int64 [n], distances [n]."""
-
-    images: ImageSet
-    rows: np.ndarray
-    distances: np.ndarray
-
-
 def copy_rows(
-    sets: Sequence[ImageSet], training: np.ndarray, space: Space, rules: QualityRules
+    sets: Sequence[ImageSet], training: np.ndarray, space: Space, *, quantile: float
 ) -> tuple[list[Row], list[Nearest]]:
     """Return what speaks of copies and collapse, and the nearest of `training`, uint8 [n, h, w, 3].
 
     `sets` holds the test photos under TEST: the reference for what photos that nobody copied look like.
     """
-    vectors = [space.features(one.pixels) for one in sets]
+    vectors = [space.features(images.pixels).astype(np.float64) for images in sets]
     rows, distances = nearest_photos(np.concatenate(vectors), training, features=space.features)
     cuts = np.cumsum([len(found) for found in vectors])[:-1]
     parts = zip(sets, np.split(rows, cuts), np.split(distances, cuts), strict=True)
     nearest = [Nearest(*part) for part in parts]
-    among = [distances_among(found) for found in vectors]
-    reference = next(i for i, one in enumerate(sets) if one.name == TEST)
+    twins = [to_others(found) for found in vectors]
+    photos = [images.name for images in sets].index(TEST)
+    near, apart = f"nearer than {quantile:g} of the test photos are to", "Euclidean distance"
     lines = []
-    for one, (mean, others) in zip(nearest, among, strict=True):
-        copied = share_below(one.distances, nearest[reference].distances, quantile=rules.quantile)
-        twins = share_below(others, among[reference][1], quantile=rules.quantile)
-        lines += _copy_lines(one, space, rules, mean=mean, copied=copied, twins=twins)
+    for one, found, others in zip(nearest, vectors, twins, strict=True):
+        copied = share_below(one.distances, nearest[photos].distances, quantile=quantile)
+        doubled = share_below(others, twins[photos], quantile=quantile)
+        distinct = len(np.unique(one.rows)) / len(one.rows)
+        typical = float(np.median(one.distances))
+        for name, value, unit, note in (
+            ("distinct_nearest", distinct, "share", "nearest training photos"),
+            ("nearest_distance", typical, apart, "median, to the nearest training photo"),
+            ("copies", copied, "share", f"{near} their nearest training photo"),
+            ("pairwise_distance", mean_distance(found), apart, "mean of all pairs in the set"),
+            ("near_twins", doubled, "share", f"{near} another test photo"),
+        ):
+            estimate, words = Estimate(value, n=len(one.rows)), f"{space.words}; {note}"
+            measure = f"{name}_{space.name}"
+            lines.append(row(one.images.seed, measure, one.images.name, estimate, unit=unit, note=words))
     return lines, nearest
-
-
-def _copy_lines(
-    one: Nearest, space: Space, rules: QualityRules, *, mean: float, copied: float, twins: float
-) -> list[Row]:
-    near = f"nearer than {rules.quantile:g} of the test photos are to"
-    apart = "Euclidean distance"
-    found = (
-        ("distinct_nearest", len(set(one.rows.tolist())) / len(one.rows), "share", "nearest training photos"),
-        ("nearest_distance", float(np.median(one.distances)), apart, "median, to the nearest training photo"),
-        ("copies", copied, "share", f"{near} their nearest training photo"),
-        ("pairwise_distance", mean, apart, "mean of all pairs in the set"),
-        ("near_twins", twins, "share", f"{near} another test photo"),
-    )
-    return [
-        row(one.images.seed, f"{name}_{space.name}", one.images.name, Estimate(value, n=len(one.rows)),
-            unit=unit, note=f"{space.words}; {note}")
-        for name, value, unit, note in found
-    ]  # fmt: skip

@@ -14,11 +14,9 @@ REACHED = {"yes": "✓ reached", "no": "✗ missed"}
 
 
 def beyond_block() -> str:
-    """Return what the ideas, the codes, growing and the training's speed came to, as Markdown."""
-    from solesearch.beyond.ladder import worth
-
+    """Return the goals, and what codes, growing and the training's speed came to, as Markdown."""
     sentences = [tell() for tell in (speed, growth, codes, handbags)]
-    parts = [worth(PROFILE), goals(), "\n".join(f"- {sentence}" for sentence in sentences)]
+    parts = [goals(), "\n".join(f"- {sentence}" for sentence in sentences)]
     return "\n\n".join(part for part in parts if part)
 
 

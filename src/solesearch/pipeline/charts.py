@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from solesearch.beyond import growth_figures, ladder_figures, latent_figures, likeness_figures  # noqa: F401
+from solesearch.beyond import ablation_figures, growth_figures, latent_figures, likeness_figures  # noqa: F401
 from solesearch.claims import claim_figures  # noqa: F401
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.paths import Paths, repository_root

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from solesearch.beyond.likeness import load_likeness
+from solesearch.beyond.likeness import LikenessSettings
 from solesearch.claims.claims import load_claim_settings, read_ledger
 from solesearch.claims.readings import COSTLY
 from solesearch.core.errors import InputError, exit_status
@@ -34,7 +34,7 @@ def check_values(profile: str) -> None:
     fill(EvaluationSettings, load_section(profile, "evaluation"), where=f"{profile}.evaluation")
     fill(LatencySettings, load_section(profile, "latency"), where=f"{profile}.latency")
     load_gallery_settings(profile)
-    load_likeness(profile)
+    LikenessSettings.load(profile)
     HumanStudySettings.load(profile)
     check_networks(profile)
     check_claims(profile)

@@ -1,0 +1,258 @@
+"""The ablation: what each idea adds to the paper's network, judged on photos that chose nothing.
+
+Judged are the paper's network as it is; methods of post-processing its activations, on the trained and on the
+untrained discriminator; other trainings (variants.py), plain and with the best method. A model is a trunk's
+variant and a method. `queries` as in effects.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from solesearch.beyond import variant_training
+from solesearch.beyond.effects import (
+    PAPER,
+    PLAIN,
+    UNTRAINED,
+    UNTRAINED_EDGES,
+    Model,
+    mean_values,
+    untrained_twin,
+)
+from solesearch.beyond.gradient_trunk import build_gradient_trunk
+from solesearch.beyond.post_processing import CONVOLUTIONS, Method, fit_method, photo_vectors
+from solesearch.beyond.variant_settings import VariantSettings
+from solesearch.beyond.variants import VARIANTS
+from solesearch.core.errors import InputError
+from solesearch.core.model_names import NO_WEIGHTS, is_plain_network, model_name
+from solesearch.core.settings import Section
+from solesearch.evaluation.study import Study, read_chosen
+from solesearch.gan.infogan import build_discriminator
+from solesearch.retrieval.controls import CONTROLS, control_features, random_vectors
+from solesearch.retrieval.retrieval import evaluate
+
+TITLES = {
+    PAPER: "InfoGAN, the paper's recipe",
+    UNTRAINED: "untrained discriminator",
+    UNTRAINED_EDGES: "untrained trunk on edges",
+}
+Layers = list[Annotated[int, Field(ge=1, le=CONVOLUTIONS)]]
+
+
+class JudgingSettings(Section):
+    """Which methods are judged and how many models reach the test photos: `ladder.judging` of params.yaml."""
+
+    recipes: list[str]
+    variant_recipes: list[str]
+    layers: Layers
+    lower_layers: Layers
+    first_layers: Layers
+    grid: PositiveInt
+    first_grid: PositiveInt
+    gem_power: PositiveFloat
+    whitened_dimensions: PositiveInt
+    shrinkage: float = Field(ge=0)
+    exponent: float = Field(ge=0, le=1)
+    fitting_photos: int = Field(ge=0)
+    finalists: PositiveInt
+    most_megabytes: PositiveFloat
+    most_ms: PositiveFloat
+
+    @model_validator(mode="after")
+    def _methods_are_known(self) -> JudgingSettings:
+        if unknown := {*self.recipes, *self.variant_recipes} - set(self.methods):
+            raise ValueError(f"recipes: {min(unknown)!r} is none of {', '.join(self.methods)}")
+        if PLAIN not in self.recipes or len(self.recipes) < 2:
+            raise ValueError(f"recipes hold {PLAIN!r} and at least one more; got {self.recipes}")
+        return self
+
+    @property
+    def methods(self) -> dict[str, Method]:
+        """Name -> method with this profile's numbers, single ideas first."""
+        unit, flip = {"normalised": True}, {"flipped": True}
+        white = {"whitened": self.whitened_dimensions, "shrinkage": self.shrinkage}
+        half = {"whitened": self.whitened_dimensions, "exponent": self.exponent}
+        by_max = unit | {"layers": tuple(self.layers), "grid": self.grid}
+        by_gem = by_max | {"pooling": "gem", "power": self.gem_power}
+        lower = by_max | {"layers": tuple(self.lower_layers)}
+        first = unit | {"layers": tuple(self.first_layers), "grid": self.first_grid, "pooling": "mean"}
+        methods = {
+            "plain": ("plain (the paper)", {}),
+            "normalised": ("length 1", unit),
+            "whitened": ("whitened", white),
+            "flipped": ("mirror average", flip),
+            "layers_max": ("layers, maximum", by_max),
+            "layers_gem": ("layers, generalised mean", by_gem),
+            "normalised_whitened": ("length 1, whitened", unit | white),
+            "normalised_half_whitened": ("length 1, half whitened", unit | half),
+            "layers_max_half_whitened": ("layers (max), half whitened", by_max | half),
+            "lower_max_half_whitened": ("lower layers (max), half whitened", lower | half),
+            "first_mean_half_whitened": ("first layers (mean), half whitened", first | half),
+            "normalised_whitened_flipped": ("length 1, whitened, mirror average", unit | white | flip),
+            "layers_max_whitened": ("layers (max), whitened", by_max | white),
+            "layers_gem_whitened": ("layers (GeM), whitened", by_gem | white),
+            "layers_max_whitened_flipped": ("layers (max), whitened, mirror average", by_max | white | flip),
+            "layers_gem_whitened_flipped": ("layers (GeM), whitened, mirror average", by_gem | white | flip),
+        }
+        return {name: Method(title, **values) for name, (title, values) in methods.items()}
+
+
+def load_judging(profile: str, **changed) -> JudgingSettings:
+    """Return `ladder.judging` of a profile, the values in `changed` that are not None laid over it."""
+    values = VariantSettings.load(profile).judging
+    values = values | {key: value for key, value in changed.items() if value is not None}
+    return JudgingSettings.checked(values, where=f"{profile}.ladder.judging")
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One profile's photos, settings and methods, opened once."""
+
+    study: Study
+    judging: JudgingSettings
+    training: VariantSettings
+
+    @classmethod
+    def open(cls, profile: str, **changed) -> Ablation:
+        """Read what the stages before left, `changed` laid over `ladder.judging`; InputError names a gap."""
+        judging = load_judging(profile, **changed)
+        return cls(Study.open(profile), judging, VariantSettings.load(profile))
+
+    @cached_property
+    def methods(self) -> dict[str, Method]:
+        """Name -> method with this profile's numbers."""
+        return self.judging.methods
+
+    @cached_property
+    def fitting_pixels(self) -> np.ndarray:
+        """Training photos that methods are fitted on, uint8 [n, h, w, 3]: all, or some spread evenly."""
+        _, pixels = self.study.split("training")
+        count = self.judging.fitting_photos or len(pixels)
+        return pixels if count >= len(pixels) else pixels[np.linspace(0, len(pixels) - 1, count).astype(int)]
+
+    def seeds(self, variant: str, *, split: str) -> list[int]:
+        """Return the seeds of a variant that are judged on a split: untrained, all that others have."""
+        trained = list(self.training.finalist_seeds if split == "test" else self.training.seeds)
+        known = {PAPER: self.study.seeds, UNTRAINED: sorted({*self.study.seeds, *trained})}
+        return known.get(variant, trained)
+
+    def trunk(self, variant: str, seed: int):
+        """Return the network of a trunk; InputError where its training is not there."""
+        gan = self.study.gan
+        if variant == UNTRAINED:
+            return build_discriminator(gan, seed=seed)
+        if variant == PAPER:
+            step = read_chosen(self.study.paths)[seed]
+            return self.study.discriminator(seed=seed, step=step).discriminator
+        if variant == UNTRAINED_EDGES:
+            momentum = self.training.contrastive.norm_momentum
+            return build_gradient_trunk(gan.image_size, leak=gan.leak, norm_momentum=momentum, seed=seed)
+        return variant_training.load_trunk(self.study.paths.profile, variant, seed, self.training)
+
+    def title(self, model: Model) -> str:
+        """Return a model's words for tables and charts."""
+        known = TITLES | {name: variant.title for name, variant in VARIANTS.items()}
+        name = known.get(model.variant, model_name(model.variant))
+        return name if model.recipe in ("", PLAIN) else f"{name}: {self.methods[model.recipe].title}"
+
+
+def needs_labels(variant: str) -> bool:
+    """Tell whether somebody's labels went into a model; ImageNet's count."""
+    return VARIANTS[variant].needs_labels if variant in VARIANTS else is_plain_network(variant)
+
+
+# --- judging ---------------------------------------------------------------------------------------------
+
+
+def precision(study: Study, vectors: np.ndarray, photos: pd.DataFrame) -> pd.DataFrame:
+    """Return id and value, the precision of each photo [n] as a query, by the rule that chose checkpoints.
+
+    Raises InputError where no photo can be judged, because fewer than k are left in its gallery.
+    """
+    rule = study.evaluation
+    judged = evaluate(
+        vectors, photos, gallery=rule.choose_gallery, window=rule.exclusion_window, ks=[rule.choose_k]
+    )
+    if judged[f"precision_{rule.choose_k}"].isna().all():
+        raise InputError(
+            f"of {len(photos)} {photos['split'].iloc[0]} photos none has {rule.choose_k} others in the "
+            f"gallery {rule.choose_gallery}; lower evaluation.choose_k or add photos"
+        )
+    return judged[["id"]].assign(value=judged[f"precision_{rule.choose_k}"])
+
+
+def judge_trunk(
+    ablation: Ablation, variant: str, seed: int, names: Sequence[str], *, split: str
+) -> pd.DataFrame:
+    """Judge one trunk with each method of `names` on the photos of a split.
+
+    Activations are computed once for all methods. Returns rows of `queries` with dimensions and megabytes.
+    """
+    network, methods = ablation.trunk(variant, seed), [ablation.methods[name] for name in names]
+    photos, pixels = ablation.study.split(split)
+    unfinished = photo_vectors(network, pixels, methods)
+    whitened = [method for method in methods if method.whitened]
+    training = photo_vectors(network, ablation.fitting_pixels, whitened) if whitened else {}
+    rows = []
+    for name, method in zip(names, methods, strict=True):
+        fitted = fit_method(method, training.get(method.before_whitening))
+        vectors = fitted.finish(unfinished[method.before_whitening]).numpy()
+        judged = precision(ablation.study, vectors, photos).assign(variant=variant, recipe=name, seed=seed)
+        size = {"dimensions": vectors.shape[1], "megabytes": fitted.megabytes(network)}
+        rows.append(judged.assign(split=split, **size))
+    return pd.concat(rows, ignore_index=True)
+
+
+def control_names(study: Study, *, split: str) -> list[str]:
+    """Return a split's controls: hand-made features, and networks with real weights that saw all of it."""
+    ids, overview = set(study.split(split)[0]["id"]), study.networks.overview()
+    real = overview.loc[overview["weights"] != NO_WEIGHTS, "model"]
+    whole = [name for name in real if is_plain_network(name) and ids <= set(study.networks.load(name).ids)]
+    return ["random", *CONTROLS, *whole]
+
+
+def judge_controls(study: Study, *, split: str) -> pd.DataFrame:
+    """Judge the controls on the photos of a split; columns as in `judge_trunk`, recipe "" and seed 0."""
+    (photos, pixels), rows = study.split(split), []
+    for name in control_names(study, split=split):
+        if name == "random":
+            vectors = random_vectors(pixels, seed=study.seeds[0])
+        elif name in CONTROLS:
+            vectors = control_features(name, pixels)
+        else:
+            vectors = study.networks.load(name).of(photos["id"])
+        judged = precision(study, vectors, photos).assign(variant=name, recipe="", seed=0, split=split)
+        rows.append(judged.assign(dimensions=vectors.shape[1], megabytes=0.0))
+    return pd.concat(rows, ignore_index=True)
+
+
+# --- who goes on to the test photos ----------------------------------------------------------------------
+
+
+def choose_finalists(queries: pd.DataFrame, *, count: int, most_megabytes: float) -> list[Model]:
+    """Return the best label-free models by validation precision, best first: the best method of each trunk.
+
+    No candidates: controls, what needs labels, a file in float32 larger than `most_megabytes`. Rows of other
+    splits than validation are never read.
+    """
+    rows = queries[(queries["recipe"] != "") & (queries["megabytes"] <= most_megabytes)]
+    rows = rows[~rows["variant"].map(needs_labels).astype(bool)]
+    values = mean_values(rows, split="validation")
+    if values.empty:
+        raise InputError(f"params.yaml, ladder.judging.most_megabytes {most_megabytes}: no model is so small")
+    ranked = values.sort_values(ascending=False, kind="stable").reset_index().drop_duplicates("variant")
+    return [Model(row.variant, row.recipe) for row in ranked.head(count).itertuples()]
+
+
+def tested_models(finalists: Sequence[Model], *, best: str) -> list[Model]:
+    """Return what is judged on the test photos: the finalists, and trained beside untrained both ways."""
+    pairs = [Model(variant, recipe) for recipe in (PLAIN, best) for variant in (PAPER, UNTRAINED)]
+    twins = [Model(untrained_twin(model.variant), model.recipe) for model in finalists]
+    return list(dict.fromkeys([*finalists, *pairs, *twins]))

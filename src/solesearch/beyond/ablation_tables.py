@@ -1,0 +1,188 @@
+"""The ablation's committed tables: precision with intervals, what a model costs, and the goals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from solesearch.beyond.ablation import Ablation, needs_labels
+from solesearch.beyond.effects import (
+    FINALIST,
+    HIGHER,
+    PAPER,
+    PLAIN,
+    UNTRAINED,
+    UNTRAINED_EDGES,
+    Model,
+    untrained_twin,
+)
+from solesearch.beyond.intervals import means_with_intervals, with_seed_means
+from solesearch.beyond.post_processing import embedding_function, fit_method, photo_vectors
+from solesearch.core import files
+from solesearch.core.model_names import model_name
+from solesearch.cost.latency import LatencySettings, time_calls
+from solesearch.cost.onnx_model import OnnxModel, export_features
+from solesearch.evaluation.study import Study, read_chosen
+from solesearch.gan.trainer import TrainingFolder
+from solesearch.photos.photo import to_signed
+from solesearch.retrieval.controls import CONTROLS, control_features
+from solesearch.retrieval.uncertainty import Resampling
+
+RIVALS = ("hog", "MobileNetV2")  # the goals name them
+SINGLE_IDEAS = ("normalised", "whitened", "flipped", "layers_max", "layers_gem")
+COSTS = ["variant", "recipe", "megabytes", "ms_per_photo"]
+LADDER = [
+    *("rung", "group", "variant", "recipe", "title", "seed", "split", "gallery", "k", "value", "low", "high"),
+    *("n", "dimensions", "seconds", "megabytes", "ms_per_photo", "needs_labels", "finalist"),
+]
+GOALS = ["goal", "model", "wanted", "measured", "low", "high", "reached", "note"]
+
+
+# --- what a model costs ----------------------------------------------------------------------------------
+
+
+def export(ablation: Ablation, model: Model, *, seed: int) -> bytes:
+    """Return a trunk with its fitted method as one ONNX file."""
+    network, method = ablation.trunk(model.variant, seed), ablation.methods[model.recipe]
+    training = photo_vectors(network, ablation.fitting_pixels, [method]) if method.whitened else {}
+    fitted = fit_method(method, training.get(method.before_whitening))
+    return export_features(embedding_function(network, fitted, image_size=ablation.study.gan.image_size))
+
+
+def model_costs(ablation: Ablation, models: Sequence[Model], timing: LatencySettings) -> pd.DataFrame:
+    """Return the ONNX file's megabytes and the milliseconds a photo of each model (columns COSTS).
+
+    Weights change neither, so each method is exported and timed once for each kind of trunk.
+    """
+    photo, costs = to_signed(np.asarray(ablation.study.pixels[:1])), {}
+    for model in models:
+        kind = untrained_twin(model.variant), model.recipe
+        if kind not in costs:
+            content = export(ablation, model, seed=ablation.seeds(model.variant, split="test")[0])
+            onnx = OnnxModel(content, threads=timing.threads)
+            costs[kind] = len(content) / 1e6, milliseconds(lambda onnx=onnx: onnx.embed(photo), timing)
+    rows = [(*model, *costs[untrained_twin(model.variant), model.recipe]) for model in models]
+    return pd.DataFrame(rows, columns=COSTS)
+
+
+def milliseconds(call, timing: LatencySettings) -> float:
+    """Return the median milliseconds of a call, by the protocol of section `latency`."""
+    return float(np.median(time_calls(call, warm_up=timing.warm_up, runs=timing.runs))) * 1000
+
+
+def control_costs(study: Study, names: Sequence[str], timing: LatencySettings) -> pd.DataFrame:
+    """Return the controls' costs (columns COSTS): hand-made ones timed here, networks by latency.csv.
+
+    A network's time is ONNX Runtime's where it was measured there, else it has no row.
+    """
+    known = files.read_table(study.paths.result("latency"), made_by="stage networks")
+    known = known[(known["runtime"] == "ONNX Runtime") & (known["batch"] == 1)].set_index("model")
+    photo, rows = np.asarray(study.pixels[:1]), []
+    for name in names:
+        if name in CONTROLS:
+            time = milliseconds(lambda name=name: control_features(name, photo), timing)
+            rows.append((name, "", 0.0, time))
+        elif name in known.index:
+            rows.append((name, "", known["file_mb"][name], known["median_ms"][name]))
+    return pd.DataFrame(rows, columns=COSTS)
+
+
+def training_seconds(ablation: Ablation, trained: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """Return (variant, seed or `all`) -> seconds of training; 0 for what nobody trained.
+
+    Stage train's seconds count up to the chosen checkpoint, as a share of its steps.
+    """
+    study, paths = ablation.study, ablation.study.paths
+    seconds = {(row.variant, str(int(row.seed))): float(row.seconds) for row in trained.itertuples()}
+    for seed, step in read_chosen(paths).items():
+        if taken := TrainingFolder(paths, paths.gan_seed(seed)).seconds:
+            seconds[PAPER, str(seed)] = taken * step / study.gan.steps
+    drawn = {seed for split in ("validation", "test") for seed in ablation.seeds(UNTRAINED, split=split)}
+    seconds |= {(name, str(seed)): 0.0 for name in (UNTRAINED, UNTRAINED_EDGES) for seed in drawn}
+    seconds |= {(name, "0"): 0.0 for name in CONTROLS}
+    means = pd.Series(seconds).groupby(level=0).mean()
+    return seconds | {(name, "all"): value for name, value in means.items()}
+
+
+# --- the tables ------------------------------------------------------------------------------------------
+
+
+def rung_of(model: Model) -> tuple[str, str]:
+    """Return (rung, group) of a model: what kind of idea it is, as ladder.csv names it."""
+    if model.recipe == "" or model == Model(UNTRAINED, PLAIN):
+        return "controls", "control"
+    if model == Model(PAPER, PLAIN):
+        return "the paper's recipe", "paper"
+    if model.variant in (PAPER, UNTRAINED):
+        alone = model.recipe in SINGLE_IDEAS
+        return ("one recipe idea", "post-hoc") if alone else ("recipe ideas together", "together")
+    return ("one training idea", "training") if model.recipe == PLAIN else ("training and recipe", "together")
+
+
+def precision_table(
+    ablation: Ablation,
+    queries: pd.DataFrame,
+    *,
+    trained: pd.DataFrame,
+    costs: pd.DataFrame,
+    finalists: Sequence[Model],
+    units: pd.Series,
+    resampling: Resampling,
+) -> pd.DataFrame:
+    """Return ladder.csv: a row a model, seed (`all`: their mean, query by query) and split; columns LADDER.
+
+    megabytes is the ONNX file where one was made (`costs`), else the numbers in float32. `finalist` is the
+    place by validation, empty for all others.
+    """
+    blocks, keys = [], ["variant", "recipe", "seed"]
+    for split, rows in queries.groupby("split", sort=False):
+        wide = rows.pivot_table(index="id", columns=keys, values="value", sort=False)
+        means = means_with_intervals(with_seed_means(wide), units, resampling)
+        blocks.append(means.rename_axis(keys).reset_index().assign(split=split))
+    models = queries.drop_duplicates(keys[:2])[[*keys[:2], "dimensions", "megabytes"]]
+    table = pd.concat(blocks, ignore_index=True).merge(models, on=keys[:2])
+    table = table.merge(costs, on=keys[:2], how="left", suffixes=("", "_file"))
+    named = [Model(*key) for key in zip(table["variant"], table["recipe"], strict=True)]
+    seconds, rule = training_seconds(ablation, trained), ablation.study.evaluation
+    place = {model: str(number) for number, model in enumerate(finalists, start=1)}
+    return table.assign(
+        rung=[rung_of(model)[0] for model in named],
+        group=[rung_of(model)[1] for model in named],
+        title=[ablation.title(model) for model in named],
+        gallery=rule.choose_gallery,
+        k=rule.choose_k,
+        seconds=[seconds.get(key, np.nan) for key in zip(table["variant"], table["seed"], strict=True)],
+        megabytes=table["megabytes_file"].fillna(table["megabytes"]),
+        needs_labels=[needs_labels(model.variant) for model in named],
+        finalist=[place.get(model, "") for model in named],
+    )[LADDER]
+
+
+def goals(ablation: Ablation, table: pd.DataFrame, compared: pd.DataFrame, *, best: Model) -> pd.DataFrame:
+    """Return ladder_goals.csv (columns GOALS): how far the best finalist got, a row a goal.
+
+    A difference is reached when its verdict is `higher`; size and time when they are at most what is wanted.
+    """
+    rule, title = ablation.judging, ablation.title(best)
+    mine = compared[(compared["split"] == "test") & (compared["rung"] == FINALIST)]
+    mine = mine[(mine["variant"] == best.variant) & (mine["recipe"] == best.recipe)].set_index("against")
+    rows = []
+    for rival in RIVALS:
+        goal = (f"precision above {model_name(rival)}", title, "a difference above 0")
+        if rival in mine.index:
+            found = mine.loc[rival]
+            reached = "yes" if found["verdict"] == HIGHER else "no"
+            rows.append((*goal, *found[["difference", "low", "high"]], reached, found["reason"]))
+        else:
+            why = "no ImageNet weights here, or not all test photos embedded"
+            rows.append((*goal, np.nan, np.nan, np.nan, "not testable here", why))
+    made = table[(table["variant"] == best.variant) & (table["recipe"] == best.recipe)].iloc[0]
+    for goal, most, unit, measured in (
+        ("embedding file", rule.most_megabytes, "MB", made["megabytes"]),
+        ("time of a photo", rule.most_ms, "ms", made["ms_per_photo"]),
+    ):
+        reached = "yes" if measured <= most else "no"
+        rows.append((goal, title, f"at most {most:g} {unit}", measured, np.nan, np.nan, reached, ""))
+    return pd.DataFrame(rows, columns=GOALS)

@@ -1,0 +1,132 @@
+"""The ablation's effects: each idea against its baseline, paired photo by photo and seed by seed.
+
+Tables in, tables out; nothing here knows a network. A model is a trunk's variant and the method that makes
+vectors of its activations; tables call the method `recipe`. A row of `queries` is the precision of one photo
+as a query: variant, recipe, seed (0 where nothing is drawn), split, id, value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from solesearch.beyond.intervals import means_with_intervals
+from solesearch.beyond.variants import GRADIENTS, VARIANTS
+from solesearch.core.errors import InputError
+from solesearch.retrieval.uncertainty import Resampling, holm, sign_flip_p_values
+
+# Trunks that need no training of this stage: stage train's chosen checkpoints, and drawn weights.
+PAPER, UNTRAINED, UNTRAINED_EDGES = "paper", "untrained", "untrained_gradients"
+PLAIN = "plain"
+HIGHER, LOWER, UNDECIDED = "higher", "lower", "undecided"
+FINALIST = "finalist"
+EFFECTS = [
+    *("rung", "split", "variant", "recipe", "against", "against_recipe", "gallery", "k", "difference", "low"),
+    *("high", "p", "p_holm", "seeds", "seed_low", "seed_high", "n", "units", "verdict", "reason"),
+]
+
+
+class Model(NamedTuple):
+    """One model: which weights, and the method that makes vectors of their activations ("" for a control)."""
+
+    variant: str
+    recipe: str
+
+
+class Comparison(NamedTuple):
+    """One effect: a model less another, on the same photos; Holm's correction is within rung and split."""
+
+    rung: str  # the kind of idea
+    split: str
+    model: Model
+    against: Model
+
+
+def untrained_twin(variant: str) -> str:
+    """Return the variant that has the same trunk as drawn."""
+    learned = VARIANTS.get(variant)
+    edges = variant == UNTRAINED_EDGES or (learned is not None and learned.trunk == GRADIENTS)
+    return UNTRAINED_EDGES if edges else UNTRAINED
+
+
+def mean_values(queries: pd.DataFrame, *, split: str) -> pd.Series:
+    """Return the precision of each (variant, recipe) of a split: the mean over queries of the seeds' mean."""
+    rows = queries[queries["split"] == split]
+    by_query = rows.groupby(["variant", "recipe", "id"], sort=False)["value"].mean()
+    return by_query.groupby(level=["variant", "recipe"], sort=False).mean()
+
+
+def effects(
+    queries: pd.DataFrame, comparisons: Sequence[Comparison], units: pd.Series, settings: Resampling
+) -> pd.DataFrame:
+    """Return each comparison's paired difference with interval, Holm's p and verdict.
+
+    Both sides answered the same photos; trained networks are compared seed by seed (equal seeds start from
+    equal weights) and averaged. `units`: photo id -> what is resampled.
+    """
+    blocks = []
+    for split in dict.fromkeys(comparison.split for comparison in comparisons):
+        chosen = [one for one in comparisons if one.split == split]
+        rows = queries[queries["split"] == split]
+        wide = rows.pivot_table(index="id", columns=["variant", "recipe", "seed"], values="value")
+        gaps = [seed_differences(wide, comparison.model, comparison.against) for comparison in chosen]
+        means = pd.concat([gap.mean(axis=1) for gap in gaps], axis=1, keys=range(len(gaps)))
+        unit = pd.factorize(units[means.index].to_numpy())[0]
+        block = pd.DataFrame([_row(*pair) for pair in zip(chosen, gaps, strict=True)])
+        block = block.join(
+            means_with_intervals(means, units, settings).rename(columns={"value": "difference"})
+        )
+        p = sign_flip_p_values(means.to_numpy(), unit, permutations=settings.permutations, seed=settings.seed)
+        blocks.append(block.assign(p=p, units=unit.max() + 1))
+    table = pd.concat(blocks, ignore_index=True)
+    for _, rows in table.groupby(["rung", "split"], sort=False):
+        table.loc[rows.index, "p_holm"] = holm(rows["p"].to_numpy())
+    decided = [decide(row, significance=settings.significance) for row in table.to_dict("records")]
+    table["verdict"], table["reason"] = [list(column) for column in zip(*decided, strict=True)]
+    return table
+
+
+def seed_differences(wide: pd.DataFrame, model: Model, against: Model) -> pd.DataFrame:
+    """Return model less against, a column a seed that both have; a side without seeds serves them all.
+
+    `wide` has a row a photo and the columns (variant, recipe, seed). Raises InputError without a common seed.
+    """
+    first, second = wide[tuple(model)], wide[tuple(against)]
+    if list(second.columns) == [0]:
+        return first.sub(second[0], axis=0)
+    if list(first.columns) == [0]:
+        return -second.sub(first[0], axis=0)
+    common = sorted(set(first.columns) & set(second.columns))
+    if not common:
+        raise InputError(f"{model.variant} and {against.variant} have no seed in common; run the stage again")
+    return first[common] - second[common]
+
+
+def _row(comparison: Comparison, gaps: pd.DataFrame) -> dict[str, Any]:
+    by_seed = gaps.mean()
+    return {
+        "rung": comparison.rung,
+        "split": comparison.split,
+        **comparison.model._asdict(),
+        "against": comparison.against.variant,
+        "against_recipe": comparison.against.recipe,
+        "seeds": " ".join(str(seed) for seed in gaps.columns),
+        "seed_low": float(by_seed.min()),
+        "seed_high": float(by_seed.max()),
+    }
+
+
+def decide(row: dict[str, Any], *, significance: float) -> tuple[str, str]:
+    """Return (verdict, reason) of a row of effects; where a side has seeds, two must agree in sign."""
+    drawn = row["seeds"].split()
+    if drawn != ["0"] and len(drawn) == 1:
+        return UNDECIDED, "one training seed: its spread is unknown"
+    if row["seed_low"] <= 0 <= row["seed_high"]:
+        return UNDECIDED, "the seeds do not agree"
+    if row["p_holm"] >= significance:
+        return UNDECIDED, f"Holm's p is not below {significance:g}"
+    if row["low"] <= 0 <= row["high"]:
+        return UNDECIDED, "the interval holds 0"
+    return (HIGHER if row["difference"] > 0 else LOWER), ""

@@ -1,0 +1,176 @@
+"""Post-processing: how one trunk's activations become the vector of a photo. No method sees a label.
+
+The paper flattens the last convolution (P section 3). The others change what is done with the same weights:
+length 1 (the Euclidean order is then the cosine's), PCA whitening fitted on training photos (Jegou and Chum
+2012), several convolutions pooled to a grid and joined (DCGAN, Radford et al. 2016, section 5.1: maximum;
+generalised mean: Radenovic et al. 2018), the mean over a photo and its mirror image (Krizhevsky et al. 2012).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+from sklearn.decomposition import PCA
+
+from solesearch.core.errors import InputError
+from solesearch.gan.embedder import BATCH
+from solesearch.photos.photo import to_signed
+
+CONVOLUTIONS = 6  # of P Table I's discriminator
+GEM_FLOOR = 1e-6  # activations below it count as it: a power of a negative number is none
+BYTES = 4  # of a float32
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is done with a trunk's activations, in the order of the fields."""
+
+    title: str  # words for tables and charts
+    layers: tuple[int, ...] = ()  # convolutions pooled and joined, 1 to 6; (): the last one, flattened
+    pooling: str = "max"  # of each cell: max, mean, or gem, the generalised mean
+    grid: int = 4  # cells along each side, DCGAN's value
+    power: float = 3.0  # of the generalised mean; Radenovic et al. start from 3
+    flipped: bool = False  # mean over the photo and its mirror image
+    normalised: bool = False  # each convolution's part, and the vector at the end, to length 1
+    whitened: int = 0  # principal components kept and scaled to variance 1; 0: none
+    shrinkage: float = 0.0  # added to each variance, as a share of the mean of those kept
+    exponent: float = 1.0  # 1: all components weigh the same; 0: PCA; between: over variance^(exponent / 2)
+
+    @property
+    def before_whitening(self) -> Method:
+        """The method as far as nothing is fitted: methods that share it share these vectors."""
+        return dataclasses.replace(self, title="", whitened=0, shrinkage=0.0, exponent=1.0)
+
+
+def pooled(activation: tf.Tensor, method: Method) -> tf.Tensor:
+    """Return a grid's cells of an activation [b, h, w, c], side by side: [b, grid * grid * c].
+
+    Cells overlap by one row or column where the grid does not divide h or w. The generalised mean is
+    (mean of x^power)^(1/power), negative activations counting as 0: power 1 is the mean, a large one nearly
+    the maximum. Raises InputError for an activation smaller than the grid.
+    """
+    _, height, width, depth = activation.shape
+    grid, cells = method.grid, activation
+    if min(height, width) < grid:
+        where = f"{height}x{width} activations"
+        raise InputError(f"a grid of {grid} does not fit into {where}; use larger images")
+    if method.pooling == "gem":
+        cells = tf.maximum(activation, GEM_FLOOR) ** method.power
+    reduce = tf.reduce_max if method.pooling == "max" else tf.reduce_mean
+    for axis, side in ((1, height), (2, width)):  # rows first, then columns, which gives the same
+        edges = [(cell * side // grid, -(-(cell + 1) * side // grid)) for cell in range(grid)]
+        parts = [cells[:, a:b] if axis == 1 else cells[:, :, a:b] for a, b in edges]
+        cells = tf.stack([reduce(part, axis=axis) for part in parts], axis=axis)
+    cells = cells ** (1 / method.power) if method.pooling == "gem" else cells
+    return tf.reshape(cells, (-1, grid * grid * depth))
+
+
+def unit_length(vectors: tf.Tensor) -> tf.Tensor:
+    """Return vectors [b, d] scaled to length 1; a zero vector stays."""
+    return tf.math.divide_no_nan(vectors, tf.norm(vectors, axis=1, keepdims=True))
+
+
+def joined(output, method: Method) -> tf.Tensor:
+    """Return a method's parts of what a trunk gave (`infogan.DiscriminatorOutput`) side by side, [b, d]."""
+    parts = [pooled(output.activations[layer - 1], method) for layer in method.layers] or [output.features]
+    return tf.concat([unit_length(part) if method.normalised else part for part in parts], axis=1)
+
+
+def unwhitened(network, images: tf.Tensor, methods: Sequence[Method]) -> list[tf.Tensor]:
+    """Return each method's vectors [b, d] before whitening, of images [b, h, w, 3] in [-1, 1].
+
+    `network` is an infogan.Discriminator or GradientTrunk, batch norm and dropout as at inference. All
+    methods share one pass, and those with mirror images a second one.
+    """
+    output, mirrored = network(images, training=False), None
+    if any(method.flipped for method in methods):
+        mirrored = network(tf.reverse(images, axis=[2]), training=False)
+    return [
+        (joined(output, method) + joined(mirrored, method)) / 2 if method.flipped else joined(output, method)
+        for method in methods
+    ]
+
+
+def photo_vectors(network, pixels: np.ndarray, methods: Sequence[Method]) -> dict[Method, np.ndarray]:
+    """Return `before_whitening` -> vectors float32 [n, d] of uint8 pixels [n, h, w, 3], for all `methods`.
+
+    Each batch is pooled at once: a photo's activations are 60 times as large as what is kept.
+    """
+    kept = list(dict.fromkeys(method.before_whitening for method in methods))
+    starts = range(0, len(pixels), BATCH)
+    batches = [unwhitened(network, to_signed(pixels[start : start + BATCH]), kept) for start in starts]
+    return {
+        method: np.concatenate(parts) for method, parts in zip(kept, zip(*batches, strict=True), strict=True)
+    }
+
+
+def principal_components(
+    vectors: np.ndarray, *, dimensions: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (mean [d], components [d, k], variances [k]), float64, of vectors [n, d], strongest first.
+
+    Raises InputError where n or d allow fewer than k = `dimensions`.
+    """
+    if dimensions >= min(vectors.shape):
+        raise InputError(
+            f"whitening to {dimensions} dimensions needs more training photos or longer vectors: "
+            f"{len(vectors)} photos of {vectors.shape[1]} values; lower ladder.judging.whitened_dimensions"
+        )
+    pca = PCA(dimensions, svd_solver="arpack", random_state=0).fit(vectors.astype(np.float64))
+    if pca.explained_variance_[-1] <= 1e-12 * pca.explained_variance_[0]:
+        raise InputError(f"the training photos' vectors span fewer than {dimensions} dimensions; lower them")
+    return pca.mean_, pca.components_.T, pca.explained_variance_
+
+
+@dataclass(frozen=True)
+class FittedMethod:
+    """A method with what training photos gave it; without whitening there is nothing to fit."""
+
+    method: Method
+    mean: np.ndarray | None = None  # float32 [d]
+    projection: np.ndarray | None = None  # float32 [d, k]
+
+    def finish(self, vectors) -> tf.Tensor:
+        """Return the method's vectors, float32 [n, k], from those before whitening, [n, d]."""
+        if self.projection is not None:
+            vectors = (vectors - self.mean) @ tf.constant(self.projection)
+        return unit_length(vectors) if self.method.normalised else tf.convert_to_tensor(vectors)
+
+    def megabytes(self, network) -> float:
+        """Return the float32 size of what embedding needs: the trunk as deep as used, and the whitening."""
+        depth = max(self.method.layers, default=CONVOLUTIONS)
+        learned = depth - getattr(network, "fixed_layers", 0)
+        used = [*network.convolutions[:learned], *network.norms[: depth - 1]]
+        values = sum(layer.count_params() for layer in used)
+        values += sum(array.size for array in (self.mean, self.projection) if array is not None)
+        return values * BYTES / 1e6
+
+
+def fit_method(method: Method, training: np.ndarray | None = None) -> FittedMethod:
+    """Return `method` fitted on training photos' vectors before whitening, [n, d]; no label has a part in it.
+
+    (x - mean) @ projection has the identity as covariance where shrinkage is 0 and the exponent 1.
+    """
+    if not method.whitened:
+        return FittedMethod(method)
+    mean, components, variances = principal_components(training, dimensions=method.whitened)
+    scale = (variances + method.shrinkage * variances.mean()) ** (method.exponent / 2)
+    return FittedMethod(method, mean.astype(np.float32), (components / scale).astype(np.float32))
+
+
+def embedding_function(
+    network, fitted: FittedMethod, *, image_size: tuple[int, int]
+) -> tf.types.experimental.PolymorphicFunction:
+    """Return a tf.function: images float32 [b, h, w, 3] in [-1, 1] -> the method's vectors [b, k].
+
+    `onnx_model.export_features` makes one file of it, without the convolutions that the method leaves out.
+    """
+    signature = [tf.TensorSpec((None, *image_size, 3), tf.float32)]
+    return tf.function(
+        lambda images: fitted.finish(unwhitened(network, images, [fitted.method])[0]),
+        input_signature=signature,
+    )

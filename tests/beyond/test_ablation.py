@@ -1,0 +1,228 @@
+"""The ablation: choice on validation photos alone, tables and chart of a small run."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from legible import words
+from small_world import TENSORFLOW, open_small_study
+from test_effects import answers
+
+from solesearch.beyond import ablation, ablation_figures, ablation_tables, effects, variant_training
+from solesearch.beyond.ablation import choose_finalists, load_judging
+from solesearch.beyond.effects import Model, mean_values
+from solesearch.beyond.post_processing import fit_method, photo_vectors
+from solesearch.core import files
+from solesearch.core.embedding import Embedding
+from solesearch.core.errors import InputError
+from solesearch.core.paths import Paths
+from solesearch.cost.latency import LatencySettings
+from solesearch.gan.infogan import build_discriminator
+from solesearch.networks.comparison import OVERVIEW, NetworkFolder
+from solesearch.retrieval.uncertainty import Resampling, resampling_units
+
+SETTINGS = Resampling(resamples=100, permutations=99, confidence=0.95, significance=0.05, seed=1)
+METHODS = ["plain", "whitened", "layers_max"]
+JUDGING = {
+    "recipes": METHODS, "layers": [1, 2], "lower_layers": [1, 2], "first_layers": [1], "first_grid": 3,
+    "whitened_dimensions": 2, "shrinkage": 0.0, "finalists": 2,
+}  # fmt: skip
+
+
+# --- choice ----------------------------------------------------------------------------------------------
+
+
+def test_finalists_are_the_best_method_of_each_label_free_trunk() -> None:
+    queries = answers({
+        ("infogan", "plain", 1): [0.5, 0.5], ("infogan", "whitened", 1): [0.9, 0.7],
+        ("infogan", "whitened", 2): [0.7, 0.7], ("ema", "plain", 1): [0.6, 0.7],
+        ("paper", "plain", 1): [0.1, 0.1], ("code_supervision", "plain", 1): [1, 1], ("hog", "", 0): [1, 1],
+    })  # fmt: skip
+    rule = {"count": 2, "most_megabytes": 5}
+    assert choose_finalists(queries, **rule) == [("infogan", "whitened"), ("ema", "plain")]  # .75, .65
+    assert choose_finalists(queries, count=9, most_megabytes=5)[-1] == ("paper", "plain")
+    large = queries.assign(megabytes=queries["recipe"].eq("whitened") * 6.0)
+    assert choose_finalists(large, **rule) == [("ema", "plain"), ("infogan", "plain")]
+    with pytest.raises(InputError, match="most_megabytes 5: no model is so small"):
+        choose_finalists(queries.assign(megabytes=6.0), **rule)
+    test = answers({("paper", "plain", 1): [1, 1]}, split="test")  # excellent on test photos: not looked at
+    assert choose_finalists(pd.concat([queries, test]), **rule) == choose_finalists(queries, **rule)
+
+
+# --- a small run -----------------------------------------------------------------------------------------
+
+
+def add_networks(paths: Paths) -> None:
+    """MobileNetV2 with real weights saw every photo, MobileNet some, VGG16 has none; latency of the first."""
+    photos = files.read_table(paths.photos, made_by="stage prepare")
+    folder, rows = NetworkFolder(paths.networks), []
+    for name, source, count in (
+        ("MobileNetV2", "placed", 24),
+        ("MobileNet", "placed", 3),
+        ("VGG16", "untrained", 24),
+    ):
+        vectors = np.random.default_rng(0).standard_normal((count, 4)).astype(np.float32)
+        overview = {**dict.fromkeys(OVERVIEW, ""), "model": name, "network": name, "weights": source}
+        folder.save(Embedding(photos["id"].tolist()[:count], vectors), wanted={}, overview=overview)
+        rows.append(overview)
+    files.write_table(folder.folder / "networks.csv", pd.DataFrame(rows))
+    times = [("MobileNetV2", "ONNX Runtime", 1, 7.0, 9.0), ("MobileNetV2", TENSORFLOW, 1, 20.0, 9.0)]
+    columns = ["model", "runtime", "batch", "median_ms", "file_mb"]
+    files.write_table(paths.result("latency"), pd.DataFrame(times, columns=columns))
+    files.write_json(paths.training_seconds / "infogan-seed-1.json", 80.0)
+
+
+def judge(opened: ablation.Ablation, *, split: str, models: list[Model]) -> pd.DataFrame:
+    """Judge controls and models as notebook 10 does."""
+    rows = [ablation.judge_controls(opened.study, split=split)]
+    for variant in dict.fromkeys(model.variant for model in models):
+        names = [model.recipe for model in models if model.variant == variant]
+        for seed in opened.seeds(variant, split=split):
+            rows.append(ablation.judge_trunk(opened, variant, seed, names, split=split))
+    return pd.concat(rows, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, repository):
+    """A small study with networks; the trainings `ema` and `code_supervision` are drawn weights here."""
+    root = tmp_path_factory.mktemp("project")
+    for name in ("params.yaml", "dvc.yaml"):
+        (root / name).write_bytes((repository / name).read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOLESEARCH_ROOT", str(root))
+        study = open_small_study()
+        study = dataclasses.replace(study, evaluation=dataclasses.replace(study.evaluation, choose_k=1))
+        add_networks(study.paths)
+        drawn = lambda profile, variant, seed, settings: build_discriminator(study.gan, seed=seed + 100)  # noqa: E731
+        patch.setattr(variant_training, "load_trunk", drawn)
+        training = SimpleNamespace(seeds=[1], finalist_seeds=[1, 2, 3])
+        opened = ablation.Ablation(study, load_judging("smoke", **JUDGING), training)
+        models = [Model(variant, name) for variant in ("paper", "untrained") for name in METHODS]
+        models += [Model(variant, "plain") for variant in ("infogan", "ema", "code_supervision")]
+        queries = judge(opened, split="validation", models=models)
+        finalists = choose_finalists(queries, count=2, most_megabytes=5)
+        tested = ablation.tested_models(finalists, best="whitened")
+        both = pd.concat([queries, judge(opened, split="test", models=tested)], ignore_index=True)
+        timing = LatencySettings(1, 1, 1, 40, 1, [1], 1, 1)
+        controls = ablation.control_names(study, split="test")
+        costs = ablation_tables.model_costs(opened, tested, timing)
+        costs = pd.concat([costs, ablation_tables.control_costs(study, controls, timing)])
+        units = resampling_units(study.photos, window=0)
+        trained = pd.DataFrame({"variant": ["ema"], "seed": [1], "seconds": [1.5]})
+        given = {"trained": trained, "costs": costs, "finalists": finalists, "units": units}
+        table = ablation_tables.precision_table(opened, both, resampling=SETTINGS, **given)
+        others = [Model(name, "") for name in controls] + [Model("paper", "plain")]
+        pairs = [(finalists[0], other) for other in others if other != finalists[0]]
+        pairs = [effects.Comparison("finalist", "test", *pair) for pair in pairs]
+        compared = effects.effects(both, pairs, units, SETTINGS)
+        yield SimpleNamespace(
+            opened=opened, models=models, queries=queries, both=both, finalists=finalists, table=table,
+            compared=compared, goals=ablation_tables.goals(opened, table, compared, best=finalists[0]),
+        )  # fmt: skip
+
+
+def test_controls_with_weights_that_saw_all_photos_are_judged(world) -> None:
+    there = set(mean_values(world.queries, split="validation").index)
+    controls = ("random", "mean_colour", "colour_histogram", "pixels", "hog", "MobileNetV2")
+    assert there == {*world.models, *((name, "") for name in controls)}  # not VGG16, not MobileNet
+
+
+def test_judging_is_the_studys_own(world) -> None:
+    """The plain vector of the chosen checkpoint has the precision that stage embed's sweep gave it."""
+    sweep = files.read_table(world.opened.study.paths.embeddings / "checkpoints.csv", made_by="stage embed")
+    row = sweep[sweep["chosen"] & (sweep["gallery"] == "product_excluded") & (sweep["k"] == 1)]
+    value = mean_values(world.queries, split="validation")["paper", "plain"]
+    assert value == pytest.approx(float(row["value"].iloc[0]), abs=1e-6)
+
+
+def test_photos_that_nobody_can_judge_are_named(world) -> None:
+    """A product's four photos leave four of eight: no query has five others."""
+    study, vectors = world.opened.study, np.zeros((8, 2), np.float32)
+    photos, _ = study.split("validation")
+    five = dataclasses.replace(study, evaluation=dataclasses.replace(study.evaluation, choose_k=5))
+    with pytest.raises(InputError, match="of 8 validation photos none has 5 others in the gallery"):
+        ablation.precision(five, vectors, photos)
+    assert ablation.precision(study, vectors, photos)["value"].notna().all()
+
+
+def test_test_labels_have_no_say_in_the_choice(world) -> None:
+    """The same judging with the test photos' labels exchanged: equal validation rows, equal finalists."""
+    study = world.opened.study
+    other = study.photos["label"].map({"dark": "light", "light": "dark"})
+    wrong = other.where(study.photos["split"] == "test", study.photos["label"])
+    assert (wrong != study.photos["label"]).sum() == 12
+    changed = dataclasses.replace(study, photos=study.photos.assign(label=wrong))
+    queries = judge(dataclasses.replace(world.opened, study=changed), split="validation", models=world.models)
+    pd.testing.assert_frame_equal(queries, world.queries)
+    assert choose_finalists(queries, count=2, most_megabytes=5) == world.finalists
+
+
+def test_finalists_need_no_labels_and_get_three_seeds(world) -> None:
+    names = [model.variant for model in world.finalists]
+    assert len(names) == 2 and not {"code_supervision", "hog", "MobileNetV2"} & set(names)
+    tested = world.both[world.both["split"] == "test"].groupby("variant")["seed"].unique()
+    for name in names:
+        assert sorted(tested[name]) == {"paper": [1]}.get(name, [1, 2, 3])
+
+
+def test_the_precision_table(world) -> None:
+    table = world.table.set_index(["variant", "recipe", "seed", "split"]).sort_index()
+    assert world.table.columns.tolist() == ablation_tables.LADDER
+    assert table["value"].between(table["low"] - 1e-9, table["high"] + 1e-9).all()
+    paper, hog = table.loc["paper", "plain", "all", "validation"], table.loc["hog", "", "all", "test"]
+    assert (paper["rung"], paper["group"], paper["n"]) == ("the paper's recipe", "paper", 8)
+    chosen = files.read_table(world.opened.study.paths.embeddings / "checkpoints.csv", made_by="embed")
+    assert paper["seconds"] == pytest.approx(80 * chosen.loc[chosen["chosen"], "step"].iloc[0] / 8)
+    assert hog["ms_per_photo"] > 0 and (hog["megabytes"], hog["seconds"]) == (0, 0)
+    mobile = table.loc["MobileNetV2", "", "all", "test"]
+    assert (mobile["ms_per_photo"], mobile["megabytes"], mobile["needs_labels"]) == (7.0, 9.0, True)
+    first = world.finalists[0]
+    row = table.loc[first.variant, first.recipe, "all", "test"]
+    assert row["finalist"] == "1" and row["ms_per_photo"] > 0
+    network = world.opened.trunk(first.variant, 1)  # the file holds little more than the numbers
+    method = world.opened.methods[first.recipe]
+    vectors = photo_vectors(network, world.opened.fitting_pixels, [method])[method.before_whitening]
+    assert row["megabytes"] == pytest.approx(fit_method(method, vectors).megabytes(network), rel=0.3)
+
+
+def test_effects_and_goals(world) -> None:
+    found, goals = world.compared, world.goals.set_index("goal")
+    row = found[found["against"] == "hog"].iloc[0]
+    goal = goals.loc["precision above HOG"]
+    assert (goal["measured"], goal["low"], goal["high"]) == (row["difference"], row["low"], row["high"])
+    assert goal["reached"] == ("yes" if row["verdict"] == "higher" else "no")
+    assert goals.loc["embedding file", "reached"] == "yes" and len(goals) == 4
+
+
+def test_the_chart_shows_both_splits(world) -> None:
+    figure = ablation_figures.ladder(world.table, profile="smoke")
+    text = " ".join(words(figure))
+    assert "Validation photos: every idea" in text and "n = 12 test queries" in text
+    assert "EMA of D" in text and "ImageNet MobileNetV2" in text and "layers, maximum" in text
+    assert figure._repr_png_() == ablation_figures.ladder(world.table, profile="smoke")._repr_png_()
+
+
+# --- settings --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"recipes": ["plain", "sharpened"]}, "'sharpened' is none of plain, normalised"),
+        ({"recipes": ["whitened"]}, "recipes hold 'plain' and at least one more"),
+        ({"finalists": 0}, "finalists: .*greater than 0"),
+        ({"layers": [7]}, r"layers.0: .*less than or equal to 6"),
+    ],
+)
+def test_impossible_judging_is_refused(workspace, change: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_judging("smoke", **change)
+
+
+def test_judging_of_every_profile_can_be_read(workspace) -> None:
+    for profile in ("smoke", "sample", "zappos", "chapter", "paper"):
+        assert load_judging(profile).recipes[0] == "plain"
+    first = load_judging("zappos").methods["first_mean_half_whitened"]
+    assert (first.layers, first.grid, first.pooling, first.exponent) == ((1, 2), 6, "mean", 0.5)
