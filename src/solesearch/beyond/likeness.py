@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from pydantic import Field
 from scipy.ndimage import binary_erosion, binary_fill_holes, find_objects, gaussian_filter
 from skimage.color import rgb2lab
@@ -72,10 +71,10 @@ def silhouette(mask: np.ndarray, *, side: int) -> np.ndarray:
     filled = binary_fill_holes(mask)
     box = filled[find_objects(filled.astype(int))[0]]
     high, wide = (max(1, round(length * side / max(box.shape))) for length in box.shape)
-    top, left = (side - high) // 2, (side - wide) // 2
-    square = np.zeros((side, side), dtype=bool)
-    resized = Image.fromarray(box).resize((wide, high), Image.Resampling.NEAREST)
-    square[top : top + high, left : left + wide] = np.asarray(resized)
+    lengths = zip((high, wide), box.shape, strict=True)
+    rows, columns = (((np.arange(new) + 0.5) * old / new).astype(int) for new, old in lengths)  # nearest
+    square, top, left = np.zeros((side, side), dtype=bool), (side - high) // 2, (side - wide) // 2
+    square[top : top + high, left : left + wide] = box[np.ix_(rows, columns)]
     return square
 
 
