@@ -17,7 +17,7 @@ from solesearch.core import files
 from solesearch.core.paths import Paths
 from solesearch.people import human_study
 from solesearch.people.answers import Answer
-from solesearch.people.human_study import HumanStudySettings, Plan, Task
+from solesearch.people.human_study import HumanStudySettings, Plan, PlanFiles, Task
 from solesearch.people.serving import first_free_port
 from solesearch.retrieval.uncertainty import Resampling
 
@@ -51,13 +51,12 @@ def write_small_plan(paths: Paths) -> tuple[Plan, pd.DataFrame]:
     tasks, key = planned(rules)
     plan = Plan(id="p1an", profile=paths.profile, k=rules.k, catalogue="catalogue", tasks=tasks)
     key.insert(0, "plan", plan.id)
-    plan_path, key_path = (find(paths.human_study) for find in (human_study.plan_file, human_study.key_file))
-    human_study.write_plan(plan, key, plan_path=plan_path, key_path=key_path)
+    PlanFiles.shown(paths).write(plan, key)
     shades = np.linspace(0, 255, 24).astype(np.uint8)
     pixels = np.broadcast_to(shades[:, None, None, None], (24, 32, 48, 3)).copy()
     pixels[:, 8:24, 12:36, 1] = 120
     files.write_array(paths.pixels, pixels)
-    return plan, human_study.read_key(key_path, plan=plan)
+    return PlanFiles.shown(paths).read()
 
 
 def given(task: str = "t001", rows: str = "A", *, annotator: str = "ann", milliseconds: int = 900) -> Answer:

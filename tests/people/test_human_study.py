@@ -17,7 +17,7 @@ from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
 from solesearch.people import human_study
 from solesearch.people.answers import Answer, AnswerStore, export
-from solesearch.people.human_study import ATTENTION, FIRST, REPEAT
+from solesearch.people.human_study import ATTENTION, FIRST, REPEAT, PlanFiles
 
 studies = some.builds(
     settings,
@@ -78,7 +78,7 @@ def test_the_order_of_rows_is_drawn_from_the_seed_and_favours_no_model() -> None
 def test_what_the_page_loads_names_neither_model_nor_class(workspace: Path) -> None:
     paths = Paths.of("smoke")
     plan, key = write_small_plan(paths)
-    path = human_study.plan_file(paths.human_study)
+    path = PlanFiles.shown(paths).plan
     text = path.read_text()
     for secret in [*(name for name, _ in MODELS), ATTENTION, *LABELS, FIRST, REPEAT, "model", "label"]:
         assert secret not in text
@@ -103,7 +103,7 @@ def test_an_impossible_study_is_refused(change: dict, words: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", '{"id":"x","profile":"s","k":1,"catalogue":"c","tasks":{}}'])
 def test_a_broken_plan_is_named(workspace: Path, text: str) -> None:
-    path = human_study.plan_file(Paths.of("smoke").human_study)
+    path = PlanFiles.shown(Paths.of("smoke")).plan
     files.write_text(path, text)
     with pytest.raises(InputError, match=r"plan\.json: .*run stage human_study"):
         human_study.read_plan(path)
@@ -112,14 +112,11 @@ def test_a_broken_plan_is_named(workspace: Path, text: str) -> None:
 def test_the_key_of_another_plan_is_refused(workspace: Path) -> None:
     paths = Paths.of("smoke")
     plan, key = write_small_plan(paths)
-    path = human_study.key_file(paths.human_study)
-    for foreign in (key.assign(plan="other"), key.iloc[1:]):
-        files.write_table(path, foreign)
-        with pytest.raises(InputError, match="is not the key of plan p1an"):
-            human_study.read_key(path, plan=plan)
-    files.write_table(path, key.drop(columns="model"))
-    with pytest.raises(InputError, match="not a whole key"):
-        human_study.read_key(path, plan=plan)
+    pair = PlanFiles.shown(paths)
+    for foreign in (key.assign(plan="other"), key.iloc[1:], key.drop(columns="model")):
+        pair.write(plan, foreign)
+        with pytest.raises(InputError, match=r"key\.csv: is not the key of plan p1an"):
+            pair.read()
 
 
 def test_too_few_photos_of_other_classes_are_named() -> None:
@@ -226,7 +223,7 @@ def test_other_photographs_begin_a_new_study_and_the_old_one_is_kept(
     assert not paths.answers.exists() and not paths.answer_store.exists()
     [aside] = (paths.answers.parent / "set-aside").iterdir()
     assert f"its answers are kept in data/answers/set-aside/{aside.name}/" in capsys.readouterr().out
-    assert human_study.read_plan(aside / "smoke.plan.json") == old
-    assert human_study.read_key(aside / "smoke.key.csv", plan=old).equals(key)
+    kept_plan, kept_key = PlanFiles(aside / "smoke.plan.json", aside / "smoke.key.csv").read()
+    assert kept_plan == old and kept_key.equals(key)
     assert AnswerStore(aside / "smoke.sqlite").count_by_plan() == {old.id: 1}
     assert (aside / "smoke.csv").is_file() == exported

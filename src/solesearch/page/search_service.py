@@ -11,9 +11,8 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import pandas as pd
@@ -45,6 +44,11 @@ class Model:
     takes: str  # PIXELS or SIGNED
     height: int  # of the input, pixels
     width: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the input, pixels."""
+        return self.height, self.width
 
 
 @dataclass(frozen=True)
@@ -129,10 +133,24 @@ class SearchService:
         self.labels = sorted({photo.label for photo in self.photos})
         self._row = {photo.id: row for row, photo in enumerate(self.photos)}
         self._numbered = {photo.number: photo for photo in self.photos}
-        self._opened: dict[str, OpenedModel] = {}
-        self._lock = Lock()
+        # Read when a model is first asked, and kept.
+        self.vectors, self.pairs, self._network = map(cache, (self._vectors, self._pairs, self._onnx))
 
-    # --- photos ------------------------------------------------------------------------------------------
+    def _vectors(self, model: str) -> np.ndarray:
+        """Return a model's vectors, float32 [photos, d]; InputError when they are not of these photos."""
+        facts, held = self.model(model), load_embedding(self.folder, model)
+        ids = [photo.id for photo in self.photos[: facts.photos]]
+        if held.ids != ids or held.vectors.shape != (facts.photos, facts.dimensions):
+            raise InputError(
+                f"{self.folder / model}.npy: of other photos; delete {self.folder} and run `make repro`"
+            )
+        return held.vectors
+
+    def _pairs(self, model: str) -> np.ndarray:
+        return files.read_array(pairs_file(self.folder, model), made_by=STAGE)
+
+    def _onnx(self, file: str) -> OnnxModel:
+        return OnnxModel(self.folder / file, threads=1)  # visitors side by side, a thread each
 
     def photo(self, photo: str) -> Photo:
         """Return a photo by its id; raises InputError for an unknown one."""
@@ -161,8 +179,6 @@ class SearchService:
         points = files.read_table(self.folder / "map.csv", made_by=STAGE, dtype={"id": str})
         return points.merge(self._table[["id", "number", "label"]], on="id", validate="one_to_one")
 
-    # --- searches ----------------------------------------------------------------------------------------
-
     def model(self, name: str) -> Model:
         """Return a model by its name; raises InputError for one that the showcase does not hold."""
         if name not in self.models:
@@ -182,33 +198,38 @@ class SearchService:
         the other photos of the query's product, too. Raises InputError for an unknown id or model, or a k
         that is out of reach.
         """
-        query, opened = self.photo(photo), self._open(model)
-        row = self._row[photo]
+        query, known, row = self.photo(photo), self.model(model).photos, self._row[photo]
         # A model of the test photos may be asked about another one: that is embedded now.
-        known = row < opened.model.photos
-        vector = opened.vectors[row] if known else self.embed_file(photo, model)
+        vector = self.vectors(model)[row] if row < known else self.embed_file(photo, model)
         hidden = self._own_product(row) if leave_out_product else {row}
-        return self._answer(opened, vector, k=k, among=among, hidden=hidden, label=query.label)
+        return self._answer(model, vector, k=k, among=among, hidden=hidden, label=query.label)
 
     def search_upload(self, upload: Upload, model: str, *, k: int, among: int | None = None) -> AnswerRow:
         """Return the k photos nearest to an uploaded one; raises InputError as `search_photo` does."""
-        opened = self._open(model)
-        vector = opened.embed(upload.pixels(opened.size, fit=self.facts["fit"]))
-        return self._answer(opened, vector, k=k, among=among, hidden=set(), label="")
+        pixels = upload.pixels(self.model(model).size, fit=self.facts["fit"])
+        return self._answer(model, self.embed(pixels, model), k=k, among=among, hidden=set(), label="")
+
+    def embed(self, pixels: np.ndarray, model: str) -> np.ndarray:
+        """Return the features, float32 [d], of uint8 pixels [height, width, 3] of the model's input size."""
+        facts, images = self.model(model), pixels[None]
+        if not facts.file:
+            return control_features(model, images)[0]
+        return self._network(facts.file).embed(to_signed(images) if facts.takes == SIGNED else images)[0]
 
     def embed_file(self, photo: str, model: str) -> np.ndarray:
         """Return the features of a catalogue photo's file, float32 [d], as an upload's are computed."""
-        opened, path = self._open(model), self.photo_file(self.photo(photo).number)
+        path = self.photo_file(self.photo(photo).number)
         try:
-            return opened.embed(load_pixels(path, size=opened.size, fit=self.facts["fit"]))
+            pixels = load_pixels(path, size=self.model(model).size, fit=self.facts["fit"])
         except (OSError, ValueError, SyntaxError) as error:
             raise InputError(f"{photo}: its file is gone or damaged; run `make repro` again") from error
+        return self.embed(pixels, model)
 
     def warm_up(self) -> None:
         """Load what the first search and the first upload of each model would wait for."""
-        for name in self.models:
-            opened = self._open(name)
-            nearest(opened.vectors, opened.embed(np.zeros((*opened.size, 3), dtype=np.uint8)), k=1)
+        for name, model in self.models.items():
+            black = self.embed(np.zeros((*model.size, 3), dtype=np.uint8), name)
+            self._answer(name, black, k=1, among=None, hidden=set(), label="")
 
     def _own_product(self, row: int) -> set[int]:
         """Return the rows that the product-excluded gallery leaves out, the photo itself among them."""
@@ -218,54 +239,19 @@ class SearchService:
         )
         return set(np.flatnonzero(own).tolist())
 
-    def _open(self, name: str) -> OpenedModel:
-        model = self.model(name)
-        with self._lock:
-            if name not in self._opened:
-                self._opened[name] = OpenedModel(model, self.folder, [photo.id for photo in self.photos])
-            return self._opened[name]
-
     def _answer(
-        self, opened: OpenedModel, vector: np.ndarray, *, k: int, among: int | None,
-        hidden: set[int], label: str,
-    ) -> AnswerRow:  # fmt: skip
-        among = min(among or opened.model.photos, opened.model.photos)
+        self, model: str, vector: np.ndarray, *, k: int, among: int | None, hidden: set[int], label: str
+    ) -> AnswerRow:
+        facts, pairs = self.model(model), self.pairs(model)
+        among = min(among or facts.photos, facts.photos)
         unseen = sum(row < among for row in hidden)
         if not 1 <= k <= among - unseen:
             raise InputError(f"k must lie between 1 and {among - unseen} here; got {k}")
-        rows, distances = nearest(opened.vectors[:among], vector, k=k + unseen)
+        rows, distances = nearest(self.vectors(model)[:among], vector, k=k + unseen)
         answers = []
         for row, distance in zip(rows.tolist(), distances.tolist(), strict=True):
             if row not in hidden:
                 photo = self.photos[row]
                 same = photo.label == label if label else None
-                answers.append(Answer(photo, distance, similarity(distance, opened.pairs), same))
-        return AnswerRow(opened.model, among, answers[:k])
-
-
-class OpenedModel:
-    """A model's vectors, pairs and network; the network is loaded when it is first needed."""
-
-    def __init__(self, model: Model, folder: Path, ids: list[str]):
-        """Read vectors; raises InputError when they are not those of the showcase's photos."""
-        held = load_embedding(folder, model.name)
-        if held.ids != ids[: model.photos] or held.vectors.shape != (model.photos, model.dimensions):
-            raise InputError(
-                f"{folder / model.name}.npy: of other photos; delete {folder} and run `make repro`"
-            )
-        self.model, self.vectors, self.size = model, held.vectors, (model.height, model.width)
-        self.pairs = files.read_array(pairs_file(folder, model.name), made_by=STAGE)
-        self._folder, self._lock = folder, Lock()
-
-    @cached_property
-    def _network(self) -> OnnxModel:
-        return OnnxModel(self._folder / self.model.file, threads=1)  # visitors side by side, a thread each
-
-    def embed(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the features, float32 [d], of uint8 pixels [height, width, 3] of the model's input size."""
-        images = pixels[None]
-        if not self.model.file:
-            return control_features(self.model.name, images)[0]
-        with self._lock:
-            network = self._network
-        return network.embed(to_signed(images) if self.model.takes == SIGNED else images)[0]
+                answers.append(Answer(photo, distance, similarity(distance, pairs), same))
+        return AnswerRow(facts, among, answers[:k])

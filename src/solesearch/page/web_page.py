@@ -22,12 +22,11 @@ from PIL import Image
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.model_names import PROPOSED, UNTRAINED
 from solesearch.core.paths import Paths
-from solesearch.page.search_service import Photo, SearchService
+from solesearch.page.search_service import SearchService
 from solesearch.page.uploads import (
     MEGABYTE,
     PREVIEW_SIDE,
     PageSettings,
-    Upload,
     UploadShelf,
     read_upload,
     small_jpeg,
@@ -114,28 +113,13 @@ class Page:
         among = service.common_photos(models)
         if upload:
             sent = self.shelf.get(upload)
-            query = self._query_upload(upload, sent)
+            # the picture goes inside the page, so that nobody else can ask for it
+            preview = base64.b64encode(small_jpeg(sent.image, side=PREVIEW_SIDE)).decode("ascii")
             rows = [service.search_upload(sent, model, k=k, among=among) for model in models]
-        else:
-            query = self._query_photo(service.photo(photo))
-            options = {"k": k, "leave_out_product": leave_out, "among": among}
-            rows = [service.search_photo(photo, model, **options) for model in models]
-        return self.parts.answers(query, rows)
-
-    def _query_photo(self, photo: Photo) -> dict[str, Any]:
-        return {
-            "name": "photo", "value": photo.id, "image": self.photo_url(photo.number), "title": photo.label,
-            "words": f"{photo.label}, photo {photo.id}", "facts": [photo.id, f"{photo.split} photo"],
-        }  # fmt: skip
-
-    def _query_upload(self, token: str, upload: Upload) -> dict[str, Any]:
-        """Return the query with the picture inside it, so that nobody else can ask for it."""
-        data = base64.b64encode(small_jpeg(upload.image, side=PREVIEW_SIDE)).decode("ascii")
-        return {
-            "name": "upload", "value": token, "image": f"data:image/jpeg;base64,{data}",
-            "title": "your photo", "words": "the photo you uploaded",
-            "facts": ["class not known", *upload.remarks],
-        }  # fmt: skip
+            return self.parts.answers_to_upload(upload, preview, sent.remarks, rows)
+        options = {"k": k, "leave_out_product": leave_out, "among": among}
+        rows = [service.search_photo(photo, model, **options) for model in models]
+        return self.parts.answers_to_photo(service.photo(photo), rows)
 
     def map(self) -> str:
         """Return the map of the proposed model's features as an SVG: a mark a photo, its look by class."""

@@ -11,21 +11,21 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
 from solesearch.core import files
 from solesearch.core.errors import exit_status
 from solesearch.core.model_names import model_name
 from solesearch.core.paths import Paths
 from solesearch.core.settings import check_known
-from solesearch.people.answers import SIMULATED, Answer, AnswerStore, Asked, check_answer
-from solesearch.people.human_study import Plan, plan_file, read_plan
+from solesearch.people.answers import SIMULATED, Annotator, Answer, AnswerStore, Asked, check_answer
+from solesearch.people.human_study import Plan, PlanFiles, read_plan
 from solesearch.people.serving import HOST, PORT, limited_body, listen, new_app
 from solesearch.people.study_analysis import TABLES
 
@@ -46,7 +46,7 @@ def person(name: str) -> str:
     return name
 
 
-Person = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$"), AfterValidator(person)]
+Person = Annotated[Annotator, AfterValidator(person)]
 
 
 class SentTask(Asked):
@@ -55,11 +55,11 @@ class SentTask(Asked):
     annotator: Person
 
 
-class SentAnswer(SentTask):
+class SentAnswer(Answer):
     """An answer as the page sends it; when it came is for the server to say."""
 
-    rows: list[Annotated[str, Field(pattern="^[A-I]$")]] = Field(max_length=9)
-    milliseconds: int = Field(ge=0, le=24 * 3600 * 1000)
+    annotator: Person
+    answered_at: Literal[""] = ""
 
 
 class StudyDesk:
@@ -74,7 +74,7 @@ class StudyDesk:
 
     def open(self) -> tuple[Plan, AnswerStore]:
         """Return plan and store; a plan written anew is read anew. Raises HTTPException (404) without one."""
-        path = plan_file(self.paths.human_study)
+        path = PlanFiles.shown(self.paths).plan
         if not path.is_file():  # 404, not 5xx: the page would ask again and again
             raise HTTPException(404, "no study is planned yet; `make repro` plans it")
         return self._read(path, path.stat().st_mtime_ns)
@@ -100,21 +100,21 @@ class StudyDesk:
 
     def answer(self, sent: SentAnswer) -> dict[str, Any]:
         """Keep an answer and return what comes next; raises InputError, or HTTPException (409)."""
-        store = self._store_of(sent)
-        answer = Answer(**sent.model_dump())
-        check_answer(answer, self.open()[0])
-        store.record(answer)
+        plan, store = self._opened_for(sent)
+        check_answer(sent, plan)
+        store.record(sent)
         return self.state(sent.annotator)
 
     def undo(self, sent: SentTask) -> dict[str, Any]:
         """Take back the last answer, if `sent.task` is the last one; return what comes next."""
-        return self.state(sent.annotator, again=self._store_of(sent).undo(sent))
+        _, store = self._opened_for(sent)
+        return self.state(sent.annotator, again=store.undo(sent))
 
-    def _store_of(self, sent: SentTask) -> AnswerStore:
+    def _opened_for(self, sent: Asked) -> tuple[Plan, AnswerStore]:
         plan, store = self.open()
         if sent.plan != plan.id:
             raise HTTPException(409, "the study was planned anew; going on with the new plan")
-        return store
+        return plan, store
 
 
 def attach(app: FastAPI, *, paths: Paths, photo_url: Callable[[int], str]) -> None:
@@ -226,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         check_known([chosen.profile])
         paths = Paths.of(chosen.profile)
-        read_plan(plan_file(paths.human_study))  # a missing plan is named before anything is served
+        read_plan(PlanFiles.shown(paths).plan)  # a missing plan is named before anything is served
         listening = listen(chosen.host, chosen.port)
         print(json.dumps({"study": f"http://{chosen.host}:{listening.getsockname()[1]}/study/"}), flush=True)
         uvicorn.Server(uvicorn.Config(study_app(paths), log_level="warning")).run(sockets=[listening])

@@ -23,19 +23,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from solesearch.core import files
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.paths import Paths
-from solesearch.people.human_study import (
-    LETTERS,
-    Plan,
-    kept_plan,
-    key_file,
-    plan_file,
-    read_key,
-    read_plan,
-    write_plan,
-)  # fmt: skip
+from solesearch.people.human_study import LETTERS, Plan, PlanFiles
 
 SIMULATED = "simulated-"  # begins the names of simulated annotators, and of nobody else
 BUSY_S = 15.0  # how long a writer waits for the others
+WRITE = "BEGIN IMMEDIATE"  # takes the lock now, so that reading and writing are one
 NOTHING = "none"  # in the CSV: no row was ticked
 UNIQUE = ["plan", "annotator", "task"]
 COLUMNS = [*UNIQUE, "rows", "milliseconds", "answered_at"]
@@ -67,11 +59,10 @@ def in_order(rows: str) -> str:
 
 Letters = Annotated[
     str,
-    BeforeValidator(
-        lambda rows: "" if rows == NOTHING else "".join(rows) if isinstance(rows, list) else rows
-    ),
+    BeforeValidator(lambda rows: "".join(map(str, rows)) if isinstance(rows, list) else rows),  # as JSON
     AfterValidator(in_order),
 ]
+Annotator = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
 
 
 class Asked(BaseModel):
@@ -80,7 +71,7 @@ class Asked(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     plan: str = Field(max_length=40)
-    annotator: str = Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")
+    annotator: Annotator
     task: str = Field(max_length=20)
 
     @property
@@ -115,29 +106,20 @@ class AnswerStore:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with self._connection() as connection:
+            with self._open() as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.executescript(SCHEMA)
         except sqlite3.DatabaseError as error:
             raise InputError(f"{path}: no store of answers ({error}); move it away") from error
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        # A connection of its own for every call: threads share nothing, and a kill leaves nothing open.
+    def _open(self, begin: str = "") -> Iterator[sqlite3.Connection]:
+        """Give a connection, another for every call: threads share nothing, a kill leaves nothing open."""
         with closing(sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous = FULL")  # a commit waits for the disk
-            yield connection
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")  # takes the lock now, so that reading and writing are one
-            try:
+            with connection:  # commits what was begun, or takes it back
+                connection.execute(begin)
                 yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
 
     def record(self, answer: Answer) -> bool:
         """Keep an answer; return False when the very same one was there already (a double click).
@@ -145,7 +127,7 @@ class AnswerStore:
         It is on the disk when this returns. Raises ConflictError where the annotator answered otherwise.
         """
         where = "plan = ? AND annotator = ? AND task = ?"
-        with self._transaction() as connection:
+        with self._open(WRITE) as connection:
             known = connection.execute(f"SELECT rows FROM answers WHERE {where}", answer.unique).fetchone()
             if known and known[0] != answer.rows:
                 raise ConflictError(f"task {answer.task}: answered already, otherwise; undo that first")
@@ -163,7 +145,7 @@ class AnswerStore:
         None, and nothing changes, when the task is not the last one answered: a second click, or another tab.
         """
         where, columns = "plan = ? AND annotator = ? AND task = ?", ", ".join(COLUMNS)
-        with self._transaction() as connection:
+        with self._open(WRITE) as connection:
             last = self._last(connection, asked.plan, asked.annotator)
             if last is None or last.task != asked.task:
                 return None
@@ -182,7 +164,7 @@ class AnswerStore:
 
     def progress(self, *, plan: str, annotator: str) -> tuple[set[str], Answer | None]:
         """Return (tasks that an annotator has answered, the last answer)."""
-        with self._connection() as connection:
+        with self._open() as connection:
             tasks = connection.execute(
                 "SELECT task FROM answers WHERE plan = ? AND annotator = ?", (plan, annotator)
             ).fetchall()
@@ -190,12 +172,12 @@ class AnswerStore:
 
     def count_by_plan(self) -> dict[str, int]:
         """Return plan -> number of answers."""
-        with self._connection() as connection:
+        with self._open() as connection:
             return dict(connection.execute("SELECT plan, count(*) FROM answers GROUP BY plan").fetchall())
 
     def table(self, name: str = "answers") -> pd.DataFrame:
         """Return all answers (or those `undone`) in the order they came in, columns COLUMNS."""
-        with self._connection() as connection:
+        with self._open() as connection:
             return pd.read_sql(f"SELECT {', '.join(COLUMNS)} FROM {name} ORDER BY rowid", connection)
 
 
@@ -220,7 +202,7 @@ def read_answers(path: Path, plan: Plan) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a table of answers ({error})") from error
     answers: dict[tuple[str, str, str], Answer] = {}
-    for number, line in enumerate(table.to_dict("records"), start=2):
+    for number, line in enumerate(table.replace({"rows": {NOTHING: ""}}).to_dict("records"), start=2):
         try:
             answer = Answer(**line)
             check_answer(answer, plan)
@@ -253,8 +235,7 @@ def export(paths: Paths) -> list[Path]:
     """
     if not paths.answer_store.is_file():
         raise InputError(f"{paths.answer_store}: no answers yet; `make app` serves the study")
-    plan = read_plan(plan_file(paths.human_study))
-    key = read_key(key_file(paths.human_study), plan=plan)
+    plan, key = PlanFiles.shown(paths).read()
     store = AnswerStore(paths.answer_store)
     if foreign := set(store.count_by_plan()) - {plan.id}:
         raise InputError(f"{paths.answer_store}: holds answers to plan {foreign.pop()}, not {plan.id}")
@@ -264,29 +245,28 @@ def export(paths: Paths) -> list[Path]:
         once = [*UNIQUE, "answered_at"]
         gone = pd.MultiIndex.from_frame(kept[once]).isin(pd.MultiIndex.from_frame(undone[once]))
         tables.insert(0, kept[~gone])
-    plan_path, key_path = kept_plan(paths)
-    write_plan(plan, key, plan_path=plan_path, key_path=key_path)
+    kept_files = PlanFiles.kept(paths)
+    kept_files.write(plan, key)
     write_answers(paths.answers, merged(tables))
-    return [paths.answers, plan_path, key_path]
+    return [paths.answers, *kept_files]
 
 
 def merge_files(paths: Paths, others: Sequence[Path]) -> int:
     """Add the answers of other CSV files, say from other machines, to the committed ones; return how many."""
-    plan_path, key_path = kept_plan(paths)
-    plan = read_plan(plan_path if plan_path.is_file() else plan_file(paths.human_study))
+    kept = PlanFiles.kept(paths)
+    plan, key = (kept if kept.plan.is_file() else PlanFiles.shown(paths)).read()
     before = [read_answers(paths.answers, plan)] if paths.answers.is_file() else []
     answers = merged([*before, *(read_answers(path, plan) for path in others)])
-    if not plan_path.is_file():
-        key = read_key(key_file(paths.human_study), plan=plan)
-        write_plan(plan, key, plan_path=plan_path, key_path=key_path)
+    if not kept.plan.is_file():
+        kept.write(plan, key)
     write_answers(paths.answers, answers)
     return len(answers) - sum(map(len, before))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Export the answers of a profile, merge those of other machines, or count them."""
+    """Export the answers of a profile, or merge those of other machines."""
     parser = argparse.ArgumentParser(prog="python -m solesearch.people.answers", description=main.__doc__)
-    parser.add_argument("what", choices=("export", "merge", "count"))
+    parser.add_argument("what", choices=("export", "merge"))
     parser.add_argument("profile")
     parser.add_argument("csv", nargs="*", type=Path, help="for merge: CSV files exported elsewhere")
     chosen = parser.parse_args(arguments)
@@ -296,12 +276,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.what == "export":
             for path in export(paths):
                 print(path.relative_to(paths.root).as_posix())
-        elif chosen.what == "merge":
-            print(f"{merge_files(paths, chosen.csv)} answers added to {paths.answers.name}")
         else:
-            counts = AnswerStore(paths.answer_store).count_by_plan() if paths.answer_store.is_file() else {}
-            lines = [f"plan {plan}: {count} answers" for plan, count in counts.items()]
-            print("\n".join(lines) or "no answers")
+            print(f"{merge_files(paths, chosen.csv)} answers added to {paths.answers.name}")
 
     return exit_status(work)
 

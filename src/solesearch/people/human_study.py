@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -233,26 +233,41 @@ def make_plan(study: Study, settings: HumanStudySettings) -> tuple[Plan, pd.Data
 # --- files -----------------------------------------------------------------------------------------------
 
 
-def plan_file(folder: Path) -> Path:
-    """Return what the page loads."""
-    return folder / "plan.json"
+class PlanFiles(NamedTuple):
+    """Where a plan lies, and its key, which the page never reads."""
 
+    plan: Path
+    key: Path
 
-def key_file(folder: Path) -> Path:
-    """Return what the letters stand for; the page never reads it."""
-    return folder / "key.csv"
+    @classmethod
+    def shown(cls, paths: Paths) -> Self:
+        """Return the pair that the page goes by, which stage human_study writes."""
+        return cls(paths.human_study / "plan.json", paths.human_study / "key.csv")
 
+    @classmethod
+    def kept(cls, paths: Paths) -> Self:
+        """Return the pair beside the committed answers, since answers mean nothing without them."""
+        folder = paths.answers.parent
+        return cls(folder / f"{paths.profile}.plan.json", folder / f"{paths.profile}.key.csv")
 
-def kept_plan(paths: Paths) -> tuple[Path, Path]:
-    """Return plan and key that lie beside the committed answers, since answers mean nothing without them."""
-    folder = paths.answers.parent
-    return folder / f"{paths.profile}.plan.json", folder / f"{paths.profile}.key.csv"
+    def write(self, plan: Plan, key: pd.DataFrame) -> None:
+        """Write key and plan, each whole or not at all; the key first, so that no plan is without one."""
+        files.write_table(self.key, key)
+        files.write_json(self.plan, plan.model_dump())
 
-
-def write_plan(plan: Plan, key: pd.DataFrame, *, plan_path: Path, key_path: Path) -> None:
-    """Write key and plan, each whole or not at all; the key first, so that no plan is without one."""
-    files.write_table(key_path, key)
-    files.write_json(plan_path, plan.model_dump())
+    def read(self) -> tuple[Plan, pd.DataFrame]:
+        """Return plan and key (columns KEY); InputError when they are not whole, or not of each other."""
+        plan = read_plan(self.plan)
+        types = {name: str for name in KEY} | {"query": int, "seed": int, "same_class": int}
+        key = files.read_table(self.key, made_by=STAGE, dtype=str, keep_default_na=False)
+        rows = {(name, letter) for name, task in plan.tasks.items() for letter in task.rows}
+        if (
+            list(key) != KEY
+            or {*key["plan"]} != {plan.id}
+            or {*zip(key["task"], key["row"], strict=True)} != rows
+        ):
+            raise InputError(f"{self.key}: is not the key of plan {plan.id}; run {STAGE} again")
+        return plan, key.astype(types)
 
 
 def read_plan(path: Path) -> Plan:
@@ -269,21 +284,6 @@ def read_plan(path: Path) -> Plan:
         ) from error
 
 
-def read_key(path: Path, *, plan: Plan) -> pd.DataFrame:
-    """Return the key (columns KEY) of `plan`; raises InputError when it is another plan's or not whole."""
-    types = {name: str for name in KEY} | {"query": int, "seed": int, "same_class": int}
-    try:
-        key = files.read_table(path, made_by=STAGE, dtype=types, keep_default_na=False)[KEY]
-    except (ValueError, KeyError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: not a whole key ({error}); run {STAGE} again") from error
-    rows = {(name, letter) for name, task in plan.tasks.items() for letter in task.rows}
-    if set(key["plan"]) != {plan.id} or set(zip(key["task"], key["row"], strict=True)) != rows:
-        raise InputError(f"{path}: is not the key of plan {plan.id}; run {STAGE} again")
-    return key
-
-
 def prepare_plan(study: Study, settings: HumanStudySettings) -> tuple[Plan, pd.DataFrame]:
     """Put plan and key into runs/<profile>/human_study/ and return them.
 
@@ -295,12 +295,8 @@ def prepare_plan(study: Study, settings: HumanStudySettings) -> tuple[Plan, pd.D
     from solesearch.people.answers import AnswerStore
 
     set_foreign_study_aside(study.paths, catalogue=catalogue_digest(study.photos))
-    plan_path, key_path = kept_plan(study.paths)
-    if plan_path.is_file():
-        plan = read_plan(plan_path)
-        key = read_key(key_path, plan=plan)
-    else:
-        plan, key = make_plan(study, settings)
+    kept = PlanFiles.kept(study.paths)
+    plan, key = kept.read() if kept.plan.is_file() else make_plan(study, settings)
     store = study.paths.answer_store
     waiting = AnswerStore(store).count_by_plan() if store.is_file() else {}
     if foreign := {name: count for name, count in waiting.items() if name != plan.id}:
@@ -309,8 +305,7 @@ def prepare_plan(study: Study, settings: HumanStudySettings) -> tuple[Plan, pd.D
             f"run `python -m solesearch.people.answers export {study.paths.profile}`, which keeps that plan "
             "with them, or move the file away"
         )
-    folder = study.paths.human_study
-    write_plan(plan, key, plan_path=plan_file(folder), key_path=key_file(folder))
+    PlanFiles.shown(study.paths).write(plan, key)
     return plan, key
 
 
@@ -320,17 +315,17 @@ def set_foreign_study_aside(paths: Paths, *, catalogue: str) -> None:
     The plan is the one beside committed answers, or else the last one that the page showed. Nothing is
     deleted; one line says where it lies.
     """
-    plan_path, key_path = kept_plan(paths)
-    shown = plan_path if plan_path.is_file() else plan_file(paths.human_study)
+    kept, shown = PlanFiles.kept(paths), PlanFiles.shown(paths)
+    last = kept if kept.plan.is_file() else shown
     held = sorted(paths.answers.parent.glob(f"{paths.profile}.*"))  # CSV, plan, key, store
-    if not held or not shown.is_file() or (plan := read_plan(shown)).catalogue == catalogue:
+    if not held or not last.plan.is_file() or (plan := read_plan(last.plan)).catalogue == catalogue:
         return
     name = f"{paths.profile}-{plan.id}-{time.strftime('%Y%m%dT%H%M%S')}"
     target = paths.answers.parent / "set-aside" / name
     target.mkdir(parents=True)
-    if shown != plan_path:
-        shutil.copy2(shown, target / plan_path.name)
-        shutil.copy2(key_file(paths.human_study), target / key_path.name)
+    if last == shown:
+        for path, name in zip(shown, kept, strict=True):
+            shutil.copy2(path, target / name.name)
     for path in held:
         path.replace(target / path.name)
     where = target.relative_to(paths.root).as_posix()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from solesearch.core.errors import InputError
@@ -22,6 +21,7 @@ from solesearch.figures.drawing import (
     bar_looks,
     checked,
     counted,
+    forest,
     name_models,
     select,
 )  # fmt: skip
@@ -56,13 +56,13 @@ def human_study_wins(table: pd.DataFrame, *, profile: str) -> Figure:
     figure = Chart(figsize=(WIDTH, 1.35 + 0.3 * len(rows)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     figure.suptitle(f"Rows ticked by {who}", x=0.008, ha="left", fontsize=9)
-    for place, row in enumerate(rows.to_dict("records")):
-        left.barh(place, row["win_rate"], height=0.62, **bar_looks(row["model"]))
-        add_whisker(left, row["win_rate"], row["low"], row["high"], place=place)
-        left.text(row["high"] + 0.02, place, f"{row['win_rate']:.2f}", va="center", fontsize=7)
-        colour = BLUE if row["model"] == PROPOSED else "black"
-        add_whisker(right, row["strength"], row["strength_low"], row["strength_high"], place=place)
-        right.plot(row["strength"], place, "D", color=colour, markersize=4.5, zorder=4)
+    rates = {"value": rows["win_rate"], "low": rows["low"], "high": rows["high"], "marker": ""}
+    forest(left, pd.DataFrame(rates), numbers=".2f")
+    bounds = {"value": rows["strength"], "low": rows["strength_low"], "high": rows["strength_high"]}
+    colours = [BLUE if model == PROPOSED else "black" for model in rows["model"]]
+    forest(right, pd.DataFrame(bounds).assign(colour=colours))
+    for place, (model, rate) in enumerate(zip(rows["model"], rows["win_rate"], strict=True)):
+        left.barh(place, rate, height=0.62, **bar_looks(model))
     left.set(xlim=(0, 1.12), xticks=np.linspace(0, 1, 6), xlabel="Share of its showings ticked")
     right.axvline(0, color=QUIET, **DASHED)
     right.set_xlabel("Bradley-Terry strength (0: mean of the models)")
@@ -75,11 +75,6 @@ def human_study_wins(table: pd.DataFrame, *, profile: str) -> Figure:
     parts = [counts, "bars: 95 % intervals over queries", note, NO_NUMBERS]
     add_caption(figure, profile=profile, parts=parts)
     return figure
-
-
-def add_whisker(axes: Axes, value: float, low: float, high: float, *, place: float) -> None:
-    """Draw an interval around a value; a bootstrap's end may lie on the wrong side by rounding."""
-    axes.errorbar(value, place, xerr=[[max(value - low, 0)], [max(high - value, 0)]], **WHISKER)
 
 
 @chart("human_study_agreement")
