@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from collections.abc import Iterable
 
@@ -17,7 +16,6 @@ from solesearch.people.answers import ConflictError
 HOST, PORT = "127.0.0.1", 7860  # this machine only
 BACKLOG = 128  # connections that may wait to be taken up
 LAST_PORT = 65_535
-HOSTS = "HOST=127.0.0.1 serves this machine alone, HOST=0.0.0.0 others, too"
 FAILED = "the page failed at this call; the terminal that serves it says where"
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; object-src 'none'; "
@@ -88,21 +86,12 @@ def listen(host: str, port: str | int) -> socket.socket:
     except (OSError, ValueError, TypeError) as error:  # the last two: what can be no name of a host
         if listening:
             listening.close()
-        raise InputError(refusal(error, host=host, port=number)) from error
+        other = PORT + 1 if number in (0, PORT) else PORT
+        raise InputError(
+            f"cannot listen on host {host}, port {port}: {getattr(error, 'strerror', None) or error}; try "
+            f"`make app PORT={other}`, with HOST=127.0.0.1 for this machine alone, 0.0.0.0 for others, too"
+        ) from error
     return listening
-
-
-def refusal(error: Exception, *, host: str, port: int) -> str:
-    """Return the line on why `host` and `port` cannot be listened on, and what to try."""
-    number = getattr(error, "errno", None)
-    if isinstance(error, socket.gaierror) or not isinstance(error, OSError):
-        return f"host {host!r}: no such name or address is known here; {HOSTS}"
-    if number in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL, errno.ENODEV):
-        return f"host {host!r}: not an address of this machine; {HOSTS}"
-    if number in (errno.EACCES, errno.EPERM):
-        return f"port {port} on {host}: below 1024 needs rights that you lack; try `make app PORT={PORT}`"
-    other = PORT + 1 if port in (0, PORT) else PORT
-    return f"port {port} on {host}: {error.strerror or error}; try `make app PORT={other}`"
 
 
 def first_free_port(ports: Iterable[int]) -> int:

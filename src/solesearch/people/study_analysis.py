@@ -183,15 +183,10 @@ def repeated_rows(judged: pd.DataFrame) -> pd.DataFrame:
     return first.merge(again, on=["annotator", "task", "model"])[["query", "ticked", "ticked_again"]]
 
 
-def cohen(first: np.ndarray, again: np.ndarray) -> float:
-    """Return Cohen's kappa of two bool judgements of the same rows; NaN where it is not defined."""
-    from statsmodels.stats.inter_rater import cohens_kappa
-
-    counts = np.zeros((2, 2))
-    np.add.at(counts, (first.astype(int), again.astype(int)), 1)
-    if len(first) == 0 or (counts.sum(axis=0) * counts.sum(axis=1)).max() == len(first) ** 2:
-        return float("nan")
-    return float(cohens_kappa(counts, return_results=False))
+def cohen(first: pd.Series, again: pd.Series) -> float:
+    """Return Cohen's kappa of two bool judgements of the same rows; NaN where chance alone agrees wholly."""
+    chance = first.mean() * again.mean() + (1 - first.mean()) * (1 - again.mean())
+    return float(((first == again).mean() - chance) / (1 - chance)) if chance < 1 else float("nan")
 
 
 def agreement_table(judged: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
@@ -199,7 +194,7 @@ def agreement_table(judged: pd.DataFrame, resampling: Resampling) -> pd.DataFram
     nan, repeats = float("nan"), repeated_rows(judged)
     tasks = judged.drop_duplicates(["annotator", "task"])
     kappa, items = fleiss(judged)
-    again = cohen(repeats["ticked"].to_numpy(bool), repeats["ticked_again"].to_numpy(bool))
+    again = cohen(repeats["ticked"], repeats["ticked_again"])
     means = {
         ("repeat_agreement", "rows judged alike twice"): repeats.assign(
             value=repeats["ticked"] == repeats["ticked_again"]
