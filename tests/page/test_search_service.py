@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -122,15 +121,6 @@ def test_samples_prefer_test_photos_of_the_class(service: SearchService) -> None
     assert [photo.split for photo in found] == ["test"] * 3 + ["training"] * 5
     assert found == service.sample(label="heels", count=8, seed=1)
     assert found != service.sample(label="heels", count=8, seed=2)
-
-
-def test_many_threads_get_the_answers_of_one(service: SearchService) -> None:
-    names = [photo.id for photo in service.photos] * 5
-    alone = {name: service.search_photo(name, "infogan", k=5) for name in set(names)}
-    fresh = SearchService(make_showcase())  # opens its models while many ask at once
-    with ThreadPoolExecutor(20) as pool:
-        together = list(pool.map(lambda name: fresh.search_photo(name, "infogan", k=5), names))
-    assert together == [alone[name] for name in names]
 
 
 def test_missing_damaged_and_foreign_showcases_are_named(workspace: Path) -> None:

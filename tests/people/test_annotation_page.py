@@ -85,9 +85,8 @@ def test_undo_shows_the_task_again_with_its_ticks(client: TestClient, paths: Pat
     assert kept(paths) == ["A", ""]
 
 
-@pytest.mark.parametrize(
-    ("change", "status", "words"),
-    [
+def test_everything_sent_is_checked(client: TestClient, paths: Paths) -> None:
+    for change, status, words in [
         ({"annotator": "../x"}, 422, "annotator"),
         ({"annotator": "Simulated-01"}, 422, "simulated annotators"),
         ({"task": "t999"}, 422, "not in the plan"),
@@ -97,15 +96,11 @@ def test_undo_shows_the_task_again_with_its_ticks(client: TestClient, paths: Pat
         ({"rows": [1]}, 422, "rows"),
         ({"milliseconds": True}, 422, "milliseconds"),
         ({"answered_at": "1999"}, 422, "answered_at"),
-    ],
-)
-def test_everything_sent_is_checked(
-    client: TestClient, paths: Paths, change: dict, status: int, words: str
-) -> None:
-    reply = client.post("/study/answer", json=answer(**change))
-    assert reply.status_code == status and words in reply.json()["detail"], reply.text
-    assert len(reply.json()["detail"].splitlines()) == 1
-    assert not paths.answer_store.is_file() or kept(paths) == []
+    ]:
+        reply = client.post("/study/answer", json=answer(**change))
+        assert reply.status_code == status and words in reply.json()["detail"], reply.text
+        assert len(reply.json()["detail"].splitlines()) == 1
+    assert kept(paths) == []
 
 
 def test_bodies_are_limited_and_must_be_json(client: TestClient) -> None:

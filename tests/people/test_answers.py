@@ -86,14 +86,11 @@ def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
         AnswerStore(path)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"annotator": "a b"}, {"annotator": "ann\n"}, {"rows": "AA"}, {"rows": "Z"}, {"milliseconds": -1}],
-)
-def test_an_impossible_answer_is_refused(change: dict) -> None:
-    with pytest.raises(ValidationError, match=next(iter(change))):
-        Answer(**{**given().model_dump(), **change})
+def test_an_impossible_answer_is_refused() -> None:
     assert given(rows="CA").rows == "AC"
+    for name, value in [("annotator", "a b"), ("annotator", "ann\n"), ("rows", "AA"), ("milliseconds", -1)]:
+        with pytest.raises(ValidationError, match=name):
+            Answer(**{**given().model_dump(), name: value})
 
 
 @pytest.fixture
@@ -151,26 +148,21 @@ def test_merge_brings_in_another_machine(paths: Paths, tmp_path: Path, capsys: p
     assert "there.csv, line 2: plan other" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
+def test_a_damaged_csv_is_named(paths: Paths) -> None:
+    plan, _ = PlanFiles.shown(paths).read()
+    answers.export(paths)
+    text = paths.answers.read_text()
+    for old, new, words in [
         (",AC,", ",AZ,", "line 2: rows"),
         (",AC,", ",AI,", "line 2: rows: task t001 has A, B, C"),
-        ("ann,t001", "a n,t001", "line 2: annotator"),
         ("ann,t001", "ann,t999", "line 2: task 't999': not in the plan"),
         (",1500,", ",-5,", "line 2: milliseconds"),
         ("t002,B", "t001,B", "line 3: task t001 is answered twice"),
         ("annotator,", "who,", "line 2: annotator"),
-    ],
-)
-def test_a_damaged_csv_is_named(paths: Paths, old: str, new: str, words: str) -> None:
-    plan, _ = PlanFiles.shown(paths).read()
-    answers.export(paths)
-    text = paths.answers.read_text()
-    assert old in text
-    files.write_text(paths.answers, text.replace(old, new, 1))
-    with pytest.raises(InputError, match=rf"smoke\.csv, {words}"):
-        answers.read_answers(paths.answers, plan)
+    ]:
+        files.write_text(paths.answers, text.replace(old, new, 1))
+        with pytest.raises(InputError, match=rf"smoke\.csv, {words}"):
+            answers.read_answers(paths.answers, plan)
 
 
 def test_without_answers_the_command_says_so(workspace: Path, capsys: pytest.CaptureFixture) -> None:

@@ -86,33 +86,24 @@ def test_what_the_page_loads_names_neither_model_nor_class(workspace: Path) -> N
     assert {frozenset(task) for task in json.loads(text)["tasks"].values()} == {frozenset({"query", "rows"})}
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
+def test_an_impossible_study_is_refused() -> None:
+    for change, words in [
         ({"models": ["hog", "hog"]}, "once"),
         ({"models": list("abcdefghi")}, "at most 8"),
         ({"attention_checks": 11}, "attention_checks"),
         ({"simulated_careless": 9}, "simulated"),
-        ({"repeats": 0.6}, "repeats"),
-    ],
-)
-def test_an_impossible_study_is_refused(change: dict, words: str) -> None:
-    with pytest.raises(InputError, match=f"human_study.*{words}"):
-        settings(**change)
+    ]:
+        with pytest.raises(InputError, match=f"human_study.*{words}"):
+            settings(**change)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"id":"x","profile":"s","k":1,"catalogue":"c","tasks":{}}'])
-def test_a_broken_plan_is_named(workspace: Path, text: str) -> None:
-    path = PlanFiles.shown(Paths.of("smoke")).plan
-    files.write_text(path, text)
-    with pytest.raises(InputError, match=r"plan\.json: .*run stage human_study"):
-        human_study.read_plan(path)
-
-
-def test_the_key_of_another_plan_is_refused(workspace: Path) -> None:
-    paths = Paths.of("smoke")
-    plan, key = write_small_plan(paths)
-    pair = PlanFiles.shown(paths)
+def test_a_plan_that_is_not_whole_or_not_of_its_key_is_named(workspace: Path) -> None:
+    pair = PlanFiles.shown(Paths.of("smoke"))
+    for text in ("", "[]", '{"id":"x","profile":"s","k":1,"catalogue":"c","tasks":{}}'):
+        files.write_text(pair.plan, text)
+        with pytest.raises(InputError, match=r"plan\.json: .*run stage human_study"):
+            human_study.read_plan(pair.plan)
+    plan, key = write_small_plan(Paths.of("smoke"))
     for foreign in (key.assign(plan="other"), key.iloc[1:], key.drop(columns="model")):
         pair.write(plan, foreign)
         with pytest.raises(InputError, match=r"key\.csv: is not the key of plan p1an"):
@@ -177,17 +168,14 @@ def test_nearest_rows_are_those_of_a_plain_loop(small: SmallStudy) -> None:
     assert found.tolist() == sorted(others, key=lambda n: float(((means[n] - means[4]) ** 2).sum()))[:3]
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
+def test_a_study_that_cannot_be_is_named(small: SmallStudy) -> None:
+    for change, words in [
         ({"models": ["hog", "HOG9"]}, "'HOG9' is no model"),
         ({"models": ["hog", "VGG19"]}, "2 to 8 models are compared, here 1"),
         ({**ASKED, "queries": 25}, "25 asked for, there are 24 test photos"),
-    ],
-)
-def test_a_study_that_cannot_be_is_named(small: SmallStudy, change: dict, words: str) -> None:
-    with pytest.raises(InputError, match=words):
-        human_study.make_plan(small, settings(**change))
+    ]:
+        with pytest.raises(InputError, match=words):
+            human_study.make_plan(small, settings(**change))
 
 
 def answer_once(small: SmallStudy, plan: str) -> None:
