@@ -72,13 +72,14 @@ def test_unknown_options_and_missing_engines(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_mongodb_that_is_away_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the start, by a wrong address; and in the middle, where a server dies."""
-    pytest.importorskip("nx_27017", reason="nx-27017 is not installed: pip install '.[stores]'")
+    pymongo = pytest.importorskip("pymongo", reason="pymongo is not installed: pip install '.[stores]'")
     options = "?connectTimeoutMS=200&serverSelectionTimeoutMS=300"
     monkeypatch.setenv("MONGODB_URI", f"mongodb://user:secret@127.0.0.1:1/{options}")
     with pytest.raises(InputError, match="the MongoDB server is away; start it") as caught:
         new_engine({"engine": "mongodb"})
     assert "secret" not in str(caught.value)
     with local_server() as address:
+        pymongo.MongoClient(address, serverSelectionTimeoutMS=20_000).admin.command("ping")  # it is up
         monkeypatch.setenv("MONGODB_URI", f"{address}/{options}")
         with opened_collection("photos") as photos:
             photos.insert_one({"_id": 1, "vector": [0.5]})

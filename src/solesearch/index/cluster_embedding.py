@@ -78,8 +78,11 @@ def embed_files(
         raise InputError("Ray is not installed; pip install '.[cluster]'")
     import ray
 
-    here = {} if address else {"num_cpus": workers, "include_dashboard": False}
-    ray.init(address=address, log_to_driver=False, **here)
+    here = {"num_cpus": workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    try:
+        ray.init(address=address, log_to_driver=False, **({} if address else here))
+    except Exception as error:  # a node that does not come up is a plain Exception
+        raise InputError(f"Ray did not start: {str(error).splitlines()[0]}; try again") from error
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -89,10 +92,10 @@ def embed_files(
         )
         vectors.write_parquet(str(partial.resolve()))
     except ray.exceptions.RayError as error:
-        lines = [
-            line.partition("InputError: ")[2] for line in str(error).splitlines() if "InputError: " in line
-        ]
-        raise InputError(f"embedding stopped: {lines[-1] if lines else error}") from error
+        causes = [
+            line for line in str(error).splitlines() if "Error: " in line
+        ]  # the worker's own, among Ray's
+        raise InputError(f"embedding stopped: {causes[-1] if causes else error}") from error
     finally:
         ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)

@@ -7,11 +7,9 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +20,6 @@ from solesearch.retrieval.exact_search import nearest
 
 VARIABLE = "MONGODB_URI"
 WRITTEN_AT_ONCE = 500  # documents: 500 vectors of 1,536 doubles are 11 MB, MongoDB takes 48
-PATIENCE_MS = 3000  # until a server that does not answer counts as away
-START_SECONDS = 20
 
 
 class MongoDB(Engine):
@@ -78,8 +74,10 @@ def opened_collection(name: str) -> Iterator[Any]:
     from pymongo import MongoClient
 
     with ExitStack() as stack, clear_errors():
-        uri = os.environ.get(VARIABLE) or stack.enter_context(local_server())
-        client = stack.enter_context(MongoClient(uri, serverSelectionTimeoutMS=PATIENCE_MS))
+        uri, patience_s = os.environ.get(VARIABLE), 3
+        if not uri:
+            uri, patience_s = stack.enter_context(local_server()), 20  # it takes a moment to start
+        client = stack.enter_context(MongoClient(uri, serverSelectionTimeoutMS=patience_s * 1000))
         client.admin.command("ping")
         yield client["solesearch"][name]
 
@@ -93,34 +91,14 @@ def local_server() -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as scratch:
-        places = {"db": "store.db", "log-file": "server.log", "pid-file": "server.pid"}
-        options = [f"--{option}={Path(scratch, name)}" for option, name in places.items()]
-        command = [
-            sys.executable,
-            "-m",
-            "nx_27017.nx_27017",
-            "--host=127.0.0.1",
-            f"--port={port}",
-            "-j",
-            "WAL",
-        ]
-        process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "nx_27017.nx_27017", f"--port={port}"]
+        command += ["--db=store.db", "--log-file=server.log", "--pid-file=server.pid"]
+        process = subprocess.Popen(command, cwd=scratch, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            _wait_for(process, port)
             yield f"mongodb://127.0.0.1:{port}"
         finally:
             process.kill()  # its files are thrown away
             process.wait()
-
-
-def _wait_for(process: subprocess.Popen, port: int) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-    raise InputError(f"nx-27017 did not start; set {VARIABLE} to a server of yours instead")
 
 
 def server_name(client: Any) -> str:
