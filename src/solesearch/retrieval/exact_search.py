@@ -32,7 +32,7 @@ def ranking(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     squares = squared_distances(queries, gallery)
     largest = squares.max(axis=1, keepdims=True)
     squares /= np.where(largest > 0, largest, 1)
-    return np.argsort(np.round(squares, DECIMALS), axis=1, kind="stable")
+    return np.argsort(squares.round(DECIMALS, out=squares), axis=1, kind="stable")
 
 
 def nearest(queries: np.ndarray, gallery: np.ndarray, *, k: int) -> tuple[np.ndarray, np.ndarray]:
