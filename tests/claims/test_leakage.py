@@ -72,7 +72,6 @@ def test_audit_counts_pairs_and_photos(small) -> None:
         0,
     ]  # nearer than 4: 1, 3, 1; then .5, 3.5, .5, 1; then 20 and more
     assert set(counts["of"]) == {4}
-    assert (small.paths.claims / "pairs.csv").is_file()
     assert pairs.groupby("kind")["distance"].apply(lambda one: one.is_monotonic_increasing).all()
 
 
@@ -99,29 +98,25 @@ def test_precisions_agree_with_the_retrieval_module(monkeypatch: pytest.MonkeyPa
     photos = pd.DataFrame({"id": range(20), "label": draw.choice(list("xy"), 20)})
     photos = photos.assign(group=[n // 2 for n in range(20)], position=0)
     vectors = draw.standard_normal((20, 3)).astype(np.float32)
-    wanted = evaluate(vectors, photos, gallery="product_excluded", window=0, ks=[1, 5])
+    expected = evaluate(vectors, photos, gallery="product_excluded", window=0, ks=[1, 5])
     group = photos["group"].to_numpy()
-    found = leakage.precisions(
-        vectors,
-        photos["label"].to_numpy(),
-        excluded=lambda rows: group[rows, None] == group[None, :],
-        ks=[1, 5],
-    )
+    found = leakage.precisions(vectors, photos, excluded=group[:, None] == group[None], ks=[1, 5])
     for k in (1, 5):
-        assert found[k] == pytest.approx(wanted[f"precision_{k}"].to_numpy())
+        assert found[k] == pytest.approx(expected[f"precision_{k}"].to_numpy())
 
 
 def test_leaving_a_duplicate_out_changes_the_answer() -> None:
     """On a line a, b, c at 0, 1, 3: b answers a at k = 1; without the pair c does, of another class."""
-    ids, labels = pd.Series(list("abc")), np.array(["x", "x", "y"])
-    vectors = np.array([[0], [1], [3]], np.float32)
-    itself = lambda rows: rows[:, None] == np.arange(3)[None, :]  # noqa: E731
-    naive = leakage.precisions(vectors, labels, excluded=itself, ks=[1])[1]
-    mask = leakage.duplicate_mask(ids, pd.DataFrame({"first": ["a", "q"], "second": ["b", "a"]}))
-    free = leakage.precisions(vectors, labels, excluded=lambda r: itself(r) | mask[r].toarray(), ks=[1])[1]
-    assert naive.tolist() == [1, 1, 0]
-    assert free.tolist() == [0, 0, 0]
-    assert mask.toarray().tolist() == [[False, True, False], [True, False, False], [False, False, False]]
+    photos = pd.DataFrame({"id": list("abc"), "label": list("xxy")})
+    vectors, itself = np.array([[0], [1], [3]], np.float32), np.eye(3, dtype=bool)
+    pairs = pd.DataFrame({"first": ["a", "q"], "second": ["b", "a"]})
+    mask = leakage.duplicate_mask(photos["id"], pairs)
+    assert mask.tolist() == [[False, True, False], [True, False, False], [False, False, False]]
+    naive, free = (
+        leakage.precisions(vectors, photos, excluded=excluded, ks=[1])[1]
+        for excluded in (itself, itself | mask)
+    )
+    assert (naive.tolist(), free.tolist()) == ([1, 1, 0], [0, 0, 0])
 
 
 def test_effect_is_the_change_from_the_naive_gallery(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,18 +133,18 @@ def test_effect_is_the_change_from_the_naive_gallery(monkeypatch: pytest.MonkeyP
     )
 
 
+CHECKPOINTS = ["model", "seed", "step", "gallery", "metric", "k", "value", "n"]
+
+
 def oracle_table() -> pd.DataFrame:
     """Two seeds; validation chose step 250 of both; on test, steps 500 and 250 are best."""
-    validation, test = [], []
-    for seed, values in ((1, (0.9, 0.7, 0.8)), (2, (0.5, 0.8, 0.6))):
-        for step, value in zip((0, 250, 500), values, strict=True):
-            key = (seed, step, "naive", 5)
-            validation.append(("infogan", *key[:3], "precision", 5, 0.7, 50, step == 250))
-            test.append((*key, value, 100))
-    names = ["model", "seed", "step", "gallery", "metric", "k", "value", "n", "chosen"]
-    checkpoints = pd.DataFrame(validation, columns=names)
-    judged = pd.DataFrame(test, columns=["seed", "step", "gallery", "k", "value", "n"])
-    return leakage.beside_validation(judged, checkpoints)
+    rows = [
+        ("infogan", seed, step, "naive", "precision", 5, value, 100)
+        for seed, values in ((1, (0.9, 0.7, 0.8)), (2, (0.5, 0.8, 0.6)))
+        for step, value in zip((0, 250, 500), values, strict=True)
+    ]
+    test = pd.DataFrame(rows, columns=CHECKPOINTS)
+    return leakage.beside_validation(test, test.assign(value=0.7, n=50, chosen=test["step"] == 250))
 
 
 def test_oracle_is_a_trained_step_and_its_gain_is_never_negative() -> None:
@@ -161,15 +156,9 @@ def test_oracle_is_a_trained_step_and_its_gain_is_never_negative() -> None:
 
 
 def test_checkpoints_that_validation_never_saw_are_refused() -> None:
-    judged = pd.DataFrame(
-        [(1, 9, "naive", 5, 0.5, 10)], columns=["seed", "step", "gallery", "k", "value", "n"]
-    )
-    known = pd.DataFrame(
-        [("infogan", 1, 250, "naive", "precision", 5, 0.7, 50, True)],
-        columns=["model", "seed", "step", "gallery", "metric", "k", "value", "n", "chosen"],
-    )
+    known = pd.DataFrame([("infogan", 1, 250, "naive", "precision", 5, 0.7, 50)], columns=CHECKPOINTS)
     with pytest.raises(InputError, match="differ; run stage embed again"):
-        leakage.beside_validation(judged, known)
+        leakage.beside_validation(known.assign(step=9), known.assign(chosen=True))
 
 
 def test_picture_holds_every_pair_and_needs_one() -> None:

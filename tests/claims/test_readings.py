@@ -7,6 +7,7 @@ from small_world import open_small_study
 
 from solesearch.claims import leakage, mechanics, readings
 from solesearch.core.errors import InputError
+from solesearch.evaluation.study import judge_checkpoints, read_checkpoints
 from solesearch.photos.photo import IMAGE_SIZES
 
 
@@ -22,7 +23,8 @@ def opened(tmp_path_factory: pytest.TempPathFactory, repository):
 
 
 def test_every_cheap_reading_is_there_and_changes_are_against_its_default(opened) -> None:
-    oracle = leakage.oracle_curve(opened)
+    judged = judge_checkpoints(opened, split="test")
+    oracle = leakage.beside_validation(judged, read_checkpoints(opened))
     table = readings.readings(opened, oracle)
     assert " ".join(table.columns) == "choice reading default gallery k value change n note"
     run = table[table["value"].notna()]

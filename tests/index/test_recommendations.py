@@ -43,7 +43,7 @@ def study(workspace) -> Study:
     network = dict.fromkeys(OVERVIEW, "") | {"model": "VGG16", "network": "VGG16", "weights": "untrained"}
     files.write_table(paths.networks / "networks.csv", pd.DataFrame([{**network, "photos": 12}]))
     pixels = draw.integers(0, 255, (24, 32, 48, 3)).astype(np.uint8)
-    evaluation = EvaluationSettings(0, ks=[1], choose_gallery="naive", choose_k=1)
+    evaluation = EvaluationSettings(exclusion_window=0, ks=[1], choose_gallery="naive", choose_k=1)
     return Study(paths, photos, pixels, evaluation, None, [1])
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from small_world import paint, write_results
 
-from solesearch.claims import claims
+from solesearch.claims import verdicts
 from solesearch.core.paths import Paths
 from solesearch.pipeline import charts, verify
 from solesearch.pipeline.verify import Rule
@@ -37,7 +37,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path
         paths = write_results("sample")
         patch.setattr(charts, "SHOWN", ("precision_bars",))
         charts.redraw("sample", shown=True)
-        claims.write_claims("sample")
+        verdicts.write_verdicts("sample")
         lock(paths)
     return root
 

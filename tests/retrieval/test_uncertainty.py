@@ -227,13 +227,10 @@ def test_networks_on_other_photos_or_without_weights_are_not_compared() -> None:
     assert found.loc["hog", "p_holm"] == found.loc["hog", "p"]  # nothing else was tested beside it
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"resamples": 0}, {"confidence": 1.0}, {"significance": 0.0}, {"seed": -1}]
-)
-def test_impossible_protocol_is_refused(wrong: dict) -> None:
-    values = {"resamples": 1, "permutations": 1, "confidence": 0.9, "significance": 0.05, "seed": 0}
-    with pytest.raises(InputError, match=r"params\.yaml, uncertainty"):
-        Resampling(**{**values, **wrong})
+def test_impossible_protocol_is_refused(workspace) -> None:
+    for wrong in ({"resamples": 0}, {"confidence": 1.0}, {"significance": 0.0}, {"seed": -1}):
+        with pytest.raises(InputError, match=rf"params\.yaml, smoke\.uncertainty\.{next(iter(wrong))}"):
+            Resampling.load("smoke", **wrong)
 
 
 def test_photo_that_left_the_catalogue_is_named() -> None:

@@ -1,16 +1,12 @@
-"""The charts of stage claims, drawn from its committed tables alone.
-
-Same conventions as figures.py: each takes a table, returns a Figure, and equal tables give equal bytes.
-"""
+"""The charts of stage claims, drawn from its committed tables alone."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from solesearch.core.errors import InputError
@@ -24,20 +20,37 @@ from solesearch.figures.drawing import (
     NEUTRAL,
     QUIET,
     VERMILION,
-    WHISKER,
     WIDTH,
     Chart,
     add_caption,
     checked,
     counted,
+    forest,
     name_models,
     select,
     select_precision,
 )
-from solesearch.figures.registry import chart, draw_chart  # noqa: F401
+from solesearch.figures.registry import chart
 
 K = 5
 CONCLUSIONS = {"higher": GREEN, "lower": VERMILION, "undecided": NEUTRAL}
+
+
+def _panels(rows: pd.DataFrame, *, sort: str, height: float) -> tuple[Figure, list[Axes], pd.DataFrame]:
+    """Return a figure with a panel a gallery and its axes; and `rows` with the panel and place of each.
+
+    A line a model, in the order of `sort` in the stricter gallery.
+    """
+    galleries = [name for name in reversed(GALLERIES) if name in set(rows["gallery"])]
+    order = rows[rows["gallery"] == galleries[-1]].sort_values(sort, kind="stable")["model"].tolist()
+    figure = Chart(figsize=(WIDTH, height), layout="constrained")
+    panels = list(figure.subplots(1, len(galleries), sharey=True, squeeze=False)[0])
+    for axes, gallery in zip(panels, galleries, strict=True):
+        axes.set(title=GALLERIES[gallery], ylim=(-0.6, len(order) - 0.4))
+        name_models(axes, order, places=range(len(order)))
+    rows = rows[rows["model"].isin(order)]
+    places = {"panel": rows["gallery"].map(galleries.index), "place": rows["model"].map(order.index)}
+    return figure, panels, rows.assign(**places)
 
 
 @chart("intervals")
@@ -47,37 +60,21 @@ def precision_intervals(intervals: pd.DataFrame, *, profile: str, k: int = K) ->
     `intervals`: model, seed, gallery, metric, k, value, low, high, n (uncertainty.py). InputError names it.
     """
     checked(intervals, name="intervals", columns="model seed gallery metric", numbers="k value low high n")
-    rows = select_precision(intervals, name="intervals", k=k).assign(
-        seed=lambda table: table["seed"].astype(str)
-    )
-    means = rows[rows["seed"] == "all"]
-    galleries = [name for name in reversed(GALLERIES) if name in set(means["gallery"])]
-    sorting = means[means["gallery"] == galleries[-1]].sort_values("value", kind="stable")
-    order = sorting["model"].tolist()
-    figure = Chart(figsize=(WIDTH, 1.1 + 0.21 * len(order)), layout="constrained")
-    panels = figure.subplots(1, len(galleries), sharey=True, squeeze=False)[0]
-    for axes, gallery in zip(panels, galleries, strict=True):
-        _interval_panel(axes, rows[rows["gallery"] == gallery], order=order)
-        axes.set_title(GALLERIES[gallery])
-        axes.set_xlabel(f"Precision@{k}")
+    rows = select_precision(intervals, name="intervals", k=k)
+    rows = rows.assign(colour=np.where(rows["model"] == PROPOSED, BLUE, "black"))
+    alone = rows["seed"].astype(str) != "all"
+    figure, panels, means = _panels(rows[~alone], sort="value", height=1.1 + 0.21 * rows["model"].nunique())
+    place = means.set_index("model")["place"].to_dict()
+    for number, axes in enumerate(panels):
+        mine = means[means["panel"] == number]
+        forest(axes, mine, numbers=".3f")
+        for seed in rows[alone & rows["gallery"].isin(mine["gallery"])].itertuples():
+            dot = {"color": seed.colour, "markersize": 2, "alpha": 0.7}
+            axes.plot(seed.value, place[seed.model] - 0.22, "o", **dot)
+        axes.set(xlim=(0, 1.14), xticks=np.linspace(0, 1, 6), xlabel=f"Precision@{k}")
     parts = ["bar: 95 % interval over products", "dot: one training seed", counted(means["n"], "queries")]
     add_caption(figure, profile=profile, parts=parts)
     return figure
-
-
-def _interval_panel(axes: Axes, rows: pd.DataFrame, *, order: Sequence[str]) -> None:
-    places = {model: place for place, model in enumerate(order)}
-    for row in rows[rows["model"].isin(places)].to_dict("records"):
-        place, colour = places[row["model"]], BLUE if row["model"] == PROPOSED else "black"
-        if row["seed"] != "all":
-            axes.plot(row["value"], place - 0.22, "o", color=colour, markersize=2, alpha=0.7)
-            continue
-        ends = [[row["value"] - row["low"]], [row["high"] - row["value"]]]
-        axes.errorbar(row["value"], place, xerr=np.maximum(ends, 0), **{**WHISKER, "ecolor": colour})
-        axes.plot(row["value"], place, "D", color=colour, markersize=4)
-        axes.text(row["high"] + 0.02, place, f"{row['value']:.3f}", va="center", fontsize=7)
-    axes.set(xlim=(0, 1.14), ylim=(-0.6, len(order) - 0.4), xticks=np.linspace(0, 1, 6))
-    name_models(axes, order, places=range(len(order)))
 
 
 @chart("differences")
@@ -92,42 +89,27 @@ def differences(table: pd.DataFrame, *, profile: str, k: int = K) -> Figure:
     compared = rows[rows["conclusion"] != "not compared"]
     if compared.empty:
         raise InputError("table differences: nothing was compared; run stage claims again")
-    galleries = [name for name in reversed(GALLERIES) if name in set(compared["gallery"])]
-    sorting = compared[compared["gallery"] == galleries[-1]].sort_values("difference", kind="stable")
-    order = sorting["model"].tolist()
-    figure = Chart(figsize=(WIDTH, 1.25 + 0.22 * len(order)), layout="constrained")
-    panels = figure.subplots(1, len(galleries), sharey=True, squeeze=False)[0]
-    for axes, gallery in zip(panels, galleries, strict=True):
-        _difference_panel(axes, compared[compared["gallery"] == gallery], order=order)
-        axes.set_title(GALLERIES[gallery])
+    compared = compared.assign(value=compared["difference"], face=compared["conclusion"].map(CONCLUSIONS))
+    height = 1.25 + 0.22 * compared["model"].nunique()
+    figure, panels, compared = _panels(compared, sort="difference", height=height)
+    for number, axes in enumerate(panels):
+        mine = compared[compared["panel"] == number]
+        band = mine["seed_spread"].fillna(0)
+        axes.barh(mine["place"], 2 * band, left=-band, height=0.7, color=BLUE, alpha=0.13)
+        forest(axes, mine)
+        axes.axvline(0, color=BLUE, **DASHED)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
         axes.set_xlabel(f"Precision@{k} less that of the proposed model")
-    names = list(dict.fromkeys(rows.loc[rows["conclusion"] == "not compared", "model"]))
+    handles = [
+        Line2D([], [], ls="", marker="D", color=colour, label=name) for name, colour in CONCLUSIONS.items()
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=3)
+    names = dict.fromkeys(rows.loc[rows["conclusion"] == "not compared", "model"])
     left_out = f"not compared: {', '.join(map(model_name, names))}" if names else ""
     band = "pale band: spread of the training seeds"
     parts = ["bar: 95 % interval over products, Holm-corrected test", band, left_out]
-    handles = [
-        panels[0].plot([], [], "D", color=colour, label=name)[0] for name, colour in CONCLUSIONS.items()
-    ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=3)
     add_caption(figure, profile=profile, parts=parts)
     return figure
-
-
-def _difference_panel(axes: Axes, rows: pd.DataFrame, *, order: Sequence[str]) -> None:
-    places = {model: place for place, model in enumerate(order)}
-    for row in rows[rows["model"].isin(places)].to_dict("records"):
-        place, colour = places[row["model"]], CONCLUSIONS[row["conclusion"]]
-        if np.isfinite(row["seed_spread"]):
-            axes.barh(
-                place, 2 * row["seed_spread"], left=-row["seed_spread"], height=0.7, color=BLUE, alpha=0.13
-            )
-        ends = [[row["difference"] - row["low"]], [row["high"] - row["difference"]]]
-        axes.errorbar(row["difference"], place, xerr=np.maximum(ends, 0), **WHISKER)
-        axes.plot(row["difference"], place, "D", color=colour, markersize=5, mec="black", mew=0.5, zorder=4)
-    axes.axvline(0, color=BLUE, **DASHED)
-    axes.set_ylim(-0.6, len(order) - 0.4)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
-    name_models(axes, order, places=range(len(order)))
 
 
 @chart("oracle")
@@ -135,7 +117,7 @@ def oracle_curve(oracle: pd.DataFrame, *, profile: str, gallery: str = "naive", 
     """Draw precision@k of every checkpoint on validation and on test photos, a panel a training seed.
 
     The test curve was never used for a choice. A ring marks the step that validation chose, a star the one
-    that choosing on test photos would have taken. `oracle`: columns of leakage.oracle_curve.
+    that choosing on test photos would have taken. `oracle`: columns of leakage.beside_validation.
     """
     numbers = "seed step k validation test n_validation n_test"
     checked(oracle, name="oracle", columns="gallery chosen oracle", numbers=numbers)
@@ -179,19 +161,19 @@ def readings(table: pd.DataFrame, *, profile: str) -> Figure:
     rows, left_out = table[values.notna()], int(values.isna().sum())
     if rows.empty:
         raise InputError("table readings: none was run; run stage claims again")
-    order = list(dict.fromkeys(rows["choice"]))
-    rows = rows.assign(rank=rows["choice"].map(order.index)).sort_values("rank", kind="stable")
+    choices = list(dict.fromkeys(rows["choice"]))
+    rows = rows.assign(rank=rows["choice"].map(choices.index)).sort_values("rank", kind="stable")
     figure = Chart(figsize=(WIDTH, 1.0 + 0.17 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    for place, row in enumerate(rows.to_dict("records")):
-        default = str(row["default"]).lower() == "true"
-        looks = {"color": BLUE} if default else {"color": "white", "mec": BLUE}
-        axes.plot(row["value"], place, "o", markersize=5, mew=1.2, **{"mec": BLUE, **looks})
-        axes.annotate(f"{row['value']:.3f}", (row["value"], place), xytext=(7, 0), textcoords="offset points",
-                      va="center", fontsize=6.5)  # fmt: skip
+    filled = rows["default"].astype(str).str.lower() == "true"
+    for place, (value, default) in enumerate(zip(rows["value"], filled, strict=True)):
+        colour = BLUE if default else "white"
+        axes.plot(value, place, "o", markersize=5, mew=1.2, mec=BLUE, color=colour)
+        words = {"xytext": (7, 0), "textcoords": "offset points", "va": "center", "fontsize": 6.5}
+        axes.annotate(f"{value:.3f}", (value, place), **words)
     paper = published_row(PROPOSED)["precision"]
     axes.axvline(paper, color=VERMILION, **DASHED, label=f"P prints {paper:.2f}")
-    names = [f"{row['choice']}: {row['reading']}" for row in rows.to_dict("records")]
+    names = [f"{choice}: {reading}" for choice, reading in zip(rows["choice"], rows["reading"], strict=True)]
     axes.set_yticks(range(len(rows)), names, fontsize=6.5)
     for edge in np.flatnonzero(np.diff(rows["rank"])):
         axes.axhline(edge + 0.5, color="#d0d0d0", linewidth=0.6)
@@ -202,6 +184,3 @@ def readings(table: pd.DataFrame, *, profile: str) -> Figure:
     parts = ["filled: the default reading", "one choice changed at a time", missing]
     add_caption(figure, profile=profile, parts=parts)
     return figure
-
-
-# Every chart of the stage, and the table it is drawn from.

@@ -1,26 +1,26 @@
-"""What the results tables say: a model's precision@5 over its seeds, how two compare, times as ratios."""
+"""What reports share: the profiles' names, Markdown, a model's precision over its seeds, times as ratios."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
+from solesearch.core import files
 from solesearch.core.errors import InputError
-from solesearch.core.model_names import PROPOSED, is_plain_network, untrained_networks
+from solesearch.core.model_names import PROPOSED, is_plain_network
 from solesearch.core.paths import Paths
 from solesearch.core.published import CHAPTER_TIME_S, published_ratio, published_row
 
 K = 5  # P's galleries show five neighbours; k itself is never stated
 GALLERIES = {"naive": "naive", "product_excluded": "product excluded"}
-# profile -> (what its photos are, where a sentence places them)
 PROFILES = {
-    "sample": ("synthetic", "the drawn, synthetic catalogue"),
-    "zappos": ("real photographs", "the real photographs"),
-    "chapter": ("real shoes and bags", "the real photographs of shoes and bags"),
-    "paper": ("official UT-Zap50K", "the official UT-Zap50K tree"),
-    "smoke": ("synthetic, for tests", "the tests' few drawn, synthetic photos"),
+    "sample": "synthetic",
+    "zappos": "real photographs",
+    "chapter": "real shoes and bags",
+    "paper": "official UT-Zap50K",
+    "smoke": "synthetic, for tests",
 }
 DRAWN = ("sample", "smoke")
 TENSORFLOW, ONNX = "TensorFlow (tf.function)", "ONNX Runtime"
@@ -29,109 +29,53 @@ NOT_RUN, NONE = "not run yet", "—"
 
 def title(profile: str) -> str:
     """Return `sample (synthetic)`; a profile of the user's own stands alone."""
-    return f"{profile} ({PROFILES[profile][0]})" if profile in PROFILES else profile
+    return f"{profile} ({PROFILES[profile]})" if profile in PROFILES else profile
 
 
-def read_result(profile: str, name: str, *, text: str, numbers: str) -> pd.DataFrame | None:
-    """Return results/<profile>/<name>.csv, its columns `text` as str, `numbers` as float; None if absent.
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
+    """Return a Markdown table; the first `left` columns are set left, the others right."""
+    lines = [header, ["---" if column < left else "---:" for column in range(len(header))], *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
-    Raises InputError that names the file when a column is missing or a number is none.
-    """
+
+def read_result(profile: str, name: str) -> pd.DataFrame | None:
+    """Return results/<profile>/<name>.csv; None if absent. Raises InputError for a damaged file."""
     path = Paths.of(profile).result(name)
     if not path.is_file():
         return None
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        return files.read_table(path, made_by="the pipeline", keep_default_na=False, na_values=[""])
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a whole CSV ({error}); run stage evaluate again") from error
-    missing = [column for column in f"{text} {numbers}".split() if column not in table]
-    if missing:
-        raise InputError(f"{path}: lacks the columns {', '.join(missing)}; run stage evaluate again")
-    for column in numbers.split():
-        values = pd.to_numeric(table[column], errors="coerce")
-        if values.isna().any():
-            line = int(values.isna().to_numpy().argmax()) + 2
-            raise InputError(f"{path}, line {line}: {column} is {table[column][line - 2]!r}, not a number")
-        table[column] = values
-    return table
+        raise InputError(f"{path}: damaged ({error}); restore it or run the pipeline again") from error
 
 
-def precision_rows(profile: str) -> pd.DataFrame | None:
-    """Return a profile's precision@5 over all queries: model, seed, gallery, value, n; None if not run.
+def precision(profile: str, *, k: int = K) -> pd.DataFrame | None:
+    """Return precision@k over all queries by (model, gallery): mean, min and max of the seeds, seeds, n.
 
-    Raises InputError for a precision outside 0..1 and for a row that is there twice.
+    n is the number of queries. None where the profile has not run.
     """
-    table = read_result(profile, "retrieval", text="model gallery metric class", numbers="seed k value n")
+    table = read_result(profile, "retrieval")
     if table is None:
         return None
-    path = Paths.of(profile).result("retrieval")
-    rows = table[(table["metric"] == "precision") & (table["k"] == K) & (table["class"] == "all")]
-    if not rows["value"].between(0, 1).all():
-        raise InputError(f"{path}: a precision lies outside 0 to 1; run stage evaluate again")
-    if rows.duplicated(["model", "seed", "gallery"]).any():
-        raise InputError(f"{path}: a model, seed and gallery occur twice; run stage evaluate again")
-    return rows
+    rows = table[(table["metric"] == "precision") & (table["k"] == k) & (table["class"] == "all")]
+    values = rows.groupby(["model", "gallery"], sort=False)
+    return values.agg(
+        mean=("value", "mean"),
+        min=("value", "min"),
+        max=("value", "max"),
+        seeds=("seed", "size"),
+        n=("n", "min"),
+    )
 
 
-def untrained_rows(profile: str, rows: pd.DataFrame) -> set[str]:
-    """Return the ImageNet networks among `rows` (of `precision_rows`) that have no ImageNet weights here.
-
-    Raises InputError when networks.csv does not say of each of them whether it has.
-    """
-    networks = read_result(profile, "networks", text="model weights", numbers="")
-    try:
-        return untrained_networks(networks, rows["model"])
-    except InputError as error:
-        raise InputError(f"{Paths.of(profile).result('networks')}: {error}") from error
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One model's precision@5 in one gallery: a value a seed (fractions), and the number of queries."""
-
-    values: tuple[float, ...]
-    seeded: bool  # False: nothing random, one value says it all
-    queries: int
-
-    @property
-    def mean(self) -> float:
-        """Mean over the seeds."""
-        return sum(self.values) / len(self.values)
-
-    @property
-    def spread(self) -> float:
-        """Largest minus smallest value over the seeds."""
-        return max(self.values) - min(self.values)
-
-    def __str__(self) -> str:
-        """Return `0.873 (0.870–0.876)`; one value stands alone."""
-        if len(self.values) == 1:
-            return f"{self.mean:.3f}"
-        return f"{self.mean:.3f} ({min(self.values):.3f}–{max(self.values):.3f})"
-
-
-def measure(rows: pd.DataFrame, model: str, gallery: str) -> Measure | None:
-    """Return a model's measure from `precision_rows`; None where the model was not judged."""
-    found = rows[(rows["model"] == model) & (rows["gallery"] == gallery)].sort_values("seed")
-    if found.empty:
-        return None
-    return Measure(tuple(found["value"]), bool((found["seed"] != 0).any()), int(found["n"].min()))
-
-
-def compare(first: Measure, second: Measure) -> str:
-    """Say how `first` stands to `second`: higher, lower, within (the seeds' range) or unknown (one seed).
-
-    A gap counts only when it is larger than the range over the seeds of either, their ranges do not
-    overlap, and the printed means differ.
-    """
-    if any(side.seeded and len(side.values) == 1 for side in (first, second)):
-        return "unknown"
-    gap = first.mean - second.mean
-    overlap = max(first.values) >= min(second.values) and max(second.values) >= min(first.values)
-    alike = f"{first.mean:.3f}" == f"{second.mean:.3f}"
-    if overlap or alike or abs(gap) <= max(first.spread, second.spread):
-        return "within"
-    return "higher" if gap > 0 else "lower"
+def precision_words(table: pd.DataFrame | None, model: str, gallery: str = "naive") -> str:
+    """Return `0.873 (0.870–0.876)` from `precision`: mean and range of the seeds; one value stands alone."""
+    if table is None:
+        return NOT_RUN
+    if (model, gallery) not in table.index:
+        return NONE
+    row = table.loc[model, gallery]
+    return f"{row['mean']:.3f}" + (f" ({row['min']:.3f}–{row['max']:.3f})" if row["seeds"] > 1 else "")
 
 
 def time_ratios(latency: pd.DataFrame) -> pd.DataFrame:

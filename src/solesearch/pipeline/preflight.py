@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from solesearch.beyond.likeness import LikenessSettings
-from solesearch.claims.claims import load_claim_settings, read_ledger
+from solesearch.claims.ledger import read_ledger
 from solesearch.claims.readings import COSTLY
+from solesearch.claims.settings import ClaimSettings
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.paths import Paths
 from solesearch.core.settings import active_profiles, check_known, fill, load_gallery_settings, load_section
@@ -24,14 +25,14 @@ from solesearch.people.human_study import HumanStudySettings
 from solesearch.photos.catalog import CatalogSettings
 from solesearch.photos.photo import IMAGE_SIZES
 from solesearch.photos.sources import no_photographs
-from solesearch.retrieval.uncertainty import load_resampling
+from solesearch.retrieval.uncertainty import Resampling
 
 
 def check_values(profile: str) -> None:
     """Build every settings object of a profile; raises InputError for the first impossible value."""
     catalog = CatalogSettings.load(profile)
     load_gan(profile, image_size=IMAGE_SIZES[catalog.preset])
-    fill(EvaluationSettings, load_section(profile, "evaluation"), where=f"{profile}.evaluation")
+    EvaluationSettings.load(profile)
     fill(LatencySettings, load_section(profile, "latency"), where=f"{profile}.latency")
     load_gallery_settings(profile)
     LikenessSettings.load(profile)
@@ -56,8 +57,8 @@ def check_networks(profile: str) -> None:
 def check_claims(profile: str) -> None:
     """Raise InputError for a bad entry of the ledger, or a value of sections `uncertainty` and `claims`."""
     read_ledger()
-    load_resampling(profile)
-    unknown = sorted(set(load_claim_settings(profile).costly_readings) - COSTLY.keys())
+    Resampling.load(profile)
+    unknown = sorted(set(ClaimSettings.load(profile).costly_readings) - COSTLY.keys())
     if unknown:
         raise InputError(
             f"params.yaml, {profile}.claims: reading {unknown[0]!r} is none of {', '.join(COSTLY)}"

@@ -28,7 +28,7 @@ import yaml
 from matplotlib import pyplot
 from PIL import Image
 
-from solesearch.claims import claims
+from solesearch.claims import verdicts
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.files import read_table
 from solesearch.core.measures import DRAWN
@@ -132,7 +132,7 @@ def check_verdicts(paths: Paths) -> Iterator[Check]:
     """Compute every verdict again from the committed tables."""
     target = paths.result("claims")
     committed = read_table(target, made_by="stage claims", dtype=str, keep_default_na=False)
-    found = claims.verdicts(paths.profile, ledger=claims.read_ledger()).astype(str)
+    found = verdicts.verdicts(paths.profile).astype(str)
     same = found.reset_index(drop=True).equals(committed)
     fault = "" if same else table_fault(committed, found, rules=[])
     yield check(str(target.relative_to(paths.root)), fault, f"{len(found)} verdicts again")

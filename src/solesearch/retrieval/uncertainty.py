@@ -8,18 +8,18 @@ say little about a distribution): their range stands beside the interval, and no
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from solesearch.core import files
 from solesearch.core.errors import InputError
+from solesearch.core.model_names import NO_WEIGHTS, PROPOSED
 from solesearch.core.paths import Paths
-from solesearch.core.settings import fill, load_section
+from solesearch.core.settings import Section
 
-PROPOSED = "infogan"
 CELLS_AT_ONCE = 4_000_000  # random weights held at a time: 32 MB
 ROUNDING = 1e-12  # sums that differ by less are equal: a tie counts against a difference
 HIGHER, LOWER, UNDECIDED, NOT_COMPARED = "higher", "lower", "undecided", "not compared"
@@ -32,30 +32,20 @@ DIFFERENCES = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Resampling:
-    """How intervals and tests are drawn; `params.yaml`, section `uncertainty`, holds the values."""
+class Resampling(Section, section="uncertainty"):
+    """How intervals and tests are drawn; `params.yaml` holds the values."""
 
-    resamples: int
-    permutations: int
-    confidence: float
-    significance: float
-    seed: int
-
-    def __post_init__(self) -> None:
-        """Raise InputError for a protocol that gives no interval or no p-value."""
-        counts = min(self.resamples, self.permutations) >= 1 and self.seed >= 0
-        if not (counts and 0 < self.confidence < 1 and 0 < self.significance < 1):
-            raise InputError(
-                "params.yaml, uncertainty: resamples and permutations from 1, seed from 0, confidence and "
-                f"significance between 0 and 1; got {self}"
-            )
+    resamples: int = Field(ge=1)
+    permutations: int = Field(ge=1)
+    confidence: float = Field(gt=0, lt=1)
+    significance: float = Field(gt=0, lt=1)
+    seed: int = Field(ge=0)
 
 
 def load_resampling(profile: str, overrides: dict[str, Any] | None = None) -> Resampling:
-    """Return section `uncertainty` of a profile; raises InputError for a missing or impossible value."""
-    values = load_section(profile, "uncertainty", overrides)
-    return fill(Resampling, values, where=f"{profile}.uncertainty")
+    """Return section `uncertainty` of a profile (`Resampling.load`)."""
+    changed = {name.removeprefix("uncertainty."): value for name, value in (overrides or {}).items()}
+    return Resampling.load(profile, **{key: value for key, value in changed.items() if "." not in key})
 
 
 # --- units -----------------------------------------------------------------------------------------------
@@ -102,6 +92,12 @@ def bootstrap_intervals(
             means.append((drawn @ sums) / (drawn @ counts))
     tail = (1 - confidence) / 2
     return np.nanquantile(np.concatenate(means), [tail, 1 - tail], axis=0)
+
+
+def intervals_of_means(values: np.ndarray, units: np.ndarray, settings: Resampling) -> np.ndarray:
+    """Return `bootstrap_intervals` as the settings say."""
+    chosen = settings.model_dump(include={"resamples", "confidence", "seed"})
+    return bootstrap_intervals(values, units, **chosen)
 
 
 def sign_flip_p_values(
@@ -157,13 +153,7 @@ def _interval_rows(
     rows: pd.DataFrame, columns: dict[str, tuple[str, int]], units: pd.Series, settings: Resampling
 ) -> pd.DataFrame:
     values, unit = rows[list(columns)].to_numpy(float), _units_of(rows["id"], units)
-    low, high = bootstrap_intervals(
-        values,
-        unit,
-        resamples=settings.resamples,
-        confidence=settings.confidence,
-        seed=settings.seed,
-    )
+    low, high = intervals_of_means(values, unit, settings)
     judged = np.isfinite(values)
     return pd.DataFrame(
         {
@@ -232,6 +222,7 @@ def _difference_rows(
     *,
     untrained: Collection[str],
 ) -> pd.DataFrame:
+    """Return the rows of one gallery and measure: `wide` [query, model], `asked` model -> its queries."""
     if PROPOSED not in asked:
         raise InputError(f"queries.csv: no rows of {PROPOSED}, against which the others are compared")
     others = [model for model in asked.index if model != PROPOSED]
@@ -243,13 +234,7 @@ def _difference_rows(
     paired = wide.reindex(index=sorted(asked[PROPOSED]), columns=[*compared, PROPOSED])
     gaps = paired[compared].sub(paired[PROPOSED], axis=0)
     values, unit = gaps.to_numpy(), _units_of(gaps.index.to_series(), units)
-    low, high = bootstrap_intervals(
-        values,
-        unit,
-        resamples=settings.resamples,
-        confidence=settings.confidence,
-        seed=settings.seed,
-    )
+    low, high = intervals_of_means(values, unit, settings)
     p = sign_flip_p_values(values, unit, permutations=settings.permutations, seed=settings.seed)
     found = {"difference": gaps.mean().to_numpy(), "low": low, "high": high, "p": p}
     found |= {"p_holm": holm(p), "n": gaps.notna().sum().to_numpy(), "units": len(np.unique(unit))}
@@ -311,7 +296,7 @@ def untrained_networks(paths: Paths) -> frozenset[str]:
     if not path.is_file():
         return frozenset()
     table = files.read_table(path, made_by="stage evaluate")
-    return frozenset(table.loc[table["weights"] == "untrained", "model"])
+    return frozenset(table.loc[table["weights"] == NO_WEIGHTS, "model"])
 
 
 def uncertainty_tables(
