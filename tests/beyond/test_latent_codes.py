@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import truncnorm
 from small_world import open_small_study
 
 from solesearch.beyond import code_probe, latent_codes
@@ -88,13 +87,6 @@ def test_traversal_rows_share_their_noise_and_mark_what_lies_beyond(gan: KnownGa
     assert not any(rows["class code"].beyond)
 
 
-def test_effect_rows_have_intervals_and_say_their_unit(gan: KnownGan, settings) -> None:
-    table = pd.DataFrame(latent_codes.effect_rows(gan, settings, RESAMPLING))[COLUMNS].set_index("item")
-    assert table.loc["code 2", ["value", "low", "high"]].tolist() == [0, 0, 0]
-    assert (table["low"] <= table["value"]).all() and (table["value"] <= table["high"]).all()
-    assert set(table["unit"]) == {"grey levels of 255"} and set(table["n"]) == {settings.noises}
-
-
 # --- bounds ----------------------------------------------------------------------------------------------
 
 
@@ -118,19 +110,6 @@ def test_bound_of_a_code_that_is_not_known_is_zero(guess: str) -> None:
     spread = latent_codes.fitted_spread(code, prediction)
     assert spread > 2  # flat over the whole range
     assert latent_codes.continuous_bound(code, prediction, spread=spread) == pytest.approx(0, abs=1e-3)
-
-
-def test_bound_against_the_density_one_by_one() -> None:
-    draw = np.random.default_rng(2)
-    code, prediction = draw.uniform(-1, 1, (2, 30))
-    prediction[0] = 1.0  # where tanh saturates
-    for spread in (0.01, 0.4, 30):
-        plain = [
-            truncnorm.logpdf(c, (-1 - p) / spread, (1 - p) / spread, loc=p, scale=spread)
-            for c, p in zip(code, prediction, strict=True)
-        ]
-        found = latent_codes.continuous_bound(code, prediction, spread=spread)
-        assert found == pytest.approx(math.log(2) + np.mean(plain), rel=1e-9)
 
 
 def test_categorical_bound_on_worked_numbers() -> None:

@@ -248,19 +248,6 @@ def test_table_against_plain_means() -> None:
     assert table["class"].tolist()[:3] == ["all", "a", "b"]
 
 
-def test_an_interval_covers_what_resampling_products_gives() -> None:
-    """Products of equal value have an interval of no width; values tied to the product widen it."""
-    ids = [f"{n:02d}" for n in range(40)]
-    rows = pd.DataFrame({"id": ids, "label": "a", "model": "hog", "seed": 0, "gallery": "all"})
-    table = likeness_table(rows.assign(**{"class": 0.25}), pd.Series(range(40), index=ids), RESAMPLING)
-    assert (table["low"] == 0.25).all() and (table["high"] == 0.25).all()
-    tied, widths = rows.assign(**{"class": [n // 20 for n in range(40)]}), []
-    for units in (range(40), [n // 20 for n in range(40)]):
-        table = likeness_table(tied, pd.Series(units, index=ids), RESAMPLING)
-        widths.append(table["high"].iloc[0] - table["low"].iloc[0])
-    assert widths[1] > 2 * widths[0]  # two products tell less than forty
-
-
 def test_settings_are_checked(workspace: Path) -> None:
     for profile in ("smoke", "sample", "zappos", "chapter", "paper"):
         assert LikenessSettings.load(profile, k=None).k == 5

@@ -49,10 +49,6 @@ def test_galleries_with_and_without_bags_have_marks_of_their_own() -> None:
     assert_legible(figure)
 
 
-def test_measures_that_are_missing_have_no_panel() -> None:
-    assert len(likeness(table(measures=("class", "colour")), profile="zappos", networks=NETWORKS).axes) == 2
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

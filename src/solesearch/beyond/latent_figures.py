@@ -77,11 +77,11 @@ def code_effects(table: pd.DataFrame, *, profile: str) -> Figure:
     effects = select(rows, name="latent_codes", measure="effect")
     bounds = select(rows, name="latent_codes", measure="information_bound")
     redrawn = effects["item"].isin([NOISE_REDRAWN, CODES_REDRAWN])
-    names = dict.fromkeys(effects.loc[~redrawn, "item"])
+    names = {name: name for name in effects.loc[~redrawn, "item"]}
     figure = Chart(figsize=(WIDTH, 1.45 + 0.27 * len(names)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    _bars_by_seed(left, effects, names={name: name for name in names}, digits=1)
-    _bars_by_seed(right, bounds, names={name: name for name in names}, digits=2)
+    _bars_by_seed(left, effects, names=names, digits=1)
+    _bars_by_seed(right, bounds, names=names, digits=2)
     for item, value in effects[redrawn].groupby("item", sort=False)["value"].mean().items():
         left.axvline(value, color=VERMILION if item == NOISE_REDRAWN else QUIET, **DASHED, label=item)
     left.set(xlabel="Mean pixel change, grey levels of 255", xlim=(0, None), title="What a code changes")
@@ -123,11 +123,10 @@ def code_probe(table: pd.DataFrame, *, profile: str) -> Figure:
     for axes, part in zip(panels, ("validation", "test"), strict=True):
         found = select(rows, name="latent_codes", measure=f"probe_{part}")
         _bars_by_seed(axes, found, names=PROBED, digits=3)
-        guesses = found[found["item"].isin([CHANCE, MAJORITY])].groupby("value", sort=False)["item"]
-        for (value, items), colour in zip(
-            guesses, (VERMILION, QUIET), strict=False
-        ):  # one where both are equal
-            axes.axvline(value, color=colour, **DASHED, label=" and ".join(items), zorder=3)
+        guesses = found[found["item"].isin([CHANCE, MAJORITY])]
+        equal = guesses.groupby("value", sort=False)["item"].agg(" and ".join)  # one where both are equal
+        for (value, words), colour in zip(equal.items(), (VERMILION, QUIET), strict=False):
+            axes.axvline(value, color=colour, **DASHED, label=words, zorder=3)
         axes.set(xlim=(0, 1.12), xticks=np.linspace(0, 1, 6))
         axes.set(title=f"{part.capitalize()} photos", xlabel="Share of photos whose class is found")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
@@ -209,10 +208,9 @@ def _draw_rows(blocks: Mapping[str, Sequence[ImageRow]], *, labels: Sequence[str
     for title, rows in blocks.items():
         sheet.write(title, left=EDGE, top=top + 0.2, va="center", fontsize=8.5, fontweight="bold")
         _, middles = strips[title, rows[0].name]
+        above = {"top": top + 0.2, "ha": "center", "va": "center", "fontsize": 6.5}
         for label, middle in zip(labels, middles, strict=False):
-            sheet.write(
-                label, left=NAME + middle * scale, top=top + 0.2, ha="center", va="center", fontsize=6.5
-            )
+            sheet.write(label, left=NAME + middle * scale, **above)
         top += HEAD
         for row in rows:
             picture, _ = strips[title, row.name]

@@ -11,12 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from sklearn.metrics import pairwise_distances_argmin_min
 from sklearn.metrics.pairwise import euclidean_distances, polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
 
+from solesearch.beyond.intervals import means_with_intervals
 from solesearch.core.errors import InputError
-from solesearch.retrieval.uncertainty import Resampling, bootstrap_intervals
+from solesearch.retrieval.uncertainty import Resampling
 
 NOT_KNOWN = float("nan")
 SLICE = 1000  # photos whose features are held at a time
@@ -188,14 +190,9 @@ def row(seed: int, measure: str, item: str, found: Estimate, *, unit: str, note:
 
 def mean_with_interval(values: np.ndarray, units: np.ndarray, resampling: Resampling) -> Estimate:
     """Return the mean of values [n] with its bootstrap interval over units int [n] (uncertainty.py)."""
-    low, high = bootstrap_intervals(
-        np.asarray(values, float)[:, None],
-        units,
-        resamples=resampling.resamples,
-        confidence=resampling.confidence,
-        seed=resampling.seed,
-    )[:, 0]
-    return Estimate(float(np.mean(values)), float(low), float(high), len(values))
+    table = means_with_intervals(pd.DataFrame({0: values}, dtype=float), pd.Series(units), resampling)
+    value, low, high, count = table.iloc[0].tolist()
+    return Estimate(value, low, high, int(count))
 
 
 def distance_rows(
