@@ -42,7 +42,9 @@ def planned(rules: HumanStudySettings) -> tuple[dict[str, Task], pd.DataFrame]:
         model: np.stack([draw.choice(24, size=rules.k, replace=False) for _ in range(rules.queries)])
         for model in MODELS
     }
-    return human_study.plan_tasks(range(rules.queries), rows, LABELS, strangers=np.arange(24), settings=rules)
+    return human_study.plan_tasks(
+        range(rules.queries), rows, LABELS, distractors=np.arange(24), settings=rules
+    )
 
 
 def write_small_plan(paths: Paths) -> tuple[Plan, pd.DataFrame]:

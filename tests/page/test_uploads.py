@@ -10,7 +10,7 @@ from page_world import draw_photo, encoded, png
 from PIL import Image
 
 from solesearch.core.errors import InputError
-from solesearch.page.uploads import LARGEST_SIDE, PageSettings, Upload, UploadShelf, read_upload, small_jpeg
+from solesearch.page.uploads import LARGEST_SIDE, PageSettings, Upload, UploadStore, read_upload, small_jpeg
 from solesearch.photos.photo import load_pixels
 
 SETTINGS = PageSettings(upload_megabytes=1, upload_pixels=1_000_000, uploads=2, decoders=1, most_answers=20)
@@ -99,14 +99,14 @@ def test_large_photos_are_kept_small_and_previews_carry_no_metadata() -> None:
 
 
 def test_the_shelf_forgets_the_oldest() -> None:
-    shelf = UploadShelf(kept=2)
+    store = UploadStore(kept=2)
     uploads = [Upload(Image.new("RGB", (16, 16), (shade, 0, 0)), ()) for shade in range(3)]
-    tokens = [shelf.put(upload) for upload in uploads]
+    tokens = [store.put(upload) for upload in uploads]
     assert len(set(tokens)) == 3 and min(map(len, tokens)) >= 20
-    assert shelf.get(tokens[2]) is uploads[2]
+    assert store.get(tokens[2]) is uploads[2]
     for unknown in (tokens[0], "", "../../etc/passwd"):
         with pytest.raises(InputError, match="upload it again"):
-            shelf.get(unknown)
+            store.get(unknown)
 
 
 def test_settings(workspace: Path) -> None:

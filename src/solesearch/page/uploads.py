@@ -101,7 +101,7 @@ def refusal(reason: str, settings: PageSettings) -> str:
     return sentences.get(kind, UNREADABLE)
 
 
-class UploadShelf:
+class UploadStore:
     """The uploads of all visitors, by a token that cannot be guessed; the oldest make room for new ones."""
 
     def __init__(self, *, kept: int):

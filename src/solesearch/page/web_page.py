@@ -27,7 +27,7 @@ from solesearch.page.uploads import (
     MEGABYTE,
     PREVIEW_SIDE,
     PageSettings,
-    UploadShelf,
+    UploadStore,
     read_upload,
     small_jpeg,
 )
@@ -71,7 +71,7 @@ class Page:
     def __init__(self, service: SearchService, settings: PageSettings):
         """Read the templates; raises InputError when the showcase has no map."""
         self.service, self.settings = service, settings
-        self.shelf = UploadShelf(kept=settings.uploads)
+        self.uploads = UploadStore(kept=settings.uploads)
         self.jpeg = lru_cache(maxsize=PHOTOS_KEPT)(self._encode)
         templates = Environment(
             loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
@@ -112,7 +112,7 @@ class Page:
             raise InputError("Choose at least one model.")
         among = service.common_photos(models)
         if upload:
-            sent = self.shelf.get(upload)
+            sent = self.uploads.get(upload)
             # the picture goes inside the page, so that nobody else can ask for it
             preview = base64.b64encode(small_jpeg(sent.image, side=PREVIEW_SIDE)).decode("ascii")
             rows = [service.search_upload(sent, model, k=k, among=among) for model in models]
@@ -202,7 +202,7 @@ def add_uploads(app: FastAPI, page: Page) -> None:
     @app.post("/upload")
     def upload(data: Annotated[bytes, Depends(sent_photo)]) -> dict[str, str]:
         with decoders:
-            return {"token": page.shelf.put(read_upload(data, settings))}
+            return {"token": page.uploads.put(read_upload(data, settings))}
 
 
 def serve(profile: str, *, host: str = HOST, port: str | int = PORT, follow: bool = False) -> None:

@@ -24,7 +24,7 @@ from solesearch.core.errors import exit_status
 from solesearch.core.model_names import model_name
 from solesearch.core.paths import Paths
 from solesearch.core.settings import check_known
-from solesearch.people.answers import SIMULATED, Annotator, Answer, AnswerStore, Asked, check_answer
+from solesearch.people.answers import SIMULATED, Annotator, Answer, AnswerStore, Assignment, check_answer
 from solesearch.people.human_study import Plan, PlanFiles, read_plan
 from solesearch.people.serving import HOST, PORT, limited_body, listen, new_app
 from solesearch.people.study_analysis import TABLES
@@ -49,7 +49,7 @@ def person(name: str) -> str:
 Person = Annotated[Annotator, AfterValidator(person)]
 
 
-class SentTask(Asked):
+class SentTask(Assignment):
     """What the page sends about a task; anything else is refused."""
 
     annotator: Person
@@ -62,7 +62,7 @@ class SentAnswer(Answer):
     answered_at: Literal[""] = ""
 
 
-class StudyDesk:
+class Questionnaire:
     """Plan and store of one profile, and what an annotator sees next."""
 
     def __init__(self, paths: Paths, photo_url: Callable[[int], str]):
@@ -110,7 +110,7 @@ class StudyDesk:
         _, store = self._opened_for(sent)
         return self.state(sent.annotator, again=store.undo(sent))
 
-    def _opened_for(self, sent: Asked) -> tuple[Plan, AnswerStore]:
+    def _opened_for(self, sent: Assignment) -> tuple[Plan, AnswerStore]:
         plan, store = self.open()
         if sent.plan != plan.id:
             raise HTTPException(409, "the study was planned anew; going on with the new plan")
@@ -123,7 +123,7 @@ def attach(app: FastAPI, *, paths: Paths, photo_url: Callable[[int], str]) -> No
     `photo_url` gives the address of a photo number (a row of photos.csv), say "/photo/123". Works before the
     study is planned, too: the page then says so.
     """
-    desk = StudyDesk(paths, photo_url)
+    questionnaire = Questionnaire(paths, photo_url)
 
     async def body(request: Request) -> bytes:
         too_large = f"at most {LARGEST_BODY} bytes"
@@ -139,15 +139,15 @@ def attach(app: FastAPI, *, paths: Paths, photo_url: Callable[[int], str]) -> No
 
     @app.get("/study/next")
     def next_task(annotator: Person) -> dict[str, Any]:
-        return desk.state(annotator)
+        return questionnaire.state(annotator)
 
     @app.post("/study/answer")
     def answer(sent: Annotated[bytes, Depends(body)]) -> dict[str, Any]:
-        return desk.answer(SentAnswer.model_validate_json(sent, strict=True))
+        return questionnaire.answer(SentAnswer.model_validate_json(sent, strict=True))
 
     @app.post("/study/undo")
     def undo(sent: Annotated[bytes, Depends(body)]) -> dict[str, Any]:
-        return desk.undo(SentTask.model_validate_json(sent, strict=True))
+        return questionnaire.undo(SentTask.model_validate_json(sent, strict=True))
 
     @app.get("/study/results")
     def results() -> HTMLResponse:

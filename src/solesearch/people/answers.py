@@ -65,7 +65,7 @@ Letters = Annotated[
 Annotator = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
 
 
-class Asked(BaseModel):
+class Assignment(BaseModel):
     """One annotator's turn at one task of a plan; the limits hold for what is sent and for a CSV alike."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -80,7 +80,7 @@ class Asked(BaseModel):
         return self.plan, self.annotator, self.task
 
 
-class Answer(Asked):
+class Answer(Assignment):
     """What was ticked: the letters of the rows in order, "" for none."""
 
     rows: Letters
@@ -139,7 +139,7 @@ class AnswerStore:
             )
         return True
 
-    def undo(self, asked: Asked) -> Answer | None:
+    def undo(self, asked: Assignment) -> Answer | None:
         """Take back an annotator's last answer and return it.
 
         None, and nothing changes, when the task is not the last one answered: a second click, or another tab.
@@ -242,9 +242,9 @@ def export(paths: Paths) -> list[Path]:
     tables = [store.table()]
     if paths.answers.is_file():
         kept, undone = read_answers(paths.answers, plan), store.table("undone")
-        once = [*UNIQUE, "answered_at"]
-        gone = pd.MultiIndex.from_frame(kept[once]).isin(pd.MultiIndex.from_frame(undone[once]))
-        tables.insert(0, kept[~gone])
+        exact = [*UNIQUE, "answered_at"]  # an answer given anew after an undo is another one
+        taken_back = pd.MultiIndex.from_frame(kept[exact]).isin(pd.MultiIndex.from_frame(undone[exact]))
+        tables.insert(0, kept[~taken_back])
     kept_files = PlanFiles.kept(paths)
     kept_files.write(plan, key)
     write_answers(paths.answers, merged(tables))

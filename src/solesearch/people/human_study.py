@@ -111,13 +111,13 @@ def plan_tasks(
     rows: Mapping[tuple[str, int], np.ndarray],
     labels: np.ndarray,
     *,
-    strangers: np.ndarray,
+    distractors: np.ndarray,
     settings: HumanStudySettings,
 ) -> tuple[dict[str, Task], pd.DataFrame]:
     """Return (tasks as in Plan, key without its column plan).
 
     `queries` are photo numbers [q]; `rows` {(model, seed): int [q, k]} their nearest photos; `labels` the
-    class of every photo [n]; `strangers` the numbers that attention checks are drawn from. Everything random
+    class of every photo [n]; `distractors` the numbers that attention checks are drawn from. All that is random
     follows from `settings.seed`.
     """
     random = np.random.default_rng(settings.seed)
@@ -130,7 +130,7 @@ def plan_tasks(
         number = int(queries[query])
         shown = {model: np.asarray(nearest[query]) for model, nearest in rows.items()}
         if place in checks:
-            shown[ATTENTION, 0] = random_row(number, labels, strangers, k=settings.k, random=random)
+            shown[ATTENTION, 0] = random_row(number, labels, distractors, k=settings.k, random=random)
         models = list(shown)
         letters = {
             letter: models[at] for letter, at in zip(LETTERS, random.permutation(len(models)), strict=False)
@@ -146,10 +146,10 @@ def plan_tasks(
 
 
 def random_row(
-    query: int, labels: np.ndarray, strangers: np.ndarray, *, k: int, random: np.random.Generator
+    query: int, labels: np.ndarray, distractors: np.ndarray, *, k: int, random: np.random.Generator
 ) -> np.ndarray:
     """Return k random photo numbers whose class is not the query's; raises InputError with too few."""
-    others = strangers[labels[strangers] != labels[query]]
+    others = distractors[labels[distractors] != labels[query]]
     if len(others) < k:
         raise InputError(
             f"human study: an attention check needs {k} test photos of other classes than "
@@ -220,8 +220,10 @@ def make_plan(study: Study, settings: HumanStudySettings) -> tuple[Plan, pd.Data
         (model, seed): nearest_rows(study, model, seed=seed, queries=chosen, k=settings.k)
         for model, seed in study_models(study, settings)
     }
-    labels, strangers = study.photos["label"].to_numpy(), numbers[test["id"]].to_numpy()
-    tasks, key = plan_tasks(numbers[chosen].tolist(), rows, labels, strangers=strangers, settings=settings)
+    labels, distractors = study.photos["label"].to_numpy(), numbers[test["id"]].to_numpy()
+    tasks, key = plan_tasks(
+        numbers[chosen].tolist(), rows, labels, distractors=distractors, settings=settings
+    )
     shown = json.dumps({name: task.model_dump() for name, task in tasks.items()}, sort_keys=True)
     digest = hashlib.sha256((shown + key.to_csv(index=False)).encode()).hexdigest()[:12]
     catalogue = catalogue_digest(study.photos)
