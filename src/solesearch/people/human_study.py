@@ -117,7 +117,7 @@ def plan_tasks(
     """Return (tasks as in Plan, key without its column plan).
 
     `queries` are photo numbers [q]; `rows` {(model, seed): int [q, k]} their nearest photos; `labels` the
-    class of every photo [n]; `distractors` the numbers that attention checks are drawn from. All that is random
+    class of every photo [n]; `distractors` the numbers that attention checks are drawn from. All chance
     follows from `settings.seed`.
     """
     random = np.random.default_rng(settings.seed)
