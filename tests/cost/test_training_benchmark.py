@@ -98,16 +98,6 @@ def test_ratio_is_formed_round_by_round() -> None:
     assert training_benchmark.speed_row(CONTENDERS[0], plain, plain, batch=8)["ratio"] == 1
 
 
-def test_contenders_use_both_cores_and_take_the_difference_apart() -> None:
-    named = {one.what: one for one in CONTENDERS}
-    base = named[BASELINE]
-    assert (base.generator, base.passes, base.executor, base.threads) == (PLAIN, TWO, "TensorFlow's own", 2)
-    assert {one.processes * one.threads for one in CONTENDERS} == {1, 2}
-    assert {(one.generator, one.passes) for one in CONTENDERS} == {
-        (g, p) for g in (FUSED, PLAIN) for p in (ONE, TWO)
-    }
-
-
 def speed_table() -> pd.DataFrame:
     rows = [
         training_benchmark.speed_row(one, np.linspace(1, 1.5, 20), np.linspace(1, 2, 20), batch=8)

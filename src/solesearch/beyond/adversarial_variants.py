@@ -58,7 +58,6 @@ class Recipe(InfoGan):
     def train_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Update D, Q and G once on real images [b, h, w, 3]; return the losses by name, each []."""
         latent, code = sample_latent(self.settings, count=tf.shape(images)[0], seed=self.step_seed())
-        self.before_step()
         with tf.GradientTape(persistent=True) as tape:
             fake = self.generator(latent, training=True)
             on_real = self.look(self.shown(images, seed=self.draw(REAL_SEED)))
@@ -70,18 +69,11 @@ class Recipe(InfoGan):
         update(tape, d_total, self.discriminator_variables(), self.discriminator_optimizer)
         update(tape, g_total, self.generator.trainable_variables, self.generator_optimizer)
         self.steps_done.assign_add(1)
-        self.after_step()
         return losses
 
     def draw(self, offset: int) -> tf.Tensor:
         """Return a seed [2] for a draw of this step that is independent of those with other offsets."""
         return self.step_seed() + tf.constant([0, offset])
-
-    def before_step(self) -> None:
-        """Do what comes before the losses."""
-
-    def after_step(self) -> None:
-        """Do what comes after both updates."""
 
     def shown(self, images: tf.Tensor, *, seed: tf.Tensor) -> tf.Tensor:
         """Return what the discriminator gets to see of real or generated images."""
@@ -133,11 +125,9 @@ class WithoutCodes(Recipe):
     """No code head in the losses: all of the latent is noise (DCGAN; Radford et al. 2016)."""
 
     def code_losses(self, code: tf.Tensor, prediction: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return nothing: no code is asked for."""
         return {}
 
     def discriminator_variables(self) -> list[keras.Variable]:
-        """Return the discriminator's weights without those of the idle code head."""
         idle = {id(variable) for variable in self.discriminator.code_head.variables}
         return [one for one in self.discriminator.trainable_variables if id(one) not in idle]
 
@@ -162,7 +152,6 @@ class Averaged(Recipe):
     """
 
     def __init__(self, settings: GanSettings, **options):
-        """Start the averages at the first weights."""
         super().__init__(settings, **options)
         self.averages = [
             keras.Variable(variable.numpy(), trainable=False, name=f"average_{number}")
@@ -173,18 +162,17 @@ class Averaged(Recipe):
         return [one for one in self.discriminator.variables if "float" in one.dtype]
 
     def state_variables(self) -> list[keras.Variable]:
-        """Return every variable a resumed run needs, the averages among them."""
         return [*super().state_variables(), *self.averages]
 
-    def after_step(self) -> None:
-        """Move the averages towards the new weights."""
+    def train_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        losses = super().train_step(images)
         step = tf.cast(self.steps_done.value, tf.float32)
         decay = tf.minimum(self.values.ideas.ema_decay, (1 + step) / (10 + step))
         for average, variable in zip(self.averages, self._averaged(), strict=True):
             average.assign(decay * average.value + (1 - decay) * variable.value)
+        return losses
 
     def trunk(self) -> list[np.ndarray]:
-        """Return the averages in the places of the weights."""
         kept = {id(one): average for one, average in zip(self._averaged(), self.averages, strict=True)}
         return [kept.get(id(one), one).numpy() for one in self.discriminator.variables]
 
@@ -213,7 +201,6 @@ class SpectralHinge(Recipe):
     """
 
     def __init__(self, settings: GanSettings, **options):
-        """Find the first right singular vectors by the power method."""
         super().__init__(settings, **options)
         self.right_vectors = []
         for number, kernel in enumerate(self._kernels()):
@@ -228,11 +215,14 @@ class SpectralHinge(Recipe):
         return [layer.kernel for layer in (*self.discriminator.convolutions, self.discriminator.real_head)]
 
     def state_variables(self) -> list[keras.Variable]:
-        """Return every variable a resumed run needs, the singular vectors among them."""
         return [*super().state_variables(), *self.right_vectors]
 
-    def before_step(self) -> None:
-        """Follow the kernels with one power iteration."""
+    def train_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        self.follow_kernels()
+        return super().train_step(images)
+
+    def follow_kernels(self) -> None:
+        """Move the singular vectors on by one power iteration."""
         for kernel, right in zip(self._kernels(), self.right_vectors, strict=True):
             right.assign(power_iteration(kernel.value, right.value))
 
@@ -255,12 +245,11 @@ class SpectralHinge(Recipe):
         return output
 
     def adversarial_losses(self, real: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return the hinge losses of logits [b, 1]."""
         return hinge_losses(real, fake)
 
     def trunk(self) -> list[np.ndarray]:
         """Return the weights with normalised kernels, so that a plain Discriminator computes the same."""
-        self.before_step()
+        self.follow_kernels()
         baked = {id(kernel): value.numpy() for kernel, value in self.normalised()}
         return [baked.get(id(one), one.numpy()) for one in self.discriminator.variables]
 
@@ -278,7 +267,6 @@ class DiffAugmented(Recipe):
     """D sees shifted, recoloured, cut copies of real and of generated images (Zhao et al. 2020)."""
 
     def shown(self, images: tf.Tensor, *, seed: tf.Tensor) -> tf.Tensor:
-        """Return the copies; gradients reach the generator through them."""
         return diff_augment(images, seed=seed)
 
 
@@ -289,7 +277,6 @@ class WithHead(Recipe):
     """The recipe with one more head on the discriminator's features, trained together with D."""
 
     def __init__(self, settings: GanSettings, **options):
-        """Build the head and let D's optimiser know its weights."""
         super().__init__(settings, **options)
         features = self.discriminator(tf.zeros((1, *settings.image_size, 3))).features.shape[1]
         self.head = self.build_head(features)
@@ -303,11 +290,9 @@ class WithHead(Recipe):
         raise NotImplementedError
 
     def discriminator_variables(self) -> list[keras.Variable]:
-        """Return the discriminator's weights and the head's."""
         return [*super().discriminator_variables(), *self.head.trainable_variables]
 
     def state_variables(self) -> list[keras.Variable]:
-        """Return every variable a resumed run needs, the head's among them."""
         return [*super().state_variables(), *self.head.variables]
 
 
@@ -321,7 +306,6 @@ class Rotation(WithHead):
     EXTRA: ClassVar[dict[str, str]] = {"rotation": "rotation_weight"}
 
     def build_head(self, features: int) -> keras.Model:
-        """Return a dense layer of one logit a turn."""
         keras.utils.set_random_seed(self.seed)
         return keras.Sequential(
             [keras.Input((features,)), keras.layers.Dense(TURNS, name="turn")], name="turn_head"
@@ -344,11 +328,9 @@ class ContrastiveHead(WithHead):
     EXTRA: ClassVar[dict[str, str]] = {"contrastive": "contrastive_weight"}
 
     def build_head(self, features: int) -> keras.Model:
-        """Return the projection head that contrastive_only has, too."""
         return projection_head(self.values.contrastive, features=features, seed=self.seed)
 
     def further_losses(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return NT-Xent [] of two views of each image."""
         settings = self.values.contrastive
         features = self.look(two_views(images, settings, seed=self.step_seed())).features
         return {"contrastive": contrastive_loss(self.head, features, settings)}

@@ -31,7 +31,13 @@ from solesearch.evaluation.study import Study
 from solesearch.gan.continuation import continue_training, last_discriminator, last_state
 from solesearch.photos.splits import SPLITS, UNLABELLED
 from solesearch.retrieval.exact_search import ranking
-from solesearch.retrieval.retrieval import GALLERIES, QUERY_BLOCK, excluded_pairs
+from solesearch.retrieval.retrieval import (
+    GALLERIES,
+    QUERY_BLOCK,
+    excluded_pairs,
+    precision_at,
+    ranked_relevance,
+)
 from solesearch.retrieval.uncertainty import Resampling, bootstrap_intervals, resampling_units
 
 K = 5  # answers judged; as everywhere
@@ -169,31 +175,20 @@ def judge_split(
     naive gallery leaves nothing out, since no query is in it; the other leaves out the query's own product.
     NaN where fewer than k photos may answer. Raises InputError for a k beyond the gallery.
     """
-    queries, gallery = (table.reset_index(drop=True) for table in tables)
+    queries, gallery = tables
     if not 1 <= k <= len(gallery):
         raise InputError(f"k must lie between 1 and {len(gallery)} (photos in the gallery); got {k}")
-    both, blocks = pd.concat([queries, gallery], ignore_index=True), {name: [] for name in GALLERIES}
+    both = pd.concat(tables, ignore_index=True)
+    arrived = both.assign(label=np.concatenate([np.ones(len(queries), bool), new]))  # a hit: a new photo
+    blocks: dict[str, list[np.ndarray]] = {name: [] for name in GALLERIES}
     for start in range(0, len(queries), QUERY_BLOCK):
         rows = np.arange(start, min(start + QUERY_BLOCK, len(queries)))
-        masks = {
-            name: excluded_pairs(both, queries=rows, gallery=name, window=window)[:, len(queries) :]
-            for name in GALLERIES
-        }
-        most = max(int(mask.sum(axis=1).max()) for mask in masks.values())
-        order = ranking(vectors[0][rows], vectors[1])[:, : k + most]
-        same = gallery["label"].to_numpy()[order] == queries["label"].to_numpy()[rows][:, None]
-        for name, mask in masks.items():
-            allowed = ~np.take_along_axis(mask, order, axis=1)
-            means = [first_k_mean(values, allowed, k=k) for values in (same, new[order])]
-            blocks[name].append(np.stack(means))
+        order = ranking(vectors[0][rows], vectors[1]) + len(queries)
+        for name in GALLERIES:
+            excluded = excluded_pairs(both, queries=rows, gallery=name, window=window)
+            hits = [ranked_relevance(order, of, queries=rows, excluded=excluded) for of in (both, arrived)]
+            blocks[name].append(np.stack([precision_at(*one, k=k) for one in hits]))
     return {name: np.concatenate(parts, axis=1) for name, parts in blocks.items()}
-
-
-def first_k_mean(values: np.ndarray, allowed: np.ndarray, *, k: int) -> np.ndarray:
-    """Return the mean of each row's first k allowed values, float64 [q], from bool [q, m]; NaN below k."""
-    first = np.argsort(~allowed, axis=1, kind="stable")[:, :k]
-    mean = np.take_along_axis(values, first, axis=1).mean(axis=1)
-    return np.where(np.take_along_axis(allowed, first, axis=1).all(axis=1), mean, np.nan)
 
 
 def judge_ways(
