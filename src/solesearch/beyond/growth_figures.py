@@ -15,12 +15,12 @@ from solesearch.figures.drawing import (
     NEUTRAL,
     QUIET,
     VERMILION,
-    WHISKER,
     WIDTH,
     Chart,
     add_caption,
     checked,
     counted,
+    forest,
     select,
     stricter_gallery,
 )
@@ -67,19 +67,13 @@ def _title(experiment: str, queries: str, part: pd.DataFrame) -> str:
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, *, order: list[str]) -> None:
-    for place, name in enumerate(order):
-        row, colour = rows.loc[name], COLOURS.get(name, NEUTRAL)
-        ends = [[max(row["precision"] - row["low"], 0)], [max(row["high"] - row["precision"], 0)]]
-        axes.errorbar(row["precision"], place, xerr=ends, **{**WHISKER, "ecolor": colour})
-        hollow = "white" if name.endswith("before") else colour
-        axes.plot(row["precision"], place, "D", color=colour, markerfacecolor=hollow, markersize=4, zorder=4)
-        beside = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center", "fontsize": 6}
-        axes.annotate(f"{row['precision']:.3f}", (row["precision"], place), color=QUIET, **beside)
+    marks = rows.loc[order].rename(columns={"precision": "value"})
+    marks["colour"] = [COLOURS.get(name, NEUTRAL) for name in order]
+    marks["face"] = ["white" if name.endswith("before") else "" for name in order]
+    forest(axes, marks, numbers=".3f")
     axes.axvline(rows.loc["before", "precision"], color=QUIET, **DASHED)
-    axes.set(ylim=(-0.6, len(order) - 0.3), xlabel="Precision@5")
     low, high = rows["low"].min(), rows["high"].max()
-    margin = max(0.06 * (high - low), 0.02)
-    axes.set_xlim(max(low - margin, -0.05), min(high + margin, 1.05))
+    reach = max(high - low, 0.2)
+    axes.set_xlim(max(low - 0.06 * reach, -0.05), high + 0.35 * reach)  # room for the numbers
+    axes.set(ylim=(-0.6, len(order) - 0.3), xlabel="Precision@5")
     axes.locator_params(axis="x", nbins=4)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(visible=False, axis="y")

@@ -8,16 +8,17 @@ from matplotlib.figure import Figure
 
 from solesearch.cost.training_benchmark import BASELINE, FED, FUSED, ONE, PIPELINE
 from solesearch.figures.drawing import (
+    BESIDE,
     BLUE,
     DASHED,
     NEUTRAL,
     ORANGE,
     QUIET,
-    WHISKER,
     WIDTH,
     Chart,
     add_caption,
     checked,
+    forest,
     select,
 )
 from solesearch.figures.registry import chart, draw_chart  # noqa: F401
@@ -42,22 +43,16 @@ def training_speed(table: pd.DataFrame, *, profile: str) -> Figure:
     rows = table[~table["what"].isin((PIPELINE, FED))].iloc[::-1]
     figure = Chart(figsize=(WIDTH, 1.2 + 0.3 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
-    for place, row in enumerate(rows.to_dict("records")):
-        ours = row["generator"] == FUSED and row["passes"] == ONE
-        colour = ORANGE if row["what"] == BASELINE else BLUE if ours else NEUTRAL
-        value, ratio = row["images_per_second"], row["ratio"]
-        axes.barh(place, value, height=0.62, facecolor=colour)
-        ends = [[max(value - row["low"], 0)], [max(row["high"] - value, 0)]]
-        axes.errorbar(value, place, xerr=ends, **WHISKER)
-        words = f"{value:.0f}" + (f"  ({ratio:.2f}×)" if np.isfinite(ratio) else "")
-        axes.annotate(
-            words, (row["high"], place), xytext=(5, 0), textcoords="offset points", va="center", fontsize=7
-        )
+    ours = (rows["generator"] == FUSED) & (rows["passes"] == ONE)
+    colours = np.where(rows["what"] == BASELINE, ORANGE, np.where(ours, BLUE, NEUTRAL))
+    axes.barh(range(len(rows)), rows["images_per_second"], height=0.62, color=colours)
+    forest(axes, rows.rename(columns={"images_per_second": "value"}).assign(marker=""))
+    for place, row in enumerate(rows.itertuples()):
+        words = f"{row.images_per_second:.0f}" + (f"  ({row.ratio:.2f}×)" if np.isfinite(row.ratio) else "")
+        axes.annotate(words, (row.high, place), fontsize=7, **BESIDE)
     axes.axvline(BAR * base["images_per_second"], color=QUIET, **DASHED)
     axes.set_yticks(range(len(rows)), [_name(row) for row in rows.to_dict("records")])
     axes.set(xlabel="Images per second", xlim=(0, 1.25 * rows["high"].max()), ylim=(-0.6, len(rows) - 0.4))
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
     parts = [f"batch {base['batch']:,}", f"{base['steps']:,} steps each, in turns; whiskers: 10 to 90 %",
              f"dashed: {BAR:g} times the plain loop",
              f"input pipeline alone {pipeline['images_per_second']:,.0f} images/s, "
