@@ -16,7 +16,6 @@ from matplotlib import pyplot, style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import offset_copy
-from scipy.optimize import isotonic_regression
 
 from solesearch.core import files
 from solesearch.core.errors import InputError
@@ -241,16 +240,6 @@ def add_interval(axes: Axes, bounds: tuple[float, float] | None, *, place: float
         whisker = {"fmt": "none", "ecolor": "black", "elinewidth": 0.8, "capsize": 1.8, "capthick": 0.8}
         # above the bars, below the lines and dots
         axes.errorbar(sum(bounds) / 2, place, xerr=(bounds[1] - bounds[0]) / 2, zorder=1.9, **whisker)
-
-
-def spread(places: Sequence[float], *, gap: float) -> np.ndarray:
-    """Return ascending `places` moved apart to at least `gap`, with the smallest sum of squared moves.
-
-    Distances of at least `gap` between neighbours are an ascending order once `gap` times the rank is taken
-    off: scipy's isotonic regression.
-    """
-    ranks = gap * np.arange(len(places))
-    return isotonic_regression(np.asarray(places, dtype=float) - ranks).x + ranks if len(places) else ranks
 
 
 def save(figure: Figure, stem: Path, *, kinds: Sequence[str] = ("png",)) -> list[Path]:

@@ -6,20 +6,17 @@ inches, so that photos keep their proportions and rows stay tight.
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from solesearch.core import files
 from solesearch.core.errors import InputError
 from solesearch.core.model_names import PROPOSED, model_name
-from solesearch.figures.drawing import BLUE, GREEN, VERMILION, WIDTH, Chart, add_caption, save, styled
+from solesearch.figures.drawing import BLUE, GREEN, VERMILION, WIDTH, Chart, add_caption, styled
 
 NAME, GAP, EDGE, FOOT = 1.05, 0.12, 0.08, 0.28  # inches: model names, between photos, at the edges, caption
 # The grid that training keeps (training.SAMPLE_ROWS, SAMPLE_COLUMNS; not imported, since a picture needs no
@@ -65,7 +62,7 @@ class Sheet:
             (left / WIDTH, 1 - (top + height) / self.height, width / WIDTH, height / self.height)
         )
         axes.set_anchor("S")
-        axes.imshow(enlarged(pixels, width=width), interpolation="antialiased")
+        axes.imshow(pixels, interpolation="lanczos")
         axes.set(xticks=[], yticks=[])
         axes.grid(visible=False)
         return axes
@@ -75,43 +72,29 @@ class Sheet:
         self.figure.text(left / WIDTH, 1 - top / self.height, words, **looks)
 
 
-def enlarged(pixels: np.ndarray, *, width: float) -> np.ndarray:
-    """Repeat every pixel so often that the picture has twice the pixels that 150 dpi need at `width` inches.
-
-    Reduced again by matplotlib, edges of pixels stay sharp and all pixels equally large at any scale.
-    """
-    times = max(1, math.ceil(2 * 150 * width / pixels.shape[1]))
-    return pixels.repeat(times, axis=0).repeat(times, axis=1)
-
-
-def _check_photo(pixels: np.ndarray, *, what: str) -> None:
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
-        raise InputError(
-            f"{what}: a photo is uint8 [height, width, 3]; got {pixels.dtype} {list(pixels.shape)}"
-        )
-
-
 @styled
 def neighbour_gallery(rows: Sequence[GalleryRow], *, profile: str, title: str = "") -> Figure:
     """Draw one row a query or model: name, query, then the nearest photos with their Euclidean distances.
 
     A green frame and a check mark mean the query's class, an orange frame and a cross another one (P Fig 5,
-    C Fig 8.7); a blue = marks the query's own product. Raises InputError without rows or neighbours, with
-    more than fit, for a photo not uint8 RGB.
+    C Fig 8.7); a blue = marks the query's own product. Raises InputError without rows or neighbours, and with
+    more than fit.
     """
-    _check_rows(rows)
+    if not rows or not all(row.neighbours for row in rows):
+        raise InputError("gallery: nothing to draw; choose at least one query and one neighbour")
     most = max(len(row.neighbours) for row in rows)
     margin = EDGE + NAME * any(row.name for row in rows)
     width = (WIDTH - margin - EDGE - GAP * (most + 2)) / (most + 1)
     if width < 0.25:
         raise InputError(f"gallery: {most} neighbours do not fit side by side; ask for fewer")
-    photos = [photo for row in rows for photo in (row.query_pixels, *(n.pixels for n in row.neighbours))]
+    photos = [
+        photo for row in rows for photo in (row.query_pixels, *(found.pixels for found in row.neighbours))
+    ]
     # A single very tall photo must not stretch all rows: beyond 3:2 it is shown smaller instead.
     height = width * min(1.5, max(photo.shape[0] / photo.shape[1] for photo in photos))
     head = 0.42 if title else 0.2
     sheet = Sheet(head + len(rows) * (height + BELOW) + FOOT)
-    if title:
-        sheet.write(title, left=EDGE, top=0.08, va="top", fontsize=9)
+    sheet.write(title, left=EDGE, top=0.08, va="top", fontsize=9)
     for number, row in enumerate(rows):
         top = head + number * (height + BELOW)
         _draw_row(sheet, row, left=margin, top=top, width=width, height=height)
@@ -122,35 +105,6 @@ def neighbour_gallery(rows: Sequence[GalleryRow], *, profile: str, title: str = 
     marks += ", =\N{NO-BREAK SPACE}blue: the query's own product" * own
     add_caption(sheet.figure, profile=profile, parts=[counts, "number: Euclidean distance", marks])
     return sheet.figure
-
-
-def bag_gallery(rows: Sequence[GalleryRow], *, profile: str, folder: Path, otherwise: str) -> Figure | str:
-    """Write C Fig 8.8 to <folder>/handbags.png and .pdf and return it, or leave a sentence there instead.
-
-    Without rows `otherwise` is written to <folder>/no_handbags.txt and returned. What an earlier run left in
-    the folder of the other kind goes, so that no picture outlives its catalogue.
-    """
-    if rows:
-        figure: Figure | str = neighbour_gallery(rows, profile=profile, title="Bags, proposed model")
-        written = save(figure, folder / "handbags")
-    else:
-        figure, written = otherwise, [folder / "no_handbags.txt"]
-        files.write_text(written[0], f"{otherwise}\n")
-    for path in folder.glob("*handbags.*"):
-        if path not in written:
-            path.unlink()
-    return figure
-
-
-def _check_rows(rows: Sequence[GalleryRow]) -> None:
-    if not rows:
-        raise InputError("gallery: no rows to draw; choose at least one query")
-    for row in rows:
-        if not row.neighbours:
-            raise InputError(f"gallery row {row.name}: no neighbours; ask for at least one")
-        _check_photo(row.query_pixels, what=f"gallery row {row.name}, query")
-        for neighbour in row.neighbours:
-            _check_photo(neighbour.pixels, what=f"gallery row {row.name}, {neighbour.id}")
 
 
 def _draw_row(sheet: Sheet, row: GalleryRow, *, left: float, top: float, width: float, height: float) -> None:
@@ -199,13 +153,13 @@ def generated_samples(grids: Mapping[int, np.ndarray], *, profile: str, seed: in
     """Draw the generator's images for the same eight latent vectors after more and more iterations.
 
     `grids`: {step: uint8 [4*h, 8*w, 3]}, the grids that training keeps; the first row of each is shown, at
-    most `most` steps, spread evenly from the first to the last. Raises InputError for another shape or none.
+    most `most` steps, spread evenly from the first to the last. Raises InputError without any.
     """
     if not grids:
         raise InputError("generated samples: no grid to draw; train first")
     steps = sorted(grids)
     kept = sorted({steps[round(place)] for place in np.linspace(0, len(steps) - 1, min(most, len(steps)))})
-    strips = {step: _first_row(grids[step], step=step) for step in kept}
+    strips = {step: _first_row(grids[step]) for step in kept}
     width = WIDTH - NAME - 2 * EDGE
     height = max(width * strip.shape[0] / strip.shape[1] for strip in strips.values())
     sheet = Sheet(0.1 + len(kept) * (height + 0.06) + FOOT)
@@ -222,16 +176,9 @@ def generated_samples(grids: Mapping[int, np.ndarray], *, profile: str, seed: in
     return sheet.figure
 
 
-def _first_row(grid: np.ndarray, *, step: int) -> np.ndarray:
+def _first_row(grid: np.ndarray) -> np.ndarray:
     """Return the first row of a grid with a white line between its eight images."""
-    _check_photo(grid, what=f"generated samples, step {step}")
     height, width = grid.shape[0] // SAMPLE_ROWS, grid.shape[1] // SAMPLE_COLUMNS
-    if grid.shape[:2] != (height * SAMPLE_ROWS, width * SAMPLE_COLUMNS) or 0 in (height, width):
-        rule = f"{SAMPLE_ROWS} rows of {SAMPLE_COLUMNS} images"
-        raise InputError(
-            f"generated samples, step {step}: not {rule}; got {grid.shape[0]} x {grid.shape[1]} pixels"
-        )
     images = grid[:height].reshape(height, SAMPLE_COLUMNS, width, 3)
-    line = max(1, width // 32)
-    spaced = np.pad(images, ((0, 0), (0, 0), (0, line), (0, 0)), constant_values=255)
-    return spaced.reshape(height, -1, 3)[:, :-line]
+    spaced = np.pad(images, ((0, 0), (0, 0), (0, max(1, width // 32)), (0, 0)), constant_values=255)
+    return spaced.reshape(height, -1, 3)

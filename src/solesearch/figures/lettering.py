@@ -6,6 +6,7 @@ that `$` is a dollar; the numbers of logarithmic axes alone have it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import unicodedata
@@ -55,16 +56,15 @@ def cut(words: str) -> str:
 
 def readable(words: str) -> str:
     """Return words, every letter that no font here has spelled by number; say so, once for each script."""
-    spelled = []
+    spelled = ""
     for sign in words:
-        known = sign.isspace() or ord(sign) in _base_letters() or family_with(sign)
-        if not known and unicodedata.category(sign) in SILENT:
-            continue
-        if not known:
+        if sign.isspace() or ord(sign) in _base_letters() or family_with(sign):
+            spelled += sign
+        elif unicodedata.category(sign) not in SILENT:
             letters = unicodedata.category(sign).startswith("L")
             _say_once(f"{unicodedata.name(sign).split()[0]} letters" if letters else "such pictures")
-        spelled.append(sign if known else f"[U+{ord(sign):04X}]")
-    return "".join(spelled).replace("][", " ")
+            spelled += f"[U+{ord(sign):04X}]"
+    return spelled.replace("][", " ")
 
 
 def _letter_axis(axis: Axis) -> None:
@@ -101,27 +101,21 @@ def family_with(sign: str) -> str | None:
 @functools.cache
 def _other_fonts() -> list[tuple[str, str, int]]:
     """Return (family, file, face) of all upright fonts, also of those installed since matplotlib looked."""
-    known = {entry.fname for entry in font_manager.fontManager.ttflist}
-    for path in sorted(set(font_manager.findSystemFonts()) - known):
-        try:
-            font_manager.fontManager.addfont(path)
-        except Exception:  # a damaged or exotic font is no reason to draw no chart
-            continue
-    entries = [entry for entry in font_manager.fontManager.ttflist if entry.style == "normal"]
-    found = {(entry.name, str(entry.fname), getattr(entry, "index", 0)) for entry in entries}
-    return sorted(one for one in found if "lastresort" not in one[0].replace(" ", "").lower())
+    manager = font_manager.fontManager
+    for path in sorted(set(font_manager.findSystemFonts()) - {entry.fname for entry in manager.ttflist}):
+        with contextlib.suppress(Exception):  # a damaged or exotic font is no reason to draw no chart
+            manager.addfont(path)
+    entries = {(entry.name, entry.fname, entry.index) for entry in manager.ttflist if entry.style == "normal"}
+    return sorted(entry for entry in entries if "lastresort" not in entry[0].replace(" ", "").lower())
 
 
 def _draws(path: str, face: int, sign: str) -> bool:
-    try:
+    with contextlib.suppress(Exception):
         font = FT2Font(Path(path), face_index=face)
-        if ord(sign) not in font.get_charmap():
-            return False
         font.set_size(10, 72)  # which fonts of colour pictures (emoji) refuse
         font.load_char(ord(sign))
-    except Exception:
-        return False
-    return True
+        return ord(sign) in font.get_charmap()
+    return False
 
 
 @functools.cache

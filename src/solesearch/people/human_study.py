@@ -190,13 +190,12 @@ def nearest_rows(study: Study, model: str, *, seed: int, queries: Sequence[str],
 
     They are the photos that the galleries show (recommendations.py). Raises InputError for a k out of reach.
     """
-    from solesearch.evaluation.study import same_product
-    from solesearch.index.recommendations import test_photo_index
+    from solesearch.evaluation.study import model_vectors
+    from solesearch.index.recommendations import nearest_photos
 
-    index = test_photo_index(study, model, seed=seed)
-    number = {photo: row for row, photo in enumerate(study.photos["id"])}
-    found = [index.search_by_id(query, k=k, leave_out=same_product(study, query)) for query in queries]
-    return np.array([[number[neighbour.id] for neighbour in row] for row in found])
+    photos, vectors = model_vectors(study, model, seed=seed)
+    numbers = pd.Index(study.photos["id"]).get_indexer(photos["id"])
+    return np.array([numbers[nearest_photos(study, photos, vectors, query, k=k)[1]] for query in queries])
 
 
 def catalogue_digest(photos: pd.DataFrame) -> str:
