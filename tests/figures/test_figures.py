@@ -1,10 +1,9 @@
-"""Charts and galleries show what stands in the tables, and a redraw gives the same bytes."""
+"""Charts show what stands in the tables, faults are named, and a redraw gives the same bytes."""
 
 import math
 import os
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from statistics import mean, median
 
@@ -12,60 +11,33 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from comparison_tables import networks_table, retraining_log, sizes_table
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from comparison_tables import networks_table
 from legible import assert_legible, caption, words
 from matplotlib import pyplot
 from matplotlib.colors import same_color, to_hex
 from matplotlib.figure import Figure
 
+from solesearch.core import files
 from solesearch.core.errors import InputError
 from solesearch.core.model_names import model_name
 from solesearch.core.paths import Paths
-from solesearch.cost import cost_figures
-from solesearch.figures import drawing, figures, galleries, registry
-from solesearch.figures.galleries import GalleryRow, Neighbour
-from solesearch.index.index_figures import NUMBERS
+from solesearch.figures import drawing, figures, registry
 from solesearch.pipeline import charts
 
 CONTROLS = ["pixels", "hog", "colour_histogram", "mean_colour"]
 MODELS = ["infogan", "untrained_discriminator", *CONTROLS, "random"]
 NETWORKS = [
     "VGG16",
-    "VGG19",
     "ResNet50",
-    "ResNet101",
-    "ResNet152",
-    "InceptionV3",
     "InceptionResNetV2",
     "MobileNet-0.25",
     "MobileNet",
     "MobileNetV2",
     "DenseNet121",
-    "DenseNet169",
-    "DenseNet201",
 ]
-TWENTY = MODELS + NETWORKS
 NINE = ["boots", "flats", "handbags", "heels", "high_boots", "loafers", "sandals", "slippers", "sports"]
+KINDS = ("png", "pdf")
 LEVELS = {"infogan": 0.87, "untrained_discriminator": 0.88, "hog": 0.95, "pixels": 0.89, "random": 1 / 3}
-FROM_TABLES = [
-    "photos_per_class",
-    "loss_curves",
-    "checkpoint_curve",
-    "precision_bars",
-    "class_precision",
-    "precision_comparison",
-    "retraining",
-    "retraining_curves",
-    "preprocessing",
-    "time_bars",
-    "throughput_bars",
-    "time_comparison",
-    "size_comparison",
-    "recall_speed",
-    "accuracy_parameters",
-]
 
 
 def training_table(*, seeds=(1, 2), steps=600) -> pd.DataFrame:
@@ -115,46 +87,17 @@ def retrieval_table(*, models=MODELS, classes=("boot", "sandal", "shoe"), seeds=
     return pd.DataFrame(rows, columns=["model", "seed", "gallery", "metric", "k", "class", "value", "n"])
 
 
-def latency_table(*, models=("infogan", "hog", "VGG16"), machine="Some CPU, 2 cores") -> pd.DataFrame:
-    rows = []
-    for number, model in enumerate(models):
-        for runtime, factor in (("compiled", 1.0), ("model.predict", 9.0))[: 1 if model == "hog" else 2]:
-            milliseconds = 1.7 * factor * 1.4**number
-            for batch in (1, 32):
-                row = (model, runtime, batch, milliseconds * batch, milliseconds * batch * 1.3)
-                rows.append((*row, 100.0, 1000, 1.7, machine))
-    columns = "model runtime batch median_ms p95_ms images_per_s parameters file_mb machine"
-    return pd.DataFrame(rows, columns=columns.split())
-
-
 def catalogue_table(*, classes=("boot", "sandal")) -> pd.DataFrame:
     splits = (("training", 960), ("validation", 160), ("test", 480))
     rows = [(name, split, n + k, n // 3) for k, name in enumerate(classes) for split, n in splits]
     return pd.DataFrame(rows, columns=["label", "split", "photos", "products"])
 
 
-def index_table() -> pd.DataFrame:
-    """index.csv: one exact index and one approximate."""
-    numbers = dict.fromkeys(NUMBERS.split(), 100) | {
-        "recall_at_5": 0.98,
-        "threads": 1,
-        "batch_times_flat": np.nan,
-    }
-    kinds = (("faiss", "Flat"), ("hnswlib", "M=16"))
-    names = {"kernel": "", "vectors": "real", "server": ""}
-    return pd.DataFrame([{"engine": engine, "index": index, **numbers, **names} for engine, index in kinds])
-
-
 TABLES = {
-    "index": index_table,
     "training": training_table,
     "checkpoints": checkpoint_table,
     "retrieval": retrieval_table,
-    "latency": latency_table,
     "catalogue": catalogue_table,
-    "networks": networks_table,
-    "retraining": retraining_log,
-    "sizes": sizes_table,
 }
 
 
@@ -170,7 +113,6 @@ def test_loss_curves_show_every_iteration_and_the_running_median(seeds: tuple[in
         for seed, thin, thick in zip(seeds, raw, bold, strict=True):
             values = table.loc[table["seed"] == seed, loss].tolist()
             assert thin.get_ydata().tolist() == values
-            assert thick.get_linewidth() > 2 * thin.get_linewidth()
             # 120 iterations: the window is 5, shorter at both ends
             expected = [median(values[max(0, k - 2) : k + 3]) for k in range(len(values))]
             np.testing.assert_allclose(thick.get_ydata(), expected)
@@ -183,83 +125,42 @@ def test_loss_curves_show_every_iteration_and_the_running_median(seeds: tuple[in
 
 @pytest.mark.parametrize(("steps", "shaded"), [(499, False), (600, True)])
 def test_the_papers_ideal_range_is_shaded_where_it_is_reached(steps: int, shaded: bool) -> None:
-    figure = figures.loss_curves(training_table(seeds=(1,), steps=steps), profile="zappos")
+    table = training_table(seeds=(1,), steps=steps).reset_index(drop=True)
+    table.loc[[10, 50], "generator"] = 90.0  # spikes leave the axis
+    figure = figures.loss_curves(table, profile="zappos")
     assert [len(axes.patches) for axes in figure.axes] == [int(shaded)] * 4
     assert ("500 to 2,500 iterations: ideal (P)" in words(figure)) == shaded
     assert {axes.get_xlim() for axes in figure.axes} == {(0, steps)}
+    assert 2 < figure.axes[2].get_ylim()[1] < 4
     assert "synthetic" not in caption(figure)
-
-
-def test_spikes_leave_the_axis_and_are_counted() -> None:
-    table = training_table(seeds=(1,), steps=600).reset_index(drop=True)
-    table.loc[[10, 50], "generator"] = 90.0
-    figure = figures.loss_curves(table, profile="zappos")
-    generator = figure.axes[2]
-    assert 2 < generator.get_ylim()[1] < 4
-    assert [text.get_text() for text in generator.texts] == ["↑ 2 points above"]
-    assert not figure.axes[0].texts
 
 
 @pytest.mark.parametrize("seeds", [(1,), (1, 2)])
 def test_checkpoint_curve_shows_the_table_and_rings_the_chosen_step(seeds: tuple[int, ...]) -> None:
     table = checkpoint_table(seeds=seeds)
-    figure = figures.checkpoint_curve(
-        table, profile="zappos", gallery="naive", references={"hog": 0.95, "x": 0.9}
-    )
+    table["chosen"] &= table["gallery"] == "naive"  # chosen there, ringed in the drawn gallery, too
+    figure = figures.checkpoint_curve(table, profile="zappos")
     [axes] = figure.axes
-    rows = table[(table["gallery"] == "naive") & (table["metric"] == "precision")]
+    rows = table[(table["gallery"] == "product_excluded") & (table["metric"] == "precision")]
     for seed, line in zip(seeds, axes.lines, strict=False):
         mine = rows[(rows["seed"] == seed) & (rows["model"] == "infogan")]
         assert line.get_xydata().tolist() == mine[["step", "value"]].to_numpy().tolist()
-    [rings] = axes.collections
-    assert rings.get_offsets().tolist() == rows.loc[rows["chosen"], ["step", "value"]].to_numpy().tolist()
-    assert len(rings.get_offsets()) == len(seeds)
-    assert sorted(line.get_ydata()[0] for line in axes.lines[len(seeds) :]) == [0.9, 0.95]
-    assert {"HOG 0.950", "x 0.900", "0\nuntrained", "Naive gallery"} <= set(words(figure))
+    rings = axes.lines[len(seeds)]
+    assert rings.get_label() == "chosen" and rings.get_xdata().tolist() == [250 * seed for seed in seeds]
+    dashed = {line.get_ydata()[0] for line in axes.lines if line.is_dashed() and len(line.get_ydata())}
+    assert dashed == {LEVELS["hog"], LEVELS["pixels"]} and axes.get_ylim()[0] > 0.7
+    assert {"HOG 0.950", "Mean colour 0.500, below", "0\nuntrained"} <= set(words(figure))
     assert "n = 480 validation queries" in caption(figure)
-
-
-def test_a_step_chosen_on_one_gallery_is_ringed_on_the_other() -> None:
-    table = checkpoint_table()
-    table["chosen"] &= table["gallery"] == "product_excluded"
-    figure = figures.checkpoint_curve(table, profile="zappos", gallery="naive")
-    assert figure.axes[0].collections[0].get_offsets()[:, 0].tolist() == [250, 500]
-
-
-def test_checkpoint_curve_without_step_0_says_nothing_of_untrained() -> None:
-    figure = figures.checkpoint_curve(checkpoint_table(steps=(250, 500, 750)), profile="sample")
-    assert not [word for word in words(figure) if "untrained" in word]
-
-
-def test_other_models_of_the_checkpoint_table_are_the_references_and_far_ones_are_named() -> None:
-    figure = figures.checkpoint_curve(checkpoint_table(), profile="zappos")
-    dashed = {line.get_ydata()[0] for line in figure.axes[0].lines if line.is_dashed()}
-    assert dashed == {LEVELS["hog"], LEVELS["pixels"]}
-    assert "below the axis: Mean colour 0.500, Colour histogram 0.500" in caption(figure)
-    assert figure.axes[0].get_ylim()[0] > 0.7
-
-
-def test_a_reference_above_the_curves_is_never_left_out() -> None:
-    figure = figures.checkpoint_curve(
-        checkpoint_table(), profile="zappos", references={"hog": 1.0, "pixels": 0.02}
-    )
-    assert "HOG 1.000" in words(figure)
-    assert "below the axis: Raw pixels 0.020" in caption(figure)
-
-
-def test_checkpoint_table_without_a_model_column_is_the_proposed_models() -> None:
-    table = checkpoint_table(models=[]).drop(columns="model")
-    assert len(figures.checkpoint_curve(table, profile="zappos").axes[0].lines) == 2
 
 
 @pytest.mark.parametrize("seeds", [(1,), (1, 2, 3)])
 def test_precision_bars_end_at_the_means_of_the_table(seeds: tuple[int, ...]) -> None:
     table = retrieval_table(seeds=seeds)
     figure = figures.precision_bars(table, profile="zappos")
-    assert [axes.get_title("left") for axes in figure.axes] == ["Naive gallery", "Product-excluded gallery"]
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     for axes, gallery in zip(figure.axes, ("naive", "product_excluded"), strict=True):
+        assert axes.get_title("left") == drawing.GALLERIES[gallery]
         rows = table[(table["gallery"] == gallery) & (table["k"] == 5) & (table["class"] == "all")]
-        names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
         bars = {names[round(bar.get_y() + bar.get_height() / 2)]: bar for bar in axes.patches}
         assert len(bars) == len(MODELS) - 1  # random is a line
         for model in set(MODELS) - {"random"}:
@@ -280,41 +181,21 @@ def test_precision_bars_end_at_the_means_of_the_table(seeds: tuple[int, ...]) ->
     assert "n = 1,410 to 1,440 queries" in caption(figure)
 
 
-def test_precision_bars_of_one_gallery_are_one_panel() -> None:
+def test_precision_bars_of_one_gallery_are_one_panel_with_its_intervals() -> None:
     table = retrieval_table().query("gallery == 'naive' and model != 'random'")
-    figure = figures.precision_bars(table, profile="zappos", k=1)
-    assert len(figure.axes) == 1
-    assert not [line for line in figure.axes[0].lines if line.is_dashed()]
-    assert {bar.get_width() for bar in figure.axes[0].patches} == {0.1}
-
-
-def test_time_bars_end_at_the_median_and_whiskers_at_the_95th_percentile() -> None:
-    table = latency_table()
-    figure = cost_figures.time_bars(table, profile="zappos")
+    interval = {"model": "hog", "seed": 0, "gallery": "naive", "k": 1, "low": 0.05, "high": 0.2}
+    figure = figures.precision_bars(table, profile="zappos", k=1, intervals=pd.DataFrame([interval]))
     [axes] = figure.axes
-    rows = table[table["batch"] == 1].sort_values("median_ms")
-    drawn = [bar for bar in axes.patches if np.isfinite(bar.get_width())]
-    assert sorted(bar.get_width() for bar in drawn) == rows["median_ms"].tolist()
-    tails = [segment[:, 0].tolist() for bars in axes.collections for segment in bars.get_segments()]
-    expected = rows[["median_ms", "p95_ms"]].to_numpy()
-    np.testing.assert_allclose(sorted(tails), expected, rtol=1e-12)
-    assert axes.get_xscale() == "log"
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["InfoGAN (proposed)", "HOG", "VGG16"]
-    assert {"compiled", "model.predict"} <= set(words(figure))
-    assert "Some CPU, 2 cores" in caption(figure)
-
-
-def test_times_of_two_machines_are_told_apart() -> None:
-    table = pd.concat([latency_table(), latency_table(machine="Other CPU")])
-    figure = cost_figures.time_bars(table, profile="zappos")
-    assert {"compiled, Other CPU", "compiled, Some CPU, 2 cores"} <= set(words(figure))
-    assert len([bar for bar in figure.axes[0].patches if np.isfinite(bar.get_width())]) == 10
+    assert not [line for line in axes.lines if line.is_dashed()]
+    assert {bar.get_width() for bar in axes.patches} == {0.1}
+    ends = [bars.get_segments()[0][:, 0].tolist() for bars in axes.collections]
+    assert [0.05, 0.2] in ends and ends.count([0.1, 0.1]) == len(MODELS) - 2
 
 
 def test_class_precision_cells_are_the_means_over_seeds() -> None:
     table = retrieval_table(models=["random", "infogan", "hog"], classes=("heels", "12"))
-    figure = figures.class_precision(table, profile="zappos", gallery="naive")
-    rows = table[(table["gallery"] == "naive") & (table["k"] == 5)]
+    figure = figures.class_precision(table, profile="zappos")
+    rows = table[(table["gallery"] == "product_excluded") & (table["k"] == 5)]
     expected = [
         [
             mean(rows.loc[(rows["model"] == model) & (rows["class"] == label), "value"])
@@ -324,11 +205,10 @@ def test_class_precision_cells_are_the_means_over_seeds() -> None:
     ]
     mesh = figure.axes[0].collections[0]
     np.testing.assert_allclose(mesh.get_array().reshape(3, 2), expected)
-    assert [text.get_text() for text in figure.axes[0].texts] == [
-        f"{value:.2f}" for row in expected for value in row
-    ]
-    assert {"HOG", "Random", "12\nn = 480", "Naive gallery"} <= set(words(figure))
-    assert "n = 960 queries" in caption(figure)
+    shown = [text.get_text() for text in figure.axes[0].texts]
+    assert shown == [f"{value:.2f}" for row in expected for value in row]
+    assert {"HOG", "Random", "12\nn ≤ 470", "Product-excluded gallery"} <= set(words(figure))
+    assert "n = 940 queries" in caption(figure)
 
 
 def test_photos_per_class_stacks_the_splits() -> None:
@@ -343,22 +223,22 @@ def test_photos_per_class_stacks_the_splits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("draw", "table"),
+    ("draw", "table", "beside"),
     [
-        (figures.precision_bars, retrieval_table(models=TWENTY, classes=NINE)),
+        (figures.precision_bars, retrieval_table(classes=NINE), {}),
         (
-            partial(figures.class_precision, networks=networks_table(NETWORKS)),
-            retrieval_table(models=TWENTY, classes=NINE),
+            figures.class_precision,
+            retrieval_table(models=MODELS + NETWORKS, classes=NINE),
+            {"networks": networks_table(NETWORKS)},
         ),
-        (cost_figures.time_bars, latency_table(models=TWENTY)),
-        (figures.checkpoint_curve, checkpoint_table(models=["pixels", "hog", "random"])),
-        (figures.loss_curves, training_table(seeds=(1, 2, 3, 4, 5))),
-        (figures.photos_per_class, catalogue_table(classes=NINE)),
+        (figures.checkpoint_curve, checkpoint_table(models=["pixels", "hog", "random"]), {}),
+        (figures.loss_curves, training_table(seeds=(1, 2, 3, 4, 5)), {}),
+        (figures.photos_per_class, catalogue_table(classes=NINE), {}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_no_text_is_cut_or_overlaps(draw, table: pd.DataFrame) -> None:
-    figure = draw(table, profile="sample")
+def test_no_text_is_cut_or_overlaps(draw, table: pd.DataFrame, beside: dict) -> None:
+    figure = draw(table, profile="sample", **beside)
     assert figure.get_figwidth() == drawing.WIDTH
     assert_legible(figure)
 
@@ -381,14 +261,6 @@ def test_a_forest_has_a_mark_and_a_whisker_a_row() -> None:
 # --- faults ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FROM_TABLES)
-def test_an_empty_table_is_named(name: str) -> None:
-    chart = charts.CHARTS[name]
-    first, *others = (TABLES[table]() for table in chart.tables)
-    with pytest.raises(InputError, match=f"table {chart.tables[0]}: no rows"):
-        chart.draw(first.iloc[:0], *others, profile="smoke")
-
-
 @pytest.mark.parametrize(
     ("name", "column"),
     [
@@ -396,15 +268,14 @@ def test_an_empty_table_is_named(name: str) -> None:
         ("checkpoint_curve", "value"),
         ("precision_bars", "value"),
         ("class_precision", "n"),
-        ("time_bars", "median_ms"),
-        ("throughput_bars", "images_per_s"),
-        ("size_comparison", "megabytes"),
         ("photos_per_class", "photos"),
     ],
 )
 def test_gaps_and_missing_columns_are_named(name: str, column: str) -> None:
-    draw, [table] = charts.CHARTS[name].draw, charts.CHARTS[name].tables
+    draw, [table] = registry.CHARTS[name].draw, registry.CHARTS[name].tables
     rows = TABLES[table]().reset_index(drop=True)
+    with pytest.raises(InputError, match=f"table {table}: no rows"):
+        draw(rows.iloc[:0], profile="smoke")
     with pytest.raises(InputError, match=f"table {table}: column {column} is missing"):
         draw(rows.drop(columns=column), profile="smoke")
     rows[column] = rows[column].astype(object)
@@ -418,16 +289,10 @@ def test_wrong_values_and_selections_are_named() -> None:
     table = retrieval_table()
     with pytest.raises(InputError, match="table retrieval: no row with k 7; there are 1, 5"):
         figures.precision_bars(table, profile="smoke", k=7)
-    with pytest.raises(InputError, match="table retrieval: no row with gallery x; there are naive"):
-        figures.class_precision(table, profile="smoke", gallery="x")
     with pytest.raises(InputError, match="a fraction, 0 to 1; found 95"):
         figures.precision_bars(table.assign(value=table["value"] * 100), profile="smoke")
     with pytest.raises(InputError, match="table retrieval: no single class"):
         figures.class_precision(table[table["class"] == "all"], profile="smoke")
-    with pytest.raises(InputError, match="table latency: a median"):
-        cost_figures.time_bars(latency_table().assign(p95_ms=0.1), profile="smoke")
-    with pytest.raises(InputError, match="table catalogue: split 'train'"):
-        figures.photos_per_class(catalogue_table().replace("training", "train"), profile="smoke")
 
 
 # --- files -----------------------------------------------------------------------------------------------
@@ -435,13 +300,15 @@ def test_wrong_values_and_selections_are_named() -> None:
 
 def test_saving_twice_gives_the_same_bytes_whatever_happened_between(tmp_path: Path) -> None:
     # matplotlib would settle the layout of this chart a little differently at every drawing
-    first = drawing.save(figures.checkpoint_curve(checkpoint_table(), profile="smoke"), tmp_path / "v1.0")
+    first = drawing.save(
+        figures.checkpoint_curve(checkpoint_table(), profile="smoke"), tmp_path / "v1.0", kinds=KINDS
+    )
     assert first == [tmp_path / "v1.0.png", tmp_path / "v1.0.pdf"]
     with matplotlib.rc_context({"axes.labelpad": 20, "savefig.bbox": "tight", "axes.grid": False}):
         before = dict(matplotlib.rcParams)
         shown = figures.checkpoint_curve(checkpoint_table(), profile="smoke")
         picture = shown._repr_png_()  # what a notebook shows
-        second = drawing.save(shown, tmp_path / "again")
+        second = drawing.save(shown, tmp_path / "again", kinds=KINDS)
         assert dict(matplotlib.rcParams) == before
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     assert picture == first[0].read_bytes()
@@ -467,253 +334,61 @@ def test_save_closes_a_pyplot_figure_and_keeps_the_old_file_when_it_fails(
     with pytest.raises(OSError, match="no space"):
         drawing.save(figure, tmp_path / "chart")
     assert (tmp_path / "chart.png").read_bytes() == old
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["chart.pdf", "chart.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["chart.png"]
 
 
-def write_results(root: Path, profile: str, names: list[str]) -> Path:
-    folder = root / "results" / profile
-    folder.mkdir(parents=True)
+def write_results(profile: str, names: list[str]) -> Paths:
+    paths = Paths.of(profile)
     for name in names:
-        TABLES[name]().to_csv(folder / f"{name}.csv", index=False)
-    return folder
+        files.write_table(paths.result(name), TABLES[name]())
+    return paths
 
 
 def test_command_line_redraws_what_can_be_drawn(workspace: Path, capsys) -> None:
-    folder = write_results(workspace, "smoke", ["catalogue", "checkpoints"])
-    (folder / "latency.csv").write_bytes(b"")
+    paths = write_results("smoke", ["catalogue", "checkpoints"])
+    files.write_text(paths.result("latency"), "")
     assert charts.main([]) == 0
     lines = capsys.readouterr().out.splitlines()
-    names = [name for name in charts.CHARTS if name in ("photos_per_class", "checkpoint_curve")]
-    drawn = [f"figures/smoke/{name}.{kind}" for name in names for kind in ("png", "pdf")]
+    names = [name for name in registry.CHARTS if name in ("photos_per_class", "checkpoint_curve")]
+    drawn = [f"figures/smoke/all/{name}.{kind}" for name in names for kind in KINDS]
     assert [line for line in lines if "skipped" not in line] == drawn
-    skipped = [line for line in lines if "skipped" in line]
-    reasons = dict(line.split(" skipped: ") for line in skipped)
-    assert list(reasons) == [name for name in charts.CHARTS if name not in names]
+    reasons = dict(line.split(" skipped: ") for line in lines if "skipped" in line)
+    assert list(reasons) == [name for name in registry.CHARTS if name not in names]
     assert "training.csv: not there yet" in reasons["loss_curves"]
     assert "latency.csv: damaged" in reasons["time_bars"]
-    assert "networks.csv: not there yet" in reasons["accuracy_parameters"]
     assert all((workspace / path).stat().st_size > 5000 for path in drawn)
 
 
 def test_another_process_redraws_the_same_bytes(workspace: Path) -> None:
-    write_results(workspace, "zappos", ["catalogue"])
+    folder = write_results("zappos", ["catalogue"]).figures / "all"
     here = {path.name: path.read_bytes() for path in charts.redraw("zappos", report=lambda line: None)}
     assert len(here) == 2
-    command = [sys.executable, "-m", "solesearch.pipeline.charts", "zappos"]
     rc = "font.size: 30\nfigure.facecolor: red\nsavefig.format: svg\naxes.formatter.use_locale: True\n"
-    for folder in (workspace, workspace / "home"):
-        folder.mkdir(exist_ok=True)
-        (folder / "matplotlibrc").write_text(rc, encoding="utf-8")
+    (workspace / "matplotlibrc").write_text(rc, encoding="utf-8")
     environment = {**os.environ, "PYTHONHASHSEED": "77", "MPLBACKEND": "TkAgg", "TZ": "Asia/Tokyo"}
-    environment |= {"MATPLOTLIBRC": str(workspace / "home"), "MPLCONFIGDIR": str(workspace / "home")}
+    environment |= {"MATPLOTLIBRC": str(workspace), "MPLCONFIGDIR": str(workspace)}
     environment.pop("DISPLAY", None)
+    command = [sys.executable, "-m", "solesearch.pipeline.charts", "zappos"]
     done = subprocess.run(
         command, env=environment, cwd=workspace, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert {path.name: path.read_bytes() for path in (workspace / "figures/zappos").iterdir()} == here
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == here
 
 
 def test_nothing_to_draw_is_said_and_ends_with_1(workspace: Path, capsys) -> None:
     assert charts.main([]) == 1
     assert "results: no tables yet" in capsys.readouterr().err
     assert charts.main(["zappos"]) == 1
-    assert len(capsys.readouterr().out.splitlines()) == len(charts.CHARTS)
+    assert len(capsys.readouterr().out.splitlines()) == len(registry.CHARTS)
     assert not (workspace / "figures").exists()
 
 
 def test_a_nan_in_a_file_is_found_and_a_class_called_none_is_kept(workspace: Path) -> None:
-    folder = write_results(workspace, "smoke", ["training"])
-    catalogue_table(classes=("None", "boot")).to_csv(folder / "catalogue.csv", index=False)
-    paths = Paths("smoke", workspace)
-    rows = registry.read_result(paths, "catalogue")
-    assert set(rows["label"]) == {"None", "boot"}
-    path = folder / "training.csv"
-    path.write_text(path.read_text() + "1,999,nan,0.5,0.5,0.5\n")
+    paths = write_results("smoke", ["training"])
+    files.write_table(paths.result("catalogue"), catalogue_table(classes=("None", "boot")))
+    assert set(registry.read_result(paths, "catalogue")["label"]) == {"None", "boot"}
+    text = paths.result("training").read_text(encoding="utf-8")
+    paths.result("training").write_text(text + "1,999,nan,0.5,0.5,0.5\n", encoding="utf-8")
     with pytest.raises(InputError, match="table training: d_real of row 1201 is nan, not a number"):
         figures.loss_curves(registry.read_result(paths, "training"), profile="smoke")
-
-
-# --- labels that must not touch --------------------------------------------------------------------------
-
-
-@given(st.lists(st.floats(0, 1), max_size=12).map(sorted), st.floats(0.01, 0.2))
-@settings(max_examples=60, deadline=None)
-def test_spread_keeps_the_gap_the_order_and_the_centre(places: list[float], gap: float) -> None:
-    moved = drawing.spread(places, gap=gap)
-    assert len(moved) == len(places)
-    assert (np.diff(moved) >= gap - 1e-9).all()
-    assert sum(moved) == pytest.approx(sum(places), abs=1e-9)
-    if (np.diff(places) >= gap).all():
-        np.testing.assert_allclose(moved, places, atol=1e-9)
-
-
-def test_spread_worked_by_hand() -> None:
-    np.testing.assert_allclose(drawing.spread([0.5, 0.5, 0.9], gap=0.1), [0.45, 0.55, 0.9])
-
-
-# --- pictures that show photos ---------------------------------------------------------------------------
-
-
-def photo(shade: int, *, height: int = 32, width: int = 48) -> np.ndarray:
-    return np.full((height, width, 3), shade, np.uint8)
-
-
-def gallery_row(name: str = "infogan", labels: str = "boot shoe boot") -> GalleryRow:
-    found = [Neighbour(photo(10 * k), label, 0.5 + k, f"{k}.jpg") for k, label in enumerate(labels.split())]
-    return GalleryRow(name, photo(200), "boot", found)
-
-
-def test_gallery_marks_the_class_by_frame_and_sign() -> None:
-    rows = [gallery_row(), gallery_row("hog", "shoe boot")]
-    figure = galleries.neighbour_gallery(rows, profile="sample", title="Unseen photos")
-    frames = [to_hex(axes.spines["left"].get_edgecolor()) for axes in figure.axes]
-    same, other, query = drawing.GREEN, drawing.VERMILION, "#000000"
-    assert frames == [query, same, other, same, query, other, same]
-    assert [[text.get_text() for text in axes.texts] for axes in figure.axes] == [
-        [], ["✓"], ["✗"], ["✓"], [], ["✗"], ["✓"],
-    ]  # fmt: skip
-    below = [axes.get_xlabel() for axes in figure.axes[:4]]
-    assert below == ["query\nboot", "0.500\nboot", "1.50\nshoe", "2.50\nboot"]
-    assert {"InfoGAN\n(proposed)", "HOG", "Unseen photos"} <= set(words(figure))
-    assert "synthetic catalogue" in caption(figure)
-    assert "n = 1 query, top 3" in caption(figure)
-    assert_legible(figure)
-
-
-def test_own_products_are_marked_where_there_are_some() -> None:
-    row = gallery_row()
-    own = Neighbour(photo(1), "boot", 0.1, "own.jpg", same_product=True)
-    figure = galleries.neighbour_gallery([GalleryRow("hog", photo(2), "boot", [own, *row.neighbours])],
-                                         profile="sample")  # fmt: skip
-    assert [sorted(text.get_text() for text in axes.texts) for axes in figure.axes[:3]] == [
-        [], ["=", "✓"], ["✓"],
-    ]  # fmt: skip
-    assert "=\N{NO-BREAK SPACE}blue: the query's own product" in caption(figure)
-    assert "own product" not in caption(galleries.neighbour_gallery([row], profile="sample"))
-    assert_legible(figure)
-
-
-def test_bags_are_drawn_or_a_sentence_stands_there(tmp_path: Path) -> None:
-    """One of the two, whatever an earlier run left."""
-    folder = tmp_path / "handbags"
-    options = {"profile": "sample", "folder": folder, "otherwise": "No bags here."}
-    assert galleries.bag_gallery([], **options) == "No bags here."
-    assert {path.name: path.read_text() for path in folder.iterdir()} == {
-        "no_handbags.txt": "No bags here.\n"
-    }
-    assert isinstance(galleries.bag_gallery([gallery_row()], **options), Figure)
-    assert {path.name for path in folder.iterdir()} == {"handbags.png", "handbags.pdf"}
-    galleries.bag_gallery([], **options)
-    assert {path.name for path in folder.iterdir()} == {"no_handbags.txt"}
-
-
-def test_gallery_photos_keep_proportions_pixels_and_order() -> None:
-    figure = galleries.neighbour_gallery([gallery_row()], profile="zappos")
-    figure.draw_without_rendering()
-    for axes, shade in zip(figure.axes, (200, 0, 10, 20), strict=True):
-        assert (axes.images[0].get_array() == shade).all()
-        box = axes.get_window_extent()
-        assert box.width / box.height == pytest.approx(48 / 32, rel=0.01)
-    lefts = [axes.get_window_extent().x0 for axes in figure.axes]
-    assert lefts == sorted(lefts)
-
-
-def test_gallery_of_mixed_shapes_and_many_neighbours_stays_legible() -> None:
-    tall = Neighbour(photo(9, height=90, width=30), "a very long class name", 1234.5, "tall.jpg")
-    rows = [GalleryRow("InceptionResNetV2", photo(1), "shoe", [tall, *gallery_row().neighbours] * 2)]
-    figure = galleries.neighbour_gallery(rows, profile="zappos")
-    figure.draw_without_rendering()
-    box = figure.axes[1].get_window_extent()
-    assert box.height / box.width == pytest.approx(3, rel=0.01)
-    assert figure.axes[1].get_xlabel().startswith("1,234\na very")
-    assert figure.get_figheight() < 2.5
-    assert_legible(figure)
-
-
-def test_gallery_without_names_uses_the_whole_width() -> None:
-    named, bare = (galleries.neighbour_gallery([gallery_row(name)], profile="zappos") for name in ("hog", ""))
-    assert bare.axes[0].get_position().width > 1.1 * named.axes[0].get_position().width
-
-
-def test_gallery_faults_are_named() -> None:
-    bad = Neighbour(photo(1).astype(float), "boot", 1.0, "b/7.jpg")
-    many = GalleryRow("hog", photo(1), "boot", gallery_row().neighbours * 20)
-    for rows, message in (
-        ([], "gallery: no rows"),
-        ([GalleryRow("hog", photo(1), "boot", [])], "gallery row hog: no neighbours"),
-        ([GalleryRow("hog", photo(1), "boot", [bad])], "gallery row hog, b/7.jpg: .*float64"),
-        ([GalleryRow("hog", photo(1)[..., 0], "boot", [bad])], r"gallery row hog, query: .*\[32, 48\]"),
-        ([many], "60 neighbours do not fit"),
-    ):
-        with pytest.raises(InputError, match=message):
-            galleries.neighbour_gallery(rows, profile="zappos")
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(0, "0"), (0.00412, "0.00412"), (0.5, "0.500"), (11, "11.0"), (123.4, "123"), (5432, "5,432")],
-)
-def test_distances_have_three_digits(value: float, shown: str) -> None:
-    assert galleries.three_digits(value) == shown
-
-
-@given(st.integers(1, 9), st.integers(1, 9), st.floats(0.1, 2))
-@settings(max_examples=30, deadline=None)
-def test_enlarging_repeats_pixels_and_nothing_else(height: int, width: int, inches: float) -> None:
-    pixels = np.random.default_rng(height * 10 + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    large = galleries.enlarged(pixels, width=inches)
-    times = large.shape[1] // width
-    assert large.shape == (times * height, times * width, 3)
-    assert large.shape[1] >= 300 * inches
-    for row in range(large.shape[0]):
-        assert (large[row, ::times] == pixels[row // times]).all()
-
-
-def sample_grid(step: int) -> np.ndarray:
-    """A grid of 4 x 8 images, each of one shade: 8 * row + column + step / 250."""
-    shades = (np.arange(32) + step // 250).astype(np.uint8).reshape(4, 8)
-    return np.repeat(np.repeat(shades, 16, axis=0), 24, axis=1)[..., None].repeat(3, axis=2)
-
-
-def test_generated_samples_show_the_first_row_of_each_step() -> None:
-    grids = {step: sample_grid(step) for step in (500, 0, 250)}
-    figure = galleries.generated_samples(grids, profile="zappos", seed=4)
-    assert [word for word in words(figure)[:3]] == ["untrained", "iteration 250", "iteration 500"]
-    for axes, step in zip(figure.axes, (0, 250, 500), strict=True):
-        shown = axes.images[0].get_array()
-        times = shown.shape[0] // 16
-        width = 24 * times
-        for column in range(8):
-            image = shown[:, column * (width + times) : column * (width + times) + width]
-            assert image.shape[1] == width and (image == column + step // 250).all()
-    assert "seed 4" in caption(figure) and "n = 8" in caption(figure)
-    assert_legible(figure)
-
-
-def test_generated_samples_of_many_steps_are_thinned_from_first_to_last() -> None:
-    grids = {step: sample_grid(0) for step in range(0, 10001, 250)}
-    figure = galleries.generated_samples(grids, profile="zappos", seed=1, most=5)
-    assert [word for word in words(figure) if "iteration" in word] == [
-        f"iteration {step:,}" for step in (2500, 5000, 7500, 10000)
-    ]
-    assert len(figure.axes) == 5
-
-
-def test_generated_samples_faults_are_named() -> None:
-    for grids, message in (
-        ({}, "no grid"),
-        ({250: photo(1, height=33, width=64)}, "step 250: not 4 rows of 8 images; got 33 x 64 pixels"),
-        ({250: sample_grid(0) / 255}, "step 250: a photo is uint8"),
-    ):
-        with pytest.raises(InputError, match=message):
-            galleries.generated_samples(grids, profile="zappos", seed=1)
-
-
-def test_the_grid_is_the_one_that_training_keeps() -> None:
-    from solesearch.gan import training
-
-    assert (galleries.SAMPLE_ROWS, galleries.SAMPLE_COLUMNS) == (
-        training.SAMPLE_ROWS,
-        training.SAMPLE_COLUMNS,
-    )

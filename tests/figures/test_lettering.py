@@ -9,7 +9,7 @@ import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.t2CharStringPen import T2CharStringPen
 from fontTools.pens.ttGlyphPen import TTGlyphPen
-from matplotlib import font_manager, rcParams
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 
@@ -79,15 +79,17 @@ def fonts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
 
 
 @pytest.mark.parametrize("chart", DRAWINGS)
-@pytest.mark.parametrize("name", [*LITERAL, *SCRIPTS])
-def test_names_are_drawn_as_they_stand(chart: str, name: str, drawn: list, tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        save(DRAWINGS[chart]((name, "plain")), tmp_path / "chart")
+def test_names_are_drawn_as_they_stand(chart: str, drawn: list, tmp_path: Path) -> None:
+    names = LITERAL + SCRIPTS
+    for first in range(0, len(names), 4):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            save(DRAWINGS[chart](names[first : first + 4]), tmp_path / "chart")
     assert not any(mathematics for _, mathematics in drawn)
     lines = [text for text, _ in drawn]
-    start = name[: 6 if chart == "gallery" else 60]  # long ones are cut, in a gallery to a photo's width
-    assert any(line.startswith(start) for line in lines), lines
+    for name in names:
+        start = name[: 6 if chart == "gallery" else 60]  # long ones are cut, in a gallery to a photo's width
+        assert any(line.startswith(start) for line in lines), (name, lines)
 
 
 def test_powers_stay_powers(drawn: list, tmp_path: Path) -> None:
@@ -97,12 +99,6 @@ def test_powers_stay_powers(drawn: list, tmp_path: Path) -> None:
     powers = [text for text, mathematics in drawn if mathematics]
     assert powers and all("10^" in text for text in powers)
     assert any("p$x$" in text for text, mathematics in drawn if not mathematics)
-
-
-def test_the_callers_settings_stay(tmp_path: Path) -> None:
-    before = dict(rcParams)
-    save(photos_per_class(catalogue(("鞋", "boot")), profile="sample"), tmp_path / "chart")
-    assert dict(rcParams) == before
 
 
 @pytest.mark.parametrize("chart", DRAWINGS)

@@ -53,6 +53,7 @@ from solesearch.figures.drawing import (
     select_precision,
     stricter_gallery,
 )
+from solesearch.figures.lettering import LONGEST
 from solesearch.figures.registry import chart, draw_chart  # noqa: F401
 
 LOSSES = {
@@ -212,8 +213,10 @@ def class_precision(
     untrained = untrained_networks(networks, values.index)
     ranked = values.mean(axis=1).sort_values(ascending=False, kind="stable").index
     values = values.loc[sorted(ranked, key=lambda model: model in untrained)]
-    upright = values.shape[1] > 9 or sum(map(len, values.columns)) > 110  # letters that fit side by side
-    figure = Chart(figsize=(WIDTH, 1.5 + 0.22 * len(values) + 0.5 * upright), layout="constrained")
+    longest = min(LONGEST, max(map(len, values.columns)))
+    upright = values.shape[1] > 9 or values.shape[1] * longest > 110  # letters that fit side by side
+    height = 1.5 + 0.22 * len(values) + 0.06 * upright * max(0, longest - 20)
+    figure = Chart(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots()
     looks = {"cmap": "crest", "annot": True, "fmt": ".2f", "annot_kws": {"fontsize": 7}, "linewidths": 1}
     bar = {"label": f"Precision@{k}", "pad": 0.015, "aspect": 30}

@@ -113,8 +113,7 @@ def _draws(path: str, face: int, sign: str) -> bool:
     with contextlib.suppress(Exception):
         font = FT2Font(Path(path), face_index=face)
         font.set_size(10, 72)  # which fonts of colour pictures (emoji) refuse
-        font.load_char(ord(sign))
-        return ord(sign) in font.get_charmap()
+        return ord(sign) in font.get_charmap() and font.load_char(ord(sign)) is not None
     return False
 
 
