@@ -19,6 +19,7 @@ from solesearch.core.settings import active_profiles, check_known, fill, load_ga
 from solesearch.cost.latency import LatencySettings
 from solesearch.evaluation.study import EvaluationSettings
 from solesearch.gan.training import load_gan
+from solesearch.index.benchmark import IndexSettings
 from solesearch.networks.comparison import load_retraining_settings
 from solesearch.networks.weights import check_placed, load_network_settings
 from solesearch.people.human_study import HumanStudySettings
@@ -37,6 +38,7 @@ def check_values(profile: str) -> None:
     load_gallery_settings(profile)
     LikenessSettings.load(profile)
     HumanStudySettings.load(profile)
+    IndexSettings.load(profile)
     check_networks(profile)
     check_claims(profile)
 
