@@ -78,13 +78,6 @@ def _with_loopback(hosts: str) -> str:
     return ",".join([*named, *(one for one in LOOPBACK if one not in named and "*" not in named)])
 
 
-def without_proxies() -> None:
-    """Take all proxies out of this process: for the page, which asks nobody; httpx fails on some values."""
-    for name in list(os.environ):
-        if name.lower() in (*PROXIES, "no_proxy", "no_grpc_proxy"):
-            del os.environ[name]
-
-
 def keras_home() -> Path:
     """Return the user's own folder of Keras: $KERAS_HOME as he set it, or ~/.keras."""
     now = os.environ.get("KERAS_HOME", "")
