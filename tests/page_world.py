@@ -1,16 +1,22 @@
 """A showcase made by hand, without TensorFlow: 24 small photos of three classes, three models, a map."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
 from solesearch.core import files
 from solesearch.core.embedding import Embedding, save_embedding
 from solesearch.core.paths import Paths
+from solesearch.page.page_process import PageProcess
 from solesearch.page.search_service import PIXELS, SIGNED, pairs_file
+from solesearch.people.serving import first_free_port
 from solesearch.photos.photo import to_signed
 from solesearch.retrieval.controls import control_features
 
@@ -86,6 +92,18 @@ def make_showcase() -> Paths:
         "checkpoint": {"seed": 1, "step": 4}, "models": models,
     })  # fmt: skip
     return paths
+
+
+@contextmanager
+def served_showcase(repository: Path, root: Path) -> Iterator[PageProcess]:
+    """Serve a showcase made by hand below `root`, in a process of its own, as `make app` does."""
+    for name in ("params.yaml", "dvc.yaml"):
+        (root / name).write_bytes((repository / name).read_bytes())
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("SOLESEARCH_ROOT", str(root))
+        make_showcase()
+        with PageProcess(PROFILE, port=first_free_port([0])) as running:
+            yield running
 
 
 def all_pairs(vectors: np.ndarray) -> np.ndarray:

@@ -8,31 +8,20 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, open_browser, skip_without_browser
-from page_world import PROFILE, draw_photo, make_showcase, png
+from page_world import draw_photo, png, served_showcase
 
 from solesearch.page.page_process import PageProcess
-from solesearch.people.serving import first_free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+PICTURES = Path(__file__).resolve().parents[2] / "runs" / "screenshots"
 ANSWERS = "#results .answers li"
-
-
-@pytest.fixture(scope="module")
-def pictures() -> Path:
-    return Path(__file__).resolve().parents[2] / "runs" / "screenshots"
 
 
 @pytest.fixture(scope="module")
 def page(repository: Path, tmp_path_factory: pytest.TempPathFactory):
     skip_without_browser()
-    root = tmp_path_factory.mktemp("browser")
-    for name in ("params.yaml", "dvc.yaml"):
-        (root / name).write_bytes((repository / name).read_bytes())
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("SOLESEARCH_ROOT", str(root))
-        make_showcase()
-        with PageProcess(PROFILE, port=first_free_port([0])) as running:
-            yield running
+    with served_showcase(repository, tmp_path_factory.mktemp("browser")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +43,7 @@ def query(browser: Browser) -> str:
     return browser.one("#results .query img").get_attribute("alt")
 
 
-def test_search_by_click(desk: Browser, pictures: Path) -> None:
+def test_search_by_click(desk: Browser) -> None:
     button = desk.one("#picker li:nth-child(3) button")
     pressed = button.get_attribute("title")
     desk.press(button)
@@ -65,7 +54,7 @@ def test_search_by_click(desk: Browser, pictures: Path) -> None:
     desk.wait(lambda: query(desk) == f"Query: {first}", "the answers to an answer")
     focus = "return document.activeElement.className"
     desk.wait(lambda: desk.run(focus) == "query", "the focus on the query")
-    desk.picture(pictures / "search.png")
+    desk.picture(PICTURES / "search.png")
 
 
 def test_choices_ask_again_and_the_same_class_is_marked(desk: Browser) -> None:
@@ -105,7 +94,7 @@ def test_search_by_id_and_at_random(desk: Browser) -> None:
     )
 
 
-def test_upload(desk: Browser, pictures: Path, tmp_path: Path) -> None:
+def test_upload(desk: Browser, tmp_path: Path) -> None:
     photo, broken, large = (tmp_path / name for name in ("mine.png", "broken.jpg", "large.png"))
     photo.write_bytes(png(draw_photo("heels", 22)))
     broken.write_bytes(b"\xff\xd8\xff\xe0 nothing more")
@@ -114,10 +103,10 @@ def test_upload(desk: Browser, pictures: Path, tmp_path: Path) -> None:
     desk.wait(lambda: query(desk) == "Query: the photo you uploaded", "the answers to an upload")
     assert "heels/22.png" in desk.one(f"{ANSWERS} button").get_attribute("title")
     assert "distance 0" in desk.one(f"{ANSWERS} .facts").text
-    desk.picture(pictures / "upload.png")
+    desk.picture(PICTURES / "upload.png")
     desk.one("#upload").send_keys(str(broken))
     desk.wait(lambda: "no photo that can be read" in desk.text("#results [role=alert]"), "the refusal")
-    desk.picture(pictures / "upload_refused.png")
+    desk.picture(PICTURES / "upload_refused.png")
     desk.one("#upload").send_keys(str(large))
     desk.wait(lambda: "larger than 10 MB" in desk.text("#results [role=alert]"), "the refusal of its size")
 
@@ -146,7 +135,7 @@ def test_everything_has_words(desk: Browser) -> None:
     assert desk.run("return document.documentElement.lang") == "en"
 
 
-def test_map(desk: Browser, pictures: Path) -> None:
+def test_map(desk: Browser) -> None:
     from selenium.webdriver.common.keys import Keys
 
     tab(desk, "Map")
@@ -155,7 +144,7 @@ def test_map(desk: Browser, pictures: Path) -> None:
     desk.wait(lambda: desk.all(seen), "the neighbours")
     assert desk.one(seen).get_attribute("alt") == "Query: sandals, photo sandals/05.png"
     desk.wait(lambda: len(desk.all("svg.points path.near")) == 5, "five neighbours marked on the map")
-    desk.picture(pictures / "map.png")
+    desk.picture(PICTURES / "map.png")
     drawing = desk.one("svg.points")
     drawing.send_keys(Keys.ARROW_RIGHT)
     here = desk.wait(
@@ -188,7 +177,7 @@ def test_nothing_is_asked_for_elsewhere_and_nothing_complains(desk: Browser, pag
     assert [line for line in desk.complaints() if not any(words in line for words in refused)] == []
 
 
-def test_dark_mode(page: PageProcess, pictures: Path) -> None:
+def test_dark_mode(page: PageProcess) -> None:
     with open_browser(width=1280, height=900) as dark:
         media = [{"name": "prefers-color-scheme", "value": "dark"}]
         dark.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
@@ -197,10 +186,10 @@ def test_dark_mode(page: PageProcess, pictures: Path) -> None:
             "const look = getComputedStyle(document.body); return [look.color, look.backgroundColor]"
         )
         assert colours == ["rgb(236, 236, 236)", "rgb(22, 24, 28)"]
-        dark.picture(pictures / "dark.png")
+        dark.picture(PICTURES / "dark.png")
 
 
-def test_a_phone(page: PageProcess, pictures: Path) -> None:
+def test_a_phone(page: PageProcess) -> None:
     """390 pixels: no sideways scrolling on any tab, and the answers come into view."""
     with open_browser(width=390, height=844, phone=True) as phone:
         phone.driver.get(page.address)
@@ -212,9 +201,9 @@ def test_a_phone(page: PageProcess, pictures: Path) -> None:
         phone.wait(lambda: query(phone) == f"Query: {pressed}", "the answers")
         top = "return document.getElementById('results').getBoundingClientRect().top"
         phone.wait(lambda: phone.run(top) < 0.8 * 844, "the answers on the screen")
-        phone.picture(pictures / "phone_search.png")
+        phone.picture(PICTURES / "phone_search.png")
         tab(phone, "Map")
         phone.tap(phone.one('svg.points path[data-photo="sandals/05.png"]'))
         phone.wait(lambda: phone.all("#map-neighbours .answers li"), "the neighbours")
         assert phone.overflow() <= 0
-        phone.picture(pictures / "phone_map.png")
+        phone.picture(PICTURES / "phone_map.png")

@@ -12,11 +12,12 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from page_world import PHOTOS, PROFILE, draw_photo, make_showcase, png
+from page_world import PHOTOS, PROFILE, draw_photo, make_showcase, png, served_showcase
 from PIL import Image
 from starlette.testclient import TestClient
 
 from solesearch.core.errors import InputError
+from solesearch.core.paths import Paths
 from solesearch.page import web_page
 from solesearch.page.page_process import PageProcess
 from solesearch.page.search_service import SearchService
@@ -28,22 +29,11 @@ BINARY = {"content-type": "application/octet-stream"}
 
 
 @pytest.fixture(scope="module")
-def root(repository: Path, tmp_path_factory: pytest.TempPathFactory):
-    """A project with a showcase made by hand; a secret lies beside its photos."""
+def page(repository: Path, tmp_path_factory: pytest.TempPathFactory):
+    """The page as `make app` starts it; a secret lies beside its photos."""
     root = tmp_path_factory.mktemp("page")
-    for name in ("params.yaml", "dvc.yaml"):
-        (root / name).write_bytes((repository / name).read_bytes())
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("SOLESEARCH_ROOT", str(root))
-        paths = make_showcase()
-        (paths.drawn.parent / "secret.png").write_bytes(png(draw_photo("boots", 9)))
-        yield root
-
-
-@pytest.fixture(scope="module")
-def page(root: Path):
-    """The page as `make app` starts it, in a process of its own."""
-    with PageProcess(PROFILE, port=first_free_port([0])) as running:
+    with served_showcase(repository, root) as running:
+        (Paths(PROFILE, root).drawn.parent / "secret.png").write_bytes(png(draw_photo("boots", 9)))
         yield running
 
 
@@ -131,7 +121,7 @@ def test_every_refused_search_says_why(client) -> None:
     assert "k must lie between 1 and 8" in refusal(client, photo="sandals/23.png", model="pixels", k=20)
 
 
-def test_a_failure_of_the_page_itself_has_words(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_of_the_page_itself_has_words(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = make_showcase()
     service = SearchService(paths)
     app = web_page.create_app(service, PageSettings.load(PROFILE), paths)
@@ -202,7 +192,7 @@ def test_twenty_visitors_at_once(page: PageProcess) -> None:
     assert took[len(took) // 2] < 5  # 0.1 s on an idle machine; it runs beside other tests here
 
 
-def test_the_page_says_what_is_wrong_and_ends(root: Path, page: PageProcess, workspace: Path) -> None:
+def test_the_page_says_what_is_wrong_and_ends(page: PageProcess, workspace: Path) -> None:
     """A second page on the same port; one without a showcase; an unknown profile."""
     with pytest.raises(InputError, match=r"showcase\.json: not there yet; stage showcase writes it"):
         PageProcess(PROFILE, port=first_free_port([0]))

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import sqlite3
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -24,25 +25,18 @@ def store(tmp_path: Path) -> AnswerStore:
     return AnswerStore(tmp_path / "answers.sqlite")
 
 
-def write_many(path: Path, annotator: str, barrier) -> None:
+def write_many(path: Path, annotator: str) -> None:
     """Answer every task twice at once with all others, as a nervous finger does."""
     store = AnswerStore(path)
-    barrier.wait()
     for number in range(TASKS):
         for _ in range(2):
             store.record(given(f"t{number:03d}", "AC", annotator=annotator, milliseconds=number))
 
 
 def test_ten_annotators_at_once_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:
-    path, fork = tmp_path / "answers.sqlite", multiprocessing.get_context("fork")
-    barrier = fork.Barrier(WRITERS)
-    names = [f"annotator-{number}" for number in range(WRITERS)]
-    writers = [fork.Process(target=write_many, args=(path, name, barrier)) for name in names]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join(120)
-    assert [writer.exitcode for writer in writers] == [0] * WRITERS
+    path, names = tmp_path / "answers.sqlite", [f"annotator-{number}" for number in range(WRITERS)]
+    with ProcessPoolExecutor(WRITERS, mp_context=multiprocessing.get_context("fork")) as pool:
+        list(pool.map(write_many, [path] * WRITERS, names))
     table = AnswerStore(path).table()
     assert len(table) == WRITERS * TASKS == len(table.drop_duplicates(answers.UNIQUE))
     assert table.groupby("annotator").size().to_dict() == dict.fromkeys(names, TASKS)
