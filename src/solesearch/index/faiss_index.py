@@ -143,17 +143,15 @@ class FaissIndex:
             answers.append([Neighbour(photo, apart) for photo, apart in named if photo][:k])
         return answers
 
-    def search_by_id(self, photo: str, *, k: int, leave_out: frozenset[str] = frozenset()) -> list[Neighbour]:
-        """Return the k photos nearest to photo `photo`, itself and those in `leave_out` excluded by id.
+    def search_by_id(self, photo: str, *, k: int) -> list[Neighbour]:
+        """Return the k photos nearest to photo `photo`, itself left out by its id.
 
         Never by dropping rank 0: an exact duplicate of the query may stand there instead of the query.
         """
-        self._check_known([photo])
-        excluded = {photo} | (leave_out & self._row.keys())
-        if not 1 <= k <= len(self) - len(excluded):
-            raise InputError(f"k must lie between 1 and {len(self) - len(excluded)}; got {k}")
-        found = self.search(self.vector(photo), k=k + len(excluded))
-        return [neighbour for neighbour in found if neighbour.id not in excluded][:k]
+        vector = self.vector(photo)
+        if not 1 <= k < len(self):
+            raise InputError(f"k must lie between 1 and {len(self) - 1}; got {k}")
+        return [found for found in self.search(vector, k=k + 1) if found.id != photo][:k]
 
     def vector(self, photo: str) -> np.ndarray:
         """Return the stored vector of a photo, float32 [d]; what is left of it where the index compresses."""
