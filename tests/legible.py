@@ -37,3 +37,18 @@ def assert_legible(figure: Figure) -> None:
             across = min(box.x1, place.x1) - max(box.x0, place.x0)
             along = min(box.y1, place.y1) - max(box.y0, place.y0)
             assert across <= 1 or along <= 1, f"{text!r} overlaps {other!r}"
+
+
+def row_names(figure: Figure) -> list[str]:
+    """The names on the first panel's y axis."""
+    return [label.get_text() for label in figure.axes[0].get_yticklabels()]
+
+
+def column(figure: Figure, panel: int, head: str) -> list[str]:
+    """The texts right of a panel whose right edge is that of the column `head`."""
+    axes = figure.axes[panel]
+    texts = [text for text in axes.texts if text.get_ha() == "right"]
+    [top] = [text for text in texts if text.get_text() == head]
+    edge = top.get_window_extent().x1
+    mine = [text for text in texts if abs(text.get_window_extent().x1 - edge) < 1 and text is not top]
+    return [text.get_text() for text in sorted(mine, key=lambda text: -text.get_window_extent().y0)]

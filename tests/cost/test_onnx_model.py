@@ -1,19 +1,21 @@
-"""An exported network gives the numbers of the one that was exported; damaged files are named."""
+"""An exported network: the numbers of the one that was exported, the same bytes whatever its names were."""
 
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from solesearch.core.errors import InputError
-from solesearch.cost.onnx_model import OnnxModel, export_features, save_onnx
+from solesearch.cost.onnx_model import OnnxModel, export_features, save_onnx, with_plain_names
 from solesearch.gan.embedder import Embedder
 from solesearch.gan.training import load_gan
 from solesearch.photos.photo import to_signed
 
 
 def test_the_discriminator_in_onnx_runtime(tmp_path: Path) -> None:
-    gan = load_gan("smoke", image_size=(64, 96))
+    gan = load_gan("sample", image_size=(64, 96))
     embedder = Embedder(gan, seed=1)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 96, 3), dtype=np.uint8)
     path = tmp_path / "infogan.onnx"
@@ -27,3 +29,27 @@ def test_the_discriminator_in_onnx_runtime(tmp_path: Path) -> None:
         OnnxModel(path, threads=1)
     with pytest.raises(InputError, match=r"nowhere\.onnx: not there yet"):
         OnnxModel(tmp_path / "nowhere.onnx", threads=1)
+
+
+def network(*, first: str, second: str, swapped: bool) -> bytes:
+    """Return x * 2 + 5 for x [b, 3], its tensors named and its weights ordered as asked."""
+    weights = [
+        numpy_helper.from_array(np.full(3, value, dtype=np.float32), name)
+        for name, value in ((first, 2), (second, 5))
+    ]
+    nodes = [
+        helper.make_node("Mul", ["x", first], [f"{first}_out"], name=f"{second}_node"),
+        helper.make_node("Add", [f"{first}_out", second], ["y"], name=first),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [f"unk__{first}", 3]) for name in "xy"]
+    graph = helper.make_graph(nodes, first, ends[:1], ends[1:], weights[::-1] if swapped else weights)
+    opset = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+
+
+def test_the_same_bytes_whatever_the_names_were() -> None:
+    plain = with_plain_names(network(first="fold_97", second="fold_105", swapped=False))
+    assert plain == with_plain_names(network(first="fold_210", second="a", swapped=True))
+    onnx.checker.check_model(onnx.ModelProto.FromString(plain))
+    found = OnnxModel(plain, threads=1).embed(np.array([[0, 1, 2]], dtype=np.float32))
+    assert found.tolist() == [[5, 7, 9]]

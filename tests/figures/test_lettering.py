@@ -17,7 +17,7 @@ from solesearch.figures import lettering
 from solesearch.figures.drawing import save
 from solesearch.figures.figures import class_precision, photos_per_class
 from solesearch.figures.galleries import GalleryRow, Neighbour, neighbour_gallery
-from solesearch.networks.retraining_figures import retraining_curves
+from solesearch.networks.comparison_figures import retraining_curves
 
 LITERAL = ("ba$$in", "$50 & $up|x", "a$_b$ c$^2$", r"\alpha %d %s", "_hidden", "<b>&amp;", "x" * 200, "$")
 SCRIPTS = ("ботинки", "Größe", "حذاء", "παπούτσι")  # DejaVu Sans has these

@@ -22,7 +22,8 @@ from solesearch.beyond.intervals import means_with_intervals, with_seed_means
 from solesearch.beyond.post_processing import embedding_function, fit_method, photo_vectors
 from solesearch.core import files
 from solesearch.core.model_names import model_name
-from solesearch.cost.latency import LatencySettings, time_calls
+from solesearch.core.timing import time_calls
+from solesearch.cost.latency import LatencySettings
 from solesearch.cost.onnx_model import OnnxModel, export_features
 from solesearch.evaluation.study import Study, read_chosen
 from solesearch.gan.trainer import TrainingFolder

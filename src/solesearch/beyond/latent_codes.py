@@ -6,7 +6,6 @@ what Q was trained to read. Codes of real photographs are read elsewhere, at the
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -37,12 +36,13 @@ from solesearch.beyond.sample_quality import (
 )
 from solesearch.core.checkpoints import load_variables
 from solesearch.core.errors import InputError, not_made_yet
+from solesearch.core.model_names import NetworkRow
 from solesearch.core.settings import GanSettings, Section
 from solesearch.evaluation.study import Study
 from solesearch.gan.embedder import BATCH
 from solesearch.gan.infogan import InfoGan, build_generator, sample_latent
-from solesearch.networks.networks import SMALLEST, NetworkEmbedder, Variant
-from solesearch.networks.weights import load_network_settings, recorded
+from solesearch.networks.networks import SMALLEST, NetworkEmbedder, NetworkSettings
+from solesearch.networks.weights import recorded
 from solesearch.photos.photo import fit_to, to_pixels
 from solesearch.retrieval.controls import histogram_of_gradients
 from solesearch.retrieval.controls import pixels as raw_pixels
@@ -309,15 +309,15 @@ def feature_spaces(study: Study, settings: LatentSettings) -> list[Space]:
     )
     if not name:
         return spaces
-    rules = load_network_settings(study.paths.profile)
+    rules = NetworkSettings.load(study.paths.profile)
     weights = {one.network: one.path for one in recorded(study.paths.profile, rules)}
     if name not in weights:
         known = ", ".join(weights)
         raise InputError(f"params.yaml, latent_codes.feature_network: one of {known}; got {name!r}")
     if weights[name] is None:
         return spaces
-    sized = dataclasses.replace(rules, input_size=side)
-    embedder = NetworkEmbedder(Variant(name), sized, weights=weights[name])
+    sized = rules.model_copy(update={"input_size": side})
+    embedder = NetworkEmbedder(NetworkRow(name), sized, weights=weights[name])
 
     def features(images: np.ndarray) -> np.ndarray:
         squares = [fit_to(Image.fromarray(image), size=(side, side), fit="stretch") for image in images]

@@ -45,11 +45,17 @@ def published_networks() -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class NetworkRow:
-    """What the name of an ImageNet network's row says."""
+    """An ImageNet network as one row of a table: as it is, retrained, or under another input scaling."""
 
     network: str  # with its width: VGG16, MobileNet-0.25
-    head: str  # none, one_unit or classes
-    scaling: str  # "": as the settings say
+    head: str = "none"  # none, one_unit or classes
+    scaling: str = ""  # "": as the settings say
+
+    @property
+    def name(self) -> str:
+        """Return `MobileNetV2`, `MobileNetV2+classes` or `MobileNetV2@caffe`."""
+        head = "" if self.head == "none" else f"+{self.head}"
+        return f"{self.network}{head}{'@' if self.scaling else ''}{self.scaling}"
 
     @property
     def published_name(self) -> str:

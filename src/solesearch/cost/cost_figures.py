@@ -5,8 +5,7 @@ ImageNet weights change none of these, so no row is set apart for lacking them.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -36,13 +35,31 @@ from solesearch.figures.drawing import (
     name_models,
     select,
 )
-from solesearch.figures.registry import chart
+from solesearch.figures.registry import chart, draw_chart  # noqa: F401  notebooks draw with it
 
 RUNTIME_COLOURS = {"NumPy / scikit-image": NEUTRAL, TENSORFLOW: ORANGE, ONNX: GREEN, "Pillow": "C5"}
-OTHER_COLOURS = ("C3", "C4", "C6", "C8", "C9")  # without blue, which means the proposed model
 EMBEDDING, CLASSIFIER, CHECKPOINT = "embedding", "with classifier", "training checkpoint"
-SIZES = {EMBEDDING: ("o", ORANGE), CLASSIFIER: ("s", GREEN), CHECKPOINT: ("^", VERMILION)}
+WHISKER = {"fmt": "none", "ecolor": "black", "elinewidth": 0.8, "capsize": 1.8, "capthick": 0.8}
 IN_PAPER = {"marker": "D", "markerfacecolor": "none", "markeredgecolor": "black", "markeredgewidth": 0.9}
+# column of a table of dots -> its words in the legend, its look
+TIME_MARKS = {
+    "paper": ("P (proposed: 0.004 s)", {**IN_PAPER, "markersize": 5.5}),
+    "chapter": ('C (proposed: "around 0.04 s")', {**IN_PAPER, "markeredgecolor": FAINT, "marker": "s"}),
+    "onnx": ("measured, ONNX Runtime", {"marker": "^", "color": GREEN, "markersize": 5.5}),
+    "measured": ("measured, TensorFlow", {"marker": "o", "color": ORANGE, "markersize": 5.5}),
+}
+SIZE_MARKS = {
+    EMBEDDING: (EMBEDDING, {"marker": "o", "color": ORANGE, "markersize": 5.5}),
+    CLASSIFIER: (CLASSIFIER, {"marker": "s", "color": GREEN, "markersize": 5.5}),
+    CHECKPOINT: (CHECKPOINT, {"marker": "^", "color": VERMILION, "markersize": 5.5}),
+    "paper": ("P Table II", {**IN_PAPER, "markersize": 8}),
+}
+SIZE_HEADS = {
+    EMBEDDING: "embed-\nding",
+    CLASSIFIER: "with clas-\nsifier",
+    CHECKPOINT: "check-\npoint",
+    "paper": "P",
+}
 FAMILIES = {  # of C Fig 8.2's points
     "VGG": ("o", "C0"),
     "ResNet": ("s", "C1"),
@@ -71,6 +88,11 @@ def timed(latency: pd.DataFrame, *, batch: int) -> pd.DataFrame:
     return rows
 
 
+def machines(rows: pd.DataFrame) -> str:
+    """Return the words that say where times were measured."""
+    return f"measured on {' | '.join(sorted(set(rows['machine'].astype(str))))}"
+
+
 @chart("latency")
 def time_bars(latency: pd.DataFrame, *, profile: str) -> Figure:
     """Draw the time to embed one photo, a bar a model and runtime, fastest first.
@@ -79,70 +101,60 @@ def time_bars(latency: pd.DataFrame, *, profile: str) -> Figure:
     logarithmic. Raises InputError naming the table.
     """
     rows = timed(latency, batch=1)
-    figure, axes, groups = _runtime_chart(
-        rows, profile=profile, meaning="bar: median, whisker: 95th percentile"
+    figure, axes, places = _runtime_bars(
+        rows, "median_ms", profile=profile, meaning="bar: median, whisker: 95th percentile"
     )
-    for group, places, colours in groups:
-        _time_group(axes, group, places=places, colours=colours)
-    axes.set(xscale="log", xlabel="Milliseconds a photo, batch 1 (log scale)")
+    tail = np.stack([np.zeros(len(rows)), rows["p95_ms"] - rows["median_ms"]])
+    axes.errorbar(rows["median_ms"], places, xerr=tail, **WHISKER)
+    _label_bars(axes, places, ends=rows["p95_ms"], words=[f"{value:.3g}" for value in rows["median_ms"]])
+    axes.set(xlabel="Milliseconds a photo, batch 1 (log scale)")
     axes.set_xlim(rows["median_ms"].min() / 2, rows["p95_ms"].max() * 1.9)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     return figure
 
 
 @chart("latency")
-def throughput_bars(latency: pd.DataFrame, *, profile: str, batch: int = 32) -> Figure:
-    """Draw the photos a second that each model embeds in batches, a bar a model and runtime, fastest first.
+def throughput_bars(latency: pd.DataFrame, *, profile: str) -> Figure:
+    """Draw the photos a second that each model embeds in batches of 32, a bar a model and runtime.
 
-    The axis is logarithmic. Raises InputError naming the table.
+    Fastest first; the axis is logarithmic. Raises InputError naming the table.
     """
-    rows = timed(latency, batch=batch)
-    figure, axes, groups = _runtime_chart(rows, profile=profile, meaning=f"decoded photos, {batch} at a time")
-    for group, places, colours in groups:
-        axes.barh(places, group["images_per_s"], height=0.82, color=colours)
-        for place, value in zip(places, group["images_per_s"], strict=True):
-            axes.annotate(_three_digits(value), (value, place), fontsize=6.5, **BESIDE)
-    axes.set(xscale="log", xlabel=f"Photos a second, batch {batch} (log scale)")
-    axes.set_xlim(rows["images_per_s"].min() / 2, rows["images_per_s"].max() * 1.9)
+    rows = timed(latency, batch=32)
+    speed = rows["images_per_s"]
+    figure, axes, places = _runtime_bars(
+        rows, "images_per_s", profile=profile, meaning="decoded photos, 32 at a time"
+    )
+    words = [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in speed]
+    _label_bars(axes, places, ends=speed, words=words)
+    axes.set(xlabel="Photos a second, batch 32 (log scale)", xlim=(speed.min() / 2, speed.max() * 1.9))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     return figure
 
 
-def _runtime_chart(rows: pd.DataFrame, *, profile: str, meaning: str) -> tuple[Figure, Axes, list[tuple]]:
-    """Return a figure, its axes with the models' names, and for each model (rows, places, colours)."""
-    machines = rows["machine"].astype(str).unique()
-    series = rows["runtime"] if len(machines) == 1 else rows["runtime"] + ", " + rows["machine"].astype(str)
-    height = 1.15 + 0.17 * len(rows) + 0.08 * rows["model"].nunique()
-    figure = Chart(figsize=(WIDTH, height), layout="constrained")
+def _runtime_bars(
+    rows: pd.DataFrame, column: str, *, profile: str, meaning: str
+) -> tuple[Figure, Axes, np.ndarray]:
+    """Return a figure with a bar a row, a model's bars side by side, its axes and the bars' places [n]."""
+    order = {model: place for place, model in enumerate(rows["model"].unique())}
+    group, inside = rows["model"].map(order), rows.groupby("model").cumcount()
+    before = rows["model"].map(lambda model: (group < order[model]).sum())
+    places = (before + inside + 0.5 * group).to_numpy(float)
+    figure = Chart(figsize=(WIDTH, 1.15 + 0.17 * len(rows) + 0.08 * len(order)), layout="constrained")
     axes = figure.subplots()
-    others = itertools.cycle(OTHER_COLOURS)
-    colours = {name: RUNTIME_COLOURS.get(name) or next(others) for name in sorted(series.unique())}
-    groups, place = [], 0.0
-    for _, group in rows.groupby("model", sort=False):
-        places = place + np.arange(len(group))
-        groups.append((group, places, [colours[series[index]] for index in group.index]))
-        place = places[-1] + 1.5
-    models = [group["model"].iloc[0] for group, *_ in groups]
-    name_models(axes, models, places=[places.mean() for _, places, _ in groups])
-    axes.set_ylim(place - 0.9, -0.6)
-    handles = [axes.barh(0, np.nan, color=colour, label=name) for name, colour in colours.items()]
-    figure.legend(handles=handles, loc="outside upper left", ncols=min(4, len(handles)))
-    parts = [meaning, f"measured on {' | '.join(sorted(machines))}"]
-    add_caption(figure, profile=profile, parts=parts)
-    return figure, axes, groups
+    for runtime in sorted(rows["runtime"].unique()):
+        mine, colour = (rows["runtime"] == runtime).to_numpy(), RUNTIME_COLOURS.get(runtime, VERMILION)
+        axes.barh(places[mine], rows.loc[mine, column], height=0.82, color=colour, label=runtime)
+    middle = pd.Series(places).groupby(rows["model"]).mean()
+    name_models(axes, list(order), places=middle[list(order)].to_numpy())
+    axes.set(xscale="log", ylim=(places.max() + 0.6, -0.6))
+    figure.legend(loc="outside upper left", ncols=4)
+    add_caption(figure, profile=profile, parts=[meaning, machines(rows)])
+    return figure, axes, places
 
 
-def _time_group(axes: Axes, group: pd.DataFrame, *, places: np.ndarray, colours: Sequence[str]) -> None:
-    tail = np.stack([np.zeros(len(group)), group["p95_ms"] - group["median_ms"]])
-    axes.barh(places, group["median_ms"], height=0.82, color=colours)
-    whisker = {"fmt": "none", "ecolor": "black", "elinewidth": 0.8, "capsize": 1.8, "capthick": 0.8}
-    axes.errorbar(group["median_ms"], places, xerr=tail, **whisker)
-    for place, median, end in zip(places, group["median_ms"], group["p95_ms"], strict=True):
-        axes.annotate(f"{median:.3g}", (end, place), fontsize=6.5, **BESIDE)
-
-
-def _three_digits(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+def _label_bars(axes: Axes, places: np.ndarray, *, ends: pd.Series, words: list[str]) -> None:
+    for place, end, text in zip(places, ends, words, strict=True):
+        axes.annotate(text, (end, place), fontsize=6.5, **BESIDE)
 
 
 @chart("latency")
@@ -158,21 +170,12 @@ def time_comparison(latency: pd.DataFrame, *, profile: str) -> Figure:
         raise InputError(
             f"table latency: no ImageNet network beside {PROPOSED} in {TENSORFLOW}; {PIPELINE} times them"
         )
-    marks = {
-        "paper": ("P (proposed: 0.004 s)", {**IN_PAPER, "markersize": 5.5}),
-        "chapter": ('C (proposed: "around 0.04 s")', {**IN_PAPER, "markeredgecolor": FAINT, "marker": "s"}),
-        "onnx": ("measured, ONNX Runtime", {"marker": "^", "color": GREEN, "markersize": 5.5}),
-        "measured": ("measured, TensorFlow", {"marker": "o", "color": ORANGE, "markersize": 5.5}),
-    }
-    marks = {column: look for column, look in marks.items() if ratios[column].notna().any()}
-    figure, axes = _dot_chart(ratios, marks=marks, joined=["measured", "paper"])
-    axes.axvline(1, color=BLUE, linewidth=0.8, zorder=1)
-    axes.set(xscale="log", xlabel="Time of one photo, as a multiple of the proposed model's (log scale)")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     heads = {"measured": "measured", "paper": "P"}
-    _number_columns(axes, ratios, heads=heads, form=lambda value: f"{value:.3g}×")
-    machines = " | ".join(sorted(set(rows["machine"].astype(str))))
-    parts = ["batch 1, medians, each runtime against the proposed model in it", f"measured on {machines}"]
+    figure, axes = _dots(ratios, TIME_MARKS, joined=list(heads), heads=heads, form="{:.3g}×".format)
+    axes.axvline(1, color=BLUE, linewidth=0.8, zorder=1)
+    axes.set(xlabel="Time of one photo, as a multiple of the proposed model's (log scale)")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+    parts = ["batch 1, medians, each runtime against the proposed model in it", machines(rows)]
     add_caption(figure, profile=profile, parts=parts)
     return figure
 
@@ -187,59 +190,47 @@ def size_comparison(sizes: pd.DataFrame, *, profile: str) -> Figure:
     checked(sizes, name="sizes", columns="model what", numbers="megabytes")
     if (sizes["megabytes"] <= 0).any():
         raise InputError("table sizes: megabytes must be above 0; run the pipeline (dvc repro) again")
+    select(sizes, name="sizes", model=PROPOSED)
     rows = sizes[sizes["model"].map(lambda model: model == PROPOSED or is_plain_network(model))]
-    rows = select(rows if len(rows) else sizes, name="sizes", model=PROPOSED).index.union(rows.index)
-    table = sizes.loc[rows].pivot_table(index="model", columns="what", values="megabytes")
-    table = table.reindex(columns=list(SIZES))
+    table = rows.pivot_table(index="model", columns="what", values="megabytes")
     printed = {model: published_row(model) for model in table.index}
     table["paper"] = [np.nan if row is None else row["size_mb"] for row in printed.values()]
-    table = table.sort_values(EMBEDDING, kind="stable")
-    marks = {what: (what, {"marker": m, "color": c, "markersize": 5.5}) for what, (m, c) in SIZES.items()}
-    marks = {what: look for what, look in marks.items() if table[what].notna().any()}
-    marks["paper"] = ("P Table II", {**IN_PAPER, "markersize": 8})
-    figure, axes = _dot_chart(table, marks=marks, joined=list(marks))
-    axes.set(xscale="log", xlabel="Megabytes (log scale)")
+    table = table.reindex(columns=list(SIZE_MARKS)).sort_values(EMBEDDING, kind="stable")
+    figure, axes = _dots(table, SIZE_MARKS, joined=list(SIZE_MARKS), heads=SIZE_HEADS, form="{:.3g}".format)
+    axes.set(xlabel="Megabytes (log scale)")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    heads = {
-        EMBEDDING: "embed-\nding",
-        CLASSIFIER: "with clas-\nsifier",
-        CHECKPOINT: "check-\npoint",
-        "paper": "P",
-    }
-    heads = {what: head for what, head in heads.items() if what in marks}
-    _number_columns(axes, table, heads=heads, form=lambda value: f"{value:.3g}")
-    parts = [
-        "embedding: float32 weights of what embeds a photo",
-        "with classifier: the file that Keras publishes",
-    ]
-    parts += ["training checkpoint: all networks and the optimisers' state"] if CHECKPOINT in marks else []
+    parts = ["embedding: float32 weights of what embeds a photo"]
+    parts += ["with classifier: the file that Keras publishes"]
+    if table[CHECKPOINT].notna().any():
+        parts += ["training checkpoint: all networks and the optimisers' state"]
     add_caption(figure, profile=profile, parts=parts)
     return figure
 
 
-def _dot_chart(
-    table: pd.DataFrame, *, marks: Mapping[str, tuple[str, dict]], joined: list[str]
+def _dots(
+    table: pd.DataFrame,
+    marks: Mapping[str, tuple[str, dict]],
+    *,
+    joined: list[str],
+    heads: Mapping[str, str],
+    form: Callable[[float], str],
 ) -> tuple[Figure, Axes]:
-    """Draw one row a model and one mark a column of `marks`; a thin line joins the columns `joined`."""
+    """Draw one row a model and a mark a column of `marks`; a line joins some, `heads` stand in numbers."""
     figure = Chart(figsize=(WIDTH, 1.2 + 0.21 * len(table)), layout="constrained")
-    axes = figure.subplots()
-    places = np.arange(len(table))
-    spans = table[joined]
+    axes, places, handles = figure.subplots(), np.arange(len(table)), []
+    spans, used = table[joined], [column for column in table if table[column].notna().any()]
     axes.hlines(places, spans.min(axis=1), spans.max(axis=1), color="#d0d0d0", linewidth=1.2, zorder=1)
-    handles = []
     for column, (label, look) in marks.items():
-        axes.plot(table[column], places, linestyle="none", zorder=3, **look)
-        handles.append(Line2D([], [], linestyle="none", label=label, **look))
+        if column in used:
+            axes.plot(table[column], places, linestyle="none", zorder=3, **look)
+            handles.append(Line2D([], [], linestyle="none", label=label, **look))
+    for number, column in enumerate((column for column in heads if column in used), start=1):
+        cells = {place: form(value) for place, value in enumerate(table[column]) if np.isfinite(value)}
+        add_column(axes, cells, head=heads[column], at=0.52 * number)
     name_models(axes, list(table.index), places=places)
-    axes.set_ylim(len(table) - 0.5, -0.5)
+    axes.set(xscale="log", ylim=(len(table) - 0.5, -0.5))
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), columnspacing=1.4)
     return figure, axes
-
-
-def _number_columns(axes: Axes, table: pd.DataFrame, *, heads: Mapping[str, str], form) -> None:
-    for number, (column, head) in enumerate(heads.items(), start=1):
-        cells = {place: form(value) for place, value in enumerate(table[column]) if np.isfinite(value)}
-        add_column(axes, cells, head=head, at=0.52 * number)
 
 
 @chart("networks")
@@ -261,8 +252,7 @@ def accuracy_parameters(networks: pd.DataFrame, *, profile: str) -> Figure:
         mine = cited[cited.index.str.startswith(family)]
         axes.plot(mine["parameters"] / 1e6, mine["top1"], marker, color=colour, markersize=6, label=family)
     for name, row in cited.iterrows():
-        side = SIDES[LABEL_SIDES.get(name, "right")]
-        place = (row["parameters"] / 1e6, row["top1"])
+        place, side = (row["parameters"] / 1e6, row["top1"]), SIDES[LABEL_SIDES.get(name, "right")]
         axes.annotate(name, place, textcoords="offset points", fontsize=7, **side)
     if cited.empty:  # MobileNet-0.25 alone, say
         words = f"Keras publishes no accuracy for {', '.join(sorted(compared))}"

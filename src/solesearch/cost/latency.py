@@ -13,66 +13,58 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from solesearch.core import files
 from solesearch.core.environment import machine_label
 from solesearch.core.errors import InputError, exit_status
+from solesearch.core.measures import ONNX, TENSORFLOW
+from solesearch.core.model_names import DECODING, NetworkRow
 from solesearch.core.progress import Progress
-from solesearch.core.settings import fill, load_section
+from solesearch.core.settings import Section, load_section
+from solesearch.core.timing import time_calls
 from solesearch.gan.training import load_gan
-from solesearch.networks.networks import Network, Variant, find_network
-from solesearch.networks.weights import load_network_settings
-from solesearch.photos.photo import load_pixels
+from solesearch.networks.networks import NetworkEmbedder, NetworkSettings, find_network
+from solesearch.photos.photo import IMAGE_SIZES, load_pixels, to_signed
 from solesearch.retrieval.controls import CONTROLS, control_features
 
-MEASURES = ["median_ms", "p95_ms", "images_per_s"]
-COLUMNS = ["model", "runtime", "batch", *MEASURES, "parameters", "file_mb", "machine"]
-COMPILED, ONNX, PILLOW = "TensorFlow (tf.function)", "ONNX Runtime", "Pillow"
+COLUMNS = [
+    *("model", "runtime", "batch", "median_ms", "p95_ms", "images_per_s", "runs"),
+    *("parameters", "file_mb", "machine"),
+]
+HANDMADE, PILLOW = "NumPy / scikit-image", "Pillow"
 EXPORTED = ("MobileNet", "MobileNetV2")  # also timed in ONNX Runtime, beside the proposed model
 BYTES = 4  # of a float32 weight
 PHOTO_SIZE = (102, 136)  # height, width of UT-Zap50K's photos
+DRAWN = 32  # different photos in a batch; a larger one repeats them
+
+Count, Seconds = Annotated[int, Field(ge=1)], Annotated[float, Field(gt=0)]
 
 
-@dataclass(frozen=True)
-class LatencySettings:
+class LatencySettings(Section, section="latency"):
     """The protocol; `params.yaml` holds the values."""
 
-    threads: int
-    warm_up: int
-    runs: int
-    slow_ms: float  # a call that takes longer is repeated `slow_runs` times only
-    slow_runs: int
-    batches: list[int]
-    batch_runs: int  # calls with more than one photo
-    slow_batch_runs: int
-
-    def __post_init__(self) -> None:
-        """Raise InputError for a protocol that measures nothing."""
-        counts = (self.threads, self.runs, self.slow_runs, self.batch_runs, self.slow_batch_runs)
-        if min(*counts, *self.batches) < 1 or self.warm_up < 1 or self.slow_ms <= 0:
-            raise InputError(
-                f"params.yaml, latency: slow_ms must lie above 0, all else be at least 1; got {self}"
-            )
-
-    def repeats(self, *, batch: int, seconds: float) -> int:
-        """Return how often a call is timed that takes `seconds` for a photo."""
-        slow = seconds * 1000 > self.slow_ms
-        if batch == 1:
-            return self.slow_runs if slow else self.runs
-        return self.slow_batch_runs if slow else self.batch_runs
+    threads: Count
+    warm_up: Count
+    least_runs: Count  # of a single photo
+    runs: Count  # at most
+    precision: Annotated[float, Field(gt=0, lt=1)]  # of the median: runs end when it is known so well
+    longest_s: Seconds  # runs of a single photo end after so long, beyond the least
+    batches: Annotated[list[Count], Field(min_length=1)]
+    batch_longest_s: Seconds  # the same of a batch of several photos, of which one run is the least
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One model to time: a function of uint8 pixels [b, *image_size, 3], and what it weighs."""
+    """One model to time: a function of uint8 pixels [b, *image_size, 3], and its number of weights."""
 
     model: str
     runtime: str
@@ -80,59 +72,34 @@ class Subject:
     parameters: int
     image_size: tuple[int, int]  # height, width
 
-    @property
-    def file_mb(self) -> float:
-        """Megabytes of its weights in float32."""
-        return self.parameters * BYTES / 1e6
 
+def measure(subject: Subject, *, settings: LatencySettings) -> list[dict]:
+    """Return a row of the latency table for each batch size, on noise as photos.
 
-def time_calls(call: Callable[[], object], *, warm_up: int, runs: int) -> np.ndarray:
-    """Return the wall seconds of each of `runs` calls, float64 [runs], after `warm_up` that do not count."""
-    for _ in range(warm_up):
-        call()
-    seconds = np.empty(runs)
-    for run in range(runs):
-        start = time.perf_counter()
-        call()
-        seconds[run] = time.perf_counter() - start
-    return seconds
-
-
-def measure(subject: Subject, pixels: np.ndarray, *, settings: LatencySettings) -> list[dict]:
-    """Return a row of the latency table for each batch size, for uint8 pixels [n, *image_size, 3].
-
-    The first call compiles and counts for nothing; the rest of the warm-up says whether a model is slow. A
-    slow model's larger batches get no warm-up of their own: its code is compiled and warm by then.
+    The first call compiles and counts for nothing. Larger batches get no warm-up of their own: the code is
+    compiled and warm by then.
     """
-    single = pixels[:1]
-    subject.embed(single)
-    estimate = float(np.median(time_calls(lambda: subject.embed(single), warm_up=0, runs=settings.warm_up)))
-    slow = estimate * 1000 > settings.slow_ms
+    draw = np.random.default_rng(0)
+    pixels = draw.integers(0, 256, (DRAWN, *subject.image_size, 3), dtype=np.uint8)
+    subject.embed(pixels[:1])
     rows = []
     for batch in settings.batches:
-        photos = np.resize(pixels, (batch, *pixels.shape[1:]))  # repeats photos when the batch is larger
+        single, photos = batch == 1, np.resize(pixels, (batch, *pixels.shape[1:]))
         seconds = time_calls(
-            lambda photos=photos: subject.embed(photos),
-            warm_up=0 if batch == 1 or slow else 1,
-            runs=settings.repeats(batch=batch, seconds=estimate),
+            partial(subject.embed, photos),
+            warm_up=settings.warm_up if single else 0,
+            runs=settings.runs,
+            least_runs=settings.least_runs if single else 1,
+            precision=settings.precision,
+            longest_s=settings.longest_s if single else settings.batch_longest_s,
         )
-        rows.append(_row(subject, batch, seconds, settings))
+        median, high = np.quantile(seconds, (0.5, 0.95))
+        values = (batch, median * 1000, high * 1000, batch / median, len(seconds))
+        weighs = (subject.parameters, subject.parameters * BYTES / 1e6)
+        machine = f"{machine_label()}; {settings.threads} thread(s)"
+        row = (subject.model, subject.runtime, *values, *weighs, machine)
+        rows.append(dict(zip(COLUMNS, row, strict=True)))
     return rows
-
-
-def _row(subject: Subject, batch: int, seconds: np.ndarray, settings: LatencySettings) -> dict:
-    median = float(np.median(seconds))
-    return {
-        "model": subject.model,
-        "runtime": subject.runtime,
-        "batch": batch,
-        "median_ms": median * 1000,
-        "p95_ms": float(np.quantile(seconds, 0.95)) * 1000,
-        "images_per_s": batch / median,
-        "parameters": subject.parameters,
-        "file_mb": subject.file_mb,
-        "machine": f"{machine_label()}; {settings.threads} thread(s)",
-    }
 
 
 def embedding_parameters(discriminator) -> int:
@@ -140,9 +107,7 @@ def embedding_parameters(discriminator) -> int:
     return sum(layer.count_params() for layer in (*discriminator.convolutions, *discriminator.norms))
 
 
-def discriminator_subjects(
-    profile: str, *, image_size: tuple[int, int], settings: LatencySettings
-) -> Iterator[Subject]:
+def proposed_subjects(profile: str, *, image_size: tuple[int, int], threads: int) -> Iterator[Subject]:
     """Yield the proposed model as it is used for search, in TensorFlow and in ONNX Runtime."""
     from solesearch.cost.onnx_model import OnnxModel, export_features
     from solesearch.gan.embedder import Embedder
@@ -150,78 +115,46 @@ def discriminator_subjects(
     gan = load_gan(profile, image_size=image_size)
     embedder = Embedder(gan, seed=gan.seeds[0])
     parameters = embedding_parameters(embedder.discriminator)
-    yield Subject("infogan", COMPILED, embedder.embed, parameters, image_size)
-    model = OnnxModel(export_features(embedder.features), threads=settings.threads)
-    yield Subject("infogan", ONNX, lambda pixels: model.embed(_signed(pixels)), parameters, image_size)
+    yield Subject("infogan", TENSORFLOW, embedder.embed, parameters, image_size)
+    model = OnnxModel(export_features(embedder.features), threads=threads)
+    yield Subject("infogan", ONNX, lambda pixels: model.embed(to_signed(pixels)), parameters, image_size)
 
 
-def _signed(pixels: np.ndarray) -> np.ndarray:
-    from solesearch.photos.photo import to_signed
-
-    return to_signed(pixels)
-
-
-def network_subjects(profile: str, *, settings: LatencySettings) -> Iterator[Subject]:
-    """Yield each ImageNet network without classifier at its published input size, one in memory at a time."""
+def network_subjects(name: str, networks: NetworkSettings, *, threads: int) -> Iterator[Subject]:
+    """Yield an ImageNet network without classifier at its published input size; some in ONNX Runtime, too."""
     import keras
 
     from solesearch.cost.onnx_model import OnnxModel, export_features
-    from solesearch.networks.networks import NetworkEmbedder
 
-    networks = load_network_settings(profile).at_published_size()
-    for name in networks.names:
-        network = find_network(name)
-        embedder = NetworkEmbedder(Variant(name), networks, weights=None)
-        size = (network.input_size, network.input_size)
-        yield Subject(name, COMPILED, embedder.embed, network.values, size)
-        if network.builder in EXPORTED:
-            model = OnnxModel(export_features(embedder.features), threads=settings.threads)
-            yield Subject(name, ONNX, model.embed, network.values, size)
-        del embedder
-        keras.utils.clear_session()
+    embedder = NetworkEmbedder(NetworkRow(name), networks, weights=None)
+    network, size = embedder.network, (embedder.size, embedder.size)
+    yield Subject(name, TENSORFLOW, embedder.embed, network.values, size)
+    if network.builder in EXPORTED:
+        model = OnnxModel(export_features(embedder.features), threads=threads)
+        yield Subject(name, ONNX, model.embed, network.values, size)
+    keras.utils.clear_session()  # one in memory at a time
 
 
 def control_subjects(*, image_size: tuple[int, int]) -> list[Subject]:
     """Return the features that nobody trained; they have no parameters and no file."""
     return [
-        Subject(name, "NumPy / scikit-image", partial(control_features, name), 0, image_size)
+        Subject(name, HANDMADE, partial(control_features, name), parameters=0, image_size=image_size)
         for name in CONTROLS
     ]
 
 
 def decoding_subjects(sizes: list[tuple[int, int]], *, fit: str, photo: Path) -> list[Subject]:
     """Return the way from one photo's file to pixels, for each input size; it is the same for all models."""
+
+    def decode(size: tuple[int, int], pixels: np.ndarray) -> None:
+        for _ in range(len(pixels)):
+            load_pixels(photo, size=size, fit=fit)
+
+    names = [f"{DECODING}{height}x{width}" for height, width in sizes]
     return [
-        Subject(
-            f"decode_and_resize_{height}x{width}",
-            PILLOW,
-            partial(_decode, photo, (height, width), fit),
-            0,
-            (1, 1),
-        )
-        for height, width in sizes
+        Subject(name, PILLOW, partial(decode, size), parameters=0, image_size=(1, 1))
+        for name, size in zip(names, sizes, strict=True)
     ]
-
-
-def _decode(photo: Path, size: tuple[int, int], fit: str, pixels: np.ndarray) -> None:
-    for _ in range(len(pixels)):
-        load_pixels(photo, size=size, fit=fit)
-
-
-def subjects(profile: str, *, image_size: tuple[int, int], settings: LatencySettings) -> Iterator[Subject]:
-    """Yield everything that is timed, one after the other."""
-    yield from discriminator_subjects(profile, image_size=image_size, settings=settings)
-    yield from network_subjects(profile, settings=settings)
-    yield from control_subjects(image_size=image_size)
-    seen = {(network.input_size, network.input_size) for network in _networks(profile)}
-    fit = load_section(profile, "catalog")["fit"]
-    with tempfile.TemporaryDirectory() as folder:
-        photo = write_noise_photo(Path(folder) / "photo.jpg")
-        yield from decoding_subjects([image_size, *sorted(seen)], fit=fit, photo=photo)
-
-
-def _networks(profile: str) -> list[Network]:
-    return [find_network(name) for name in load_network_settings(profile).names]
 
 
 def write_noise_photo(path: Path) -> Path:
@@ -235,27 +168,24 @@ def write_noise_photo(path: Path) -> Path:
 
 def measure_all(profile: str) -> pd.DataFrame:
     """Time every model of a profile in this process; needs no photos and no training."""
-    from solesearch.photos.photo import IMAGE_SIZES
-
-    settings = fill(LatencySettings, load_section(profile, "latency"), where=f"{profile}.latency")
+    settings, catalogue = LatencySettings.load(profile), load_section(profile, "catalog")
+    networks = NetworkSettings.load(profile, input_size=0, untrained_input_size=0)  # each its own
     pin_threads(settings.threads)
-    image_size = IMAGE_SIZES[load_section(profile, "catalog")["preset"]]
-    draw, rows, done = np.random.default_rng(0), [], 0
-    progress = Progress("timing", total=_count(profile), unit="model")
-    for done, subject in enumerate(subjects(profile, image_size=image_size, settings=settings), start=1):
-        pixels = draw.integers(
-            0, 256, (min(32, max(settings.batches)), *subject.image_size, 3), dtype=np.uint8
-        )
-        rows += measure(subject, pixels, settings=settings)
-        progress.update(done)
+    image_size, threads = IMAGE_SIZES[catalogue["preset"]], settings.threads
+    squares = sorted({(find_network(name).input_size,) * 2 for name in networks.names})
+    rows, progress = [], Progress("timing", total=len(networks.names) + 2, unit="model")
+    with tempfile.TemporaryDirectory() as folder:
+        photo = write_noise_photo(Path(folder) / "photo.jpg")
+        decoding = decoding_subjects([image_size, *squares], fit=catalogue["fit"], photo=photo)
+        groups = [
+            proposed_subjects(profile, image_size=image_size, threads=threads),
+            *(network_subjects(name, networks, threads=threads) for name in networks.names),
+            [*control_subjects(image_size=image_size), *decoding],
+        ]
+        for done, group in enumerate(groups, start=1):
+            rows += [row for subject in group for row in measure(subject, settings=settings)]
+            progress.update(done)
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def _count(profile: str) -> int:
-    networks = _networks(profile)
-    exported = sum(network.builder in EXPORTED for network in networks)
-    sizes = {network.input_size for network in networks}
-    return 2 + len(networks) + exported + len(CONTROLS) + 1 + len(sizes)
 
 
 def pin_threads(threads: int) -> None:

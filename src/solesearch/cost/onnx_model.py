@@ -30,9 +30,42 @@ def export_features(features) -> bytes:
 
 
 def save_onnx(path: Path, content: bytes) -> None:
-    """Write an exported network, whole or not at all."""
+    """Write an exported network, whole or not at all; the same network gives the same bytes."""
     with files.replacing(path) as temporary:
-        temporary.write_bytes(content)
+        temporary.write_bytes(with_plain_names(content))
+
+
+def with_plain_names(content: bytes) -> bytes:
+    """Return an ONNX network with nodes and tensors named by their place; it computes the same.
+
+    tf2onnx numbers tensors as a set in memory has them, so two exports of one network differ in names. Raises
+    InputError for a network with branches or loops, whose inner names would have to follow.
+    """
+    import onnx
+
+    model = onnx.ModelProto.FromString(content)
+    graph, names = model.graph, {"": ""}  # "": an optional input left out
+    if any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
+        raise InputError("a network with branches or loops; none of this project's has any")
+
+    def renamed(name: str) -> str:
+        return names.setdefault(name, f"tensor_{len(names) - 1}")
+
+    for place, node in enumerate(graph.node):
+        node.name = f"node_{place}"
+        node.input[:], node.output[:] = map(renamed, node.input), map(renamed, node.output)
+    for tensor in (*graph.input, *graph.output, *graph.initializer):
+        tensor.name = renamed(tensor.name)
+    for tensor in (*graph.input, *graph.output):
+        for place, side in enumerate(tensor.type.tensor_type.shape.dim):
+            if not side.HasField("dim_value"):
+                side.dim_param = f"any_{place}"
+    weights = sorted(graph.initializer, key=lambda tensor: int(tensor.name.rpartition("_")[2]))
+    kept = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in weights]
+    del graph.initializer[:], graph.value_info[:]
+    graph.initializer.extend(kept)
+    graph.name = "network"
+    return model.SerializeToString(deterministic=True)
 
 
 class OnnxModel:

@@ -14,8 +14,7 @@ from solesearch.core.settings import load_section
 from solesearch.cost.latency import BYTES, embedding_parameters
 from solesearch.gan.infogan import InfoGan
 from solesearch.gan.training import load_gan
-from solesearch.networks.networks import find_network
-from solesearch.networks.weights import load_network_settings
+from solesearch.networks.networks import NetworkSettings, find_network
 from solesearch.photos.photo import IMAGE_SIZES
 
 COLUMNS = ["model", "what", "parameters", "megabytes"]
@@ -31,10 +30,10 @@ def model_sizes(profile: str) -> pd.DataFrame:
     """
     rows = gan_sizes(profile)
     published = published_networks()
-    for name in load_network_settings(profile).names:
+    for name in NetworkSettings.load(profile).names:
         network = find_network(name)
         rows.append((name, EMBEDDING, network.values, network.values * BYTES / 1e6))
-        if network.alpha == 1:  # Keras publishes no figures for the narrower ones
+        if network.width == 1:  # Keras publishes no figures for the narrower ones
             row = published.loc[network.builder]
             rows.append((name, CLASSIFIER, int(row["parameters"]), float(row["size_mb"])))
     return pd.DataFrame(rows, columns=COLUMNS)

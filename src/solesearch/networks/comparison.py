@@ -5,7 +5,6 @@ Whatever was computed is kept with what decided it, so a killed or changed run r
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -22,21 +21,15 @@ import pandas as pd
 from solesearch.core import files
 from solesearch.core.embedding import Embedding, load_embedding, save_embedding
 from solesearch.core.errors import not_made_yet
+from solesearch.core.model_names import NetworkRow
 from solesearch.core.paths import Paths
 from solesearch.core.progress import Progress
 from solesearch.core.provenance import code_digest
 from solesearch.core.repeatable import has_gpu
-from solesearch.core.settings import fill, load_section
 from solesearch.core.workers import process_pool
-from solesearch.networks.networks import (
-    NetworkEmbedder,
-    NetworkSettings,
-    Variant,
-    find_network,
-    prepared_network,
-)
+from solesearch.networks.networks import NetworkEmbedder, NetworkSettings, find_network
 from solesearch.networks.retraining import LOG_COLUMNS, RetrainingSettings, retrain
-from solesearch.networks.weights import Weights, load_network_settings, recorded
+from solesearch.networks.weights import Weights, recorded
 from solesearch.photos.catalog import CatalogSettings
 from solesearch.photos.originals import decode_square, photo_folder
 from solesearch.photos.photo_table import read_photos
@@ -47,58 +40,42 @@ OVERVIEW = [
 ]
 
 
-@dataclass(frozen=True)
-class Photographs:
-    """Which photos are embedded: their ids in order, digests of their files, and where the files lie."""
-
-    ids: list[str]
-    digests: list[str]  # sha256 of each file, from photos.csv
-    folder: Path
-    fit: str
-
-    @classmethod
-    def of(cls, photos: pd.DataFrame, *, folder: Path, fit: str) -> Photographs:
-        """Take the rows of photos.csv that are to be embedded."""
-        return cls(photos["id"].tolist(), photos["sha256"].tolist(), folder, fit)
-
-    def digest(self) -> str:
-        """Return one digest of names, contents and order."""
-        lines = "".join(f"{name}\t{content}\n" for name, content in zip(self.ids, self.digests, strict=True))
-        return hashlib.sha256(lines.encode()).hexdigest()
-
-    def decode(self, *, size: int, first: int = 0, last: int | None = None) -> np.ndarray:
-        """Return photos first..last-1 as uint8 [n, size, size, 3]."""
-        return decode_square(self.ids[first:last], folder=self.folder, size=size, fit=self.fit)
-
-
 class NetworkFolder:
-    """The embeddings of one profile by the ImageNet networks: <model>.npy, .ids.txt and .json."""
+    """The embeddings of one profile by the ImageNet networks: <model>.npy, .ids.txt and .json.
+
+    The last one says what decided the numbers, what networks.csv tells of them and, for a retrained network,
+    how its steps went. It is written last, so a kill leaves no half.
+    """
 
     def __init__(self, folder: Path):
         """Take the folder; it need not exist yet."""
         self.folder = folder
 
     def note(self, name: str) -> Path:
-        """Return the file that says what decided the numbers; written last, so a kill leaves no half."""
+        """Return the file that says what decided a model's numbers."""
         return self.folder / f"{name}.json"
 
-    def retrained(self, name: str) -> Path:
-        """Return the weights that retraining made, with its log and what decided it beside them."""
-        return self.folder / "retrained" / f"{name}.npz"
-
-    def holds(self, note: Path, wanted: dict[str, Any]) -> bool:
-        """Tell whether what is `wanted` lies here already."""
+    def holds(self, name: str, wanted: dict[str, Any]) -> bool:
+        """Tell whether the embedding that `wanted` decides lies here already."""
         try:
-            return json.loads(note.read_text(encoding="utf-8"))["wanted"] == wanted
+            return self._read(name)["wanted"] == wanted
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
-    def save(self, embedding: Embedding, *, wanted: dict[str, Any], overview: dict[str, Any]) -> None:
-        """Write an embedding and what decided it."""
+    def save(
+        self,
+        embedding: Embedding,
+        *,
+        wanted: dict[str, Any],
+        overview: dict[str, Any],
+        log: pd.DataFrame | None = None,
+    ) -> None:
+        """Write an embedding, what decided it, its row of networks.csv and the log of its retraining."""
         name = overview["model"]
         self.note(name).unlink(missing_ok=True)
         save_embedding(self.folder, name, embedding)
-        files.write_json(self.note(name), {"wanted": wanted, "overview": overview})
+        steps = [] if log is None else log.to_dict("records")
+        files.write_json(self.note(name), {"wanted": wanted, "overview": overview, "retraining": steps})
 
     def load(self, name: str) -> Embedding:
         """Return a model's embedding; raises InputError when it is not there or damaged."""
@@ -106,9 +83,19 @@ class NetworkFolder:
             raise not_made_yet(self.note(name), made_by="stage networks")
         return load_embedding(self.folder, name)
 
+    def summed_up(self, names: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the tables networks.csv, a row a model, and retraining.csv, a row a step."""
+        notes = [self._read(name) for name in names]
+        steps = [step for note in notes for step in note["retraining"]]
+        overview = [note["overview"] for note in notes]
+        return pd.DataFrame(overview, columns=OVERVIEW), pd.DataFrame(steps, columns=LOG_COLUMNS)
+
     def overview(self) -> pd.DataFrame:
         """Return one row a model, as stage networks left it (columns OVERVIEW)."""
         return files.read_table(self.folder / "networks.csv", made_by="stage networks")
+
+    def _read(self, name: str) -> dict[str, Any]:
+        return json.loads(self.note(name).read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -124,161 +111,116 @@ class Comparison:
     weights: dict[str, Weights]
 
     @classmethod
-    def open(cls, profile: str, overrides: dict[str, Any] | None = None) -> Comparison:
-        """Read what the stages before left; raises InputError that names what is missing or impossible."""
-        paths = Paths.of(profile)
-        networks = load_network_settings(profile, overrides)
-        retraining = load_retraining_settings(profile, overrides)
-        catalog = CatalogSettings.load(profile)
-        weights = {one.network: one for one in recorded(profile, networks)}
-        photos = read_photos(paths)
-        return cls(paths, photos, photo_folder(paths, catalog), catalog.fit, networks, retraining, weights)
+    def open(
+        cls,
+        profile: str,
+        *,
+        networks: NetworkSettings | None = None,
+        retraining: RetrainingSettings | None = None,
+    ) -> Comparison:
+        """Read what the stages before left, and the settings that are not given, from params.yaml.
 
-    @cached_property
+        Raises InputError that names what is missing or impossible.
+        """
+        paths, catalogue = Paths.of(profile), CatalogSettings.load(profile)
+        networks = networks or NetworkSettings.load(profile)
+        retraining = retraining or RetrainingSettings.load(profile)
+        weights = {one.network: one for one in recorded(profile, networks)}
+        photos, folder = read_photos(paths), photo_folder(paths, catalogue)
+        return cls(paths, photos, folder, catalogue.fit, networks, retraining, weights)
+
+    @property
     def store(self) -> NetworkFolder:
         """Where the embeddings are kept."""
         return NetworkFolder(self.paths.networks)
 
-    def variants(self) -> list[Variant]:
+    def variants(self) -> list[NetworkRow]:
         """Return all that is embedded: every network as it is; retrained ones; other scalings.
 
         Another scaling is tried where there are ImageNet weights only: random weights were trained with none.
         """
-        plain = [Variant(name) for name in self.networks.names]
+        plain = [NetworkRow(name) for name in self.networks.names]
         scaled = [
-            Variant(name, scaling=scaling)
-            for name in self.networks.names
+            NetworkRow(one.network, scaling=scaling)
+            for one in plain
             for scaling in self.networks.other_scalings
-            if self.trained(name) and scaling != self.networks.scaling_of(Variant(name))
+            if self.trained(one.network) and scaling != self.networks.scaling_of(one)
         ]
         return [*plain, *self.retraining.variants(), *scaled]
 
-    def photographs(self, variant: Variant) -> Photographs:
-        """Return the photos that a variant embeds: all, the test photos, or some of them."""
+    def photos_of(self, variant: NetworkRow) -> pd.DataFrame:
+        """Return the rows of the photos that a variant embeds: all, the test photos, or some of them."""
         rows, settings = self.photos, self.networks
         thorough = variant.network in settings.whole_catalogue
         count = settings.photos if self.trained(variant.network) else settings.untrained_photos
-        if variant != Variant(variant.network) or not thorough:
+        if not (variant.plain and thorough):
             rows = rows[rows["split"] == "test"]
         if not thorough and 0 < count < len(rows):
             rows = rows.sample(n=count, random_state=settings.seed).sort_index()
-        return Photographs.of(rows, folder=self.folder, fit=self.fit)
+        return rows
 
-    def training_photographs(self) -> tuple[Photographs, np.ndarray]:
-        """Return the training photos and their labels, str [n]."""
-        rows = self.photos[self.photos["split"] == "training"]
-        return Photographs.of(rows, folder=self.folder, fit=self.fit), rows["label"].to_numpy()
+    @cached_property
+    def training_photos(self) -> pd.DataFrame:
+        """The rows of the photos that retraining sees."""
+        return self.photos[self.photos["split"] == "training"]
+
+    def decode(self, rows: pd.DataFrame, *, size: int) -> np.ndarray:
+        """Return the photos of some rows as uint8 [n, size, size, 3]."""
+        return decode_square(rows["id"], folder=self.folder, size=size, fit=self.fit)
 
     def trained(self, network: str) -> bool:
         """Tell whether there are ImageNet weights for a network here."""
         return self.weights[network].path is not None
 
-    def size_of(self, network: str) -> int:
-        """Return the side of the square that a network sees here, in pixels."""
-        return self.networks.size_of(find_network(network), trained=self.trained(network))
-
-    def wanted(self, variant: Variant) -> dict[str, Any]:
+    def wanted(self, variant: NetworkRow) -> dict[str, Any]:
         """Return what decides the numbers of one variant's embedding; equal means that it can be reused."""
-        weights = self.weights[variant.network]
-        return {
+        settings, trained = self.networks, self.trained(variant.network)
+        decided = {
             "code": code_digest("solesearch.networks.comparison"),
             "model": variant.name,
-            "weights_sha256": weights.sha256,
-            "seed": 0 if self.trained(variant.network) else self.networks.seed,
-            "layer": self.networks.layers.get(variant.network, ""),
-            "pooling": self.networks.pooling,
-            "scaling": self.networks.scaling_of(variant),
-            "input_size": self.size_of(variant.network),
+            "weights_sha256": self.weights[variant.network].sha256,
+            "seed": 0 if trained else settings.seed,
+            "layer": settings.layers.get(variant.network, ""),
+            "pooling": settings.pooling,
+            "scaling": settings.scaling_of(variant),
+            "input_size": settings.size_of(find_network(variant.network), trained=trained),
             "fit": self.fit,
-            "photographs": self.photographs(variant).digest(),
-            "retraining": self.wanted_retraining(variant) if variant.head != "none" else {},
+            "photos": _digest(self.photos_of(variant)[["id", "sha256"]]),
         }
-
-    def wanted_retraining(self, variant: Variant) -> dict[str, Any]:
-        """Return what decides the weights that retraining makes."""
-        weights, (photographs, labels) = self.weights[variant.network], self.training_photographs()
-        return {
-            "code": code_digest("solesearch.networks.comparison"),
-            **dataclasses.asdict(self.retraining),
-            "networks": [variant.network],
-            "heads": [variant.head],
-            "weights_sha256": weights.sha256,
-            "drawn": 0 if self.trained(variant.network) else self.networks.seed,
-            "scaling": self.networks.scaling_of(variant),
-            "input_size": self.size_of(variant.network),
-            "photographs": photographs.digest(),
-            "labels": hashlib.sha256("\n".join(labels).encode()).hexdigest(),
-        }
+        if variant.head != "none":
+            decided["retraining"] = self.retraining.model_dump(exclude={"networks", "heads"})
+            decided["training_photos"] = _digest(self.training_photos[["id", "sha256", "label"]])
+        return decided
 
 
-def load_retraining_settings(profile: str, overrides: dict[str, Any] | None = None) -> RetrainingSettings:
-    """Return section `retraining` of a profile; raises InputError for an impossible value."""
-    values = load_section(profile, "retraining", overrides)
-    return fill(RetrainingSettings, values, where=f"{profile}.retraining")
+def _digest(table: pd.DataFrame) -> str:
+    return hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()
 
 
-def retrain_networks(comparison: Comparison) -> pd.DataFrame:
-    """Retrain each network with each head, unless that lies here already; return the logs of all.
-
-    A killed run goes on with the first one that is missing.
-    """
-    logs = []
-    for variant in comparison.retraining.variants():
-        target, wanted = comparison.store.retrained(variant.name), comparison.wanted_retraining(variant)
-        if not comparison.store.holds(target.with_suffix(".json"), wanted):
-            _retrain_one(comparison, variant, target, wanted)
-        logs.append(files.read_table(target.with_suffix(".csv"), made_by="stage networks"))
-    return pd.concat(logs, ignore_index=True) if logs else pd.DataFrame(columns=LOG_COLUMNS)
-
-
-def _retrain_one(comparison: Comparison, variant: Variant, target: Path, wanted: dict[str, Any]) -> None:
-    import keras
-
-    from solesearch.core.checkpoints import save_variables
-
-    target.with_suffix(".json").unlink(missing_ok=True)
-    network, size = find_network(variant.network), comparison.size_of(variant.network)
-    photographs, labels = comparison.training_photographs()
-    weights = comparison.weights[variant.network].path
-    whole = prepared_network(network, size=size, seed=comparison.networks.seed, weights=weights)
-    log = retrain(
-        whole,
-        variant,
-        comparison.retraining,
-        pixels=photographs.decode(size=size),
-        labels=labels,
-        scaling=comparison.networks.scaling_of(variant),
-        trained=comparison.trained(variant.network),
-    )
-    save_variables(target, whole.variables)
-    files.write_table(target.with_suffix(".csv"), log)
-    files.write_json(target.with_suffix(".json"), {"wanted": wanted})
-    keras.utils.clear_session()
-
-
-def embed_networks(comparison: Comparison, *, workers: int | None = None) -> pd.DataFrame:
-    """Embed with every variant that is not there yet; write networks.csv and return it, a row a model.
+def embed_networks(
+    comparison: Comparison, *, workers: int | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Retrain and embed with every variant that is not there yet; write the folder's networks.csv.
 
     As many networks at once as there are `workers` (default: cores, one with a GPU), since for few photos
     most of the time goes into building them, which keeps one core busy. A killed run goes on with the
-    variants that are missing.
+    variants that are missing. Returns networks.csv, a row a model, and retraining.csv, a row a step.
     """
     variants, store = comparison.variants(), comparison.store
     wanted = {variant: comparison.wanted(variant) for variant in variants}
-    missing = [one for one in variants if not store.holds(store.note(one.name), wanted[one])]
-    total = sum(len(comparison.photographs(variant).ids) for variant in missing)
+    missing = [variant for variant in variants if not store.holds(variant.name, wanted[variant])]
+    total = sum(len(comparison.photos_of(variant)) for variant in missing)
     progress, done = Progress("embedding with the networks", total=total, unit="photo"), 0
     for photos in _embed_all(comparison, {one: wanted[one] for one in missing}, workers=workers):
         done += photos
         progress.update(done)
-    notes = [json.loads(store.note(variant.name).read_text(encoding="utf-8")) for variant in variants]
-    table = pd.DataFrame([note["overview"] for note in notes], columns=OVERVIEW)
-    files.write_table(store.folder / "networks.csv", table)
-    return table
+    overview, log = store.summed_up([variant.name for variant in variants])
+    files.write_table(store.folder / "networks.csv", overview)
+    return overview, log
 
 
 def _embed_all(
-    comparison: Comparison, wanted: dict[Variant, dict[str, Any]], *, workers: int | None
+    comparison: Comparison, wanted: dict[NetworkRow, dict[str, Any]], *, workers: int | None
 ) -> Iterator[int]:
     """Embed with each variant and yield its number of photos as it ends."""
     workers = min(workers or (1 if has_gpu() else os.cpu_count() or 1), len(wanted))
@@ -293,18 +235,19 @@ def _embed_all(
             pool.shutdown(cancel_futures=True)  # after a failure the rest would only delay its message
 
 
-def _embed_one(comparison: Comparison, variant: Variant, wanted: dict[str, Any]) -> int:
+def _embed_one(comparison: Comparison, variant: NetworkRow, wanted: dict[str, Any]) -> int:
+    """Build one variant's network, retrain it if it has a head, embed its photos and keep the vectors."""
     import keras
 
     settings, weights = comparison.networks, comparison.weights[variant.network]
-    retrained = comparison.store.retrained(variant.name) if variant.head != "none" else None
-    embedder = NetworkEmbedder(variant, settings, weights=weights.path, retrained=retrained)
-    photographs, blocks = comparison.photographs(variant), []
+    embedder = NetworkEmbedder(variant, settings, weights=weights.path)
+    log = None if variant.head == "none" else _retrained(comparison, variant, embedder)
+    rows = comparison.photos_of(variant)
+    vectors = np.empty((len(rows), embedder.model.output_shape[-1]), dtype=np.float32)
     # in parts: 300x300 pixels of all photos would fill the memory
-    for start in range(0, len(photographs.ids), settings.batch):
-        pixels = photographs.decode(size=embedder.size, first=start, last=start + settings.batch)
-        blocks.append(embedder.embed(pixels))
-    vectors = np.concatenate(blocks)
+    for at in range(0, len(rows), settings.batch):
+        part = slice(at, at + settings.batch)
+        vectors[part] = embedder.embed(comparison.decode(rows[part], size=embedder.size))
     overview = {
         "model": variant.name,
         "network": variant.network,
@@ -318,7 +261,21 @@ def _embed_one(comparison: Comparison, variant: Variant, wanted: dict[str, Any])
         "photos": len(vectors),
         "parameters": embedder.model.count_params(),
     }
-    comparison.store.save(Embedding(photographs.ids, vectors), wanted=wanted, overview=overview)
+    embedding = Embedding(rows["id"].tolist(), vectors)
+    comparison.store.save(embedding, wanted=wanted, overview=overview, log=log)
     del embedder
     keras.utils.clear_session()  # the next network needs the memory
     return len(vectors)
+
+
+def _retrained(comparison: Comparison, variant: NetworkRow, embedder: NetworkEmbedder) -> pd.DataFrame:
+    rows = comparison.training_photos
+    return retrain(
+        embedder,
+        variant,
+        comparison.retraining,
+        photos=lambda batch: comparison.decode(rows.iloc[batch], size=embedder.size),
+        labels=rows["label"].to_numpy(),
+        scaling=comparison.networks.scaling_of(variant),
+        trained=comparison.trained(variant.network),
+    )

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import tempfile
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import h5py
 import numpy as np
+from pydantic import AfterValidator, Field, model_validator
 
 from solesearch.core.errors import InputError
-from solesearch.core.model_names import published_networks
+from solesearch.core.model_names import NetworkRow, published_networks
+from solesearch.core.settings import Section
 
-POOLINGS = ("average", "max", "flatten")
-PREPROCESSINGS = ("native", "shared")
-SCALINGS = ("caffe", "tf", "torch", "none")  # keras.applications.imagenet_utils; none: 0..255 as they are
-HEADS = ("one_unit", "classes")  # C section 8.3.1.2: what a network is retrained with
 FEWEST = 20  # photos: below this a precision@10 means nothing
 SMALLEST = 75  # pixels: below this the Inceptions cannot be built
 # network -> width -> how Keras spells it in the file's name, and the values without classifier
-ALPHAS = {
+WIDTHS = {
     "MobileNet": {0.25: ("2_5", 218544), 0.5: ("5_0", 829536), 0.75: ("7_5", 1832976), 1.0: ("1_0", 3228864)},
     "MobileNetV2": {
         0.35: ("0.35", 410208),
@@ -43,7 +38,7 @@ class Network:
 
     name: str  # as in every table: VGG16, MobileNet, MobileNet-0.25
     builder: str  # the function in keras.applications
-    alpha: float  # width multiplier; 1 for all that have none
+    width: float  # Keras's alpha; 1 for all that have none
     scaling: str  # how its input was scaled in training: caffe, tf, torch (keras.applications)
     input_size: int  # pixels, square
     last_convolution: str  # the layer whose activation is pooled
@@ -62,103 +57,78 @@ def find_network(name: str) -> Network:
     table = published_networks()
     if builder not in table.index:
         raise InputError(f"network {name!r} is unknown; there are {', '.join(table.index)}")
-    row, alpha = table.loc[builder], _width(name, builder, width)
-    spelled, values = ALPHAS.get(builder, {}).get(alpha, ("", int(row["values"])))
-    return Network(
-        name=name,
-        builder=builder,
-        alpha=alpha,
-        scaling=row["scaling"],
-        input_size=int(row["input_size"]),
-        last_convolution=row["last_convolution"],
-        values=values,
-        folder=row["folder"],
-        file=row["file"].format(alpha=spelled),
-        md5=row["md5"],
-    )
-
-
-def _width(name: str, builder: str, width: str) -> float:
-    if not width:
-        return 1.0
-    known = [alpha for alpha in ALPHAS.get(builder, {}) if alpha != 1.0]
-    if width not in map(str, known):
+    known = {str(alpha): alpha for alpha in WIDTHS.get(builder, {}) if alpha != 1.0}
+    if width not in known and name != builder:
         offered = ", ".join(f"{builder}-{alpha}" for alpha in known) or f"only {builder}"
         raise InputError(f"network {name!r}: no such width; there is {offered}")
-    return float(width)
+    row, alpha = table.loc[builder], known.get(width, 1.0)
+    spelled, values = WIDTHS.get(builder, {}).get(alpha, ("", int(row["values"])))
+    facts = {key: row[key] for key in ("scaling", "last_convolution", "folder", "md5")}
+    file = row["file"].format(alpha=spelled)
+    return Network(name, builder, alpha, input_size=int(row["input_size"]), values=values, file=file, **facts)
 
 
-@dataclass(frozen=True)
-class Variant:
-    """A network as one row of a table: as it is, retrained with a head, or under another input scaling."""
-
-    network: str
-    head: str = "none"
-    scaling: str = ""  # "": as the settings say
-
-    @property
-    def name(self) -> str:
-        """Return `MobileNetV2`, `MobileNetV2+classes` or `MobileNetV2@caffe`."""
-        head = "" if self.head == "none" else f"+{self.head}"
-        return f"{self.network}{head}{'@' if self.scaling else ''}{self.scaling}"
+def known_network(name: str) -> str:
+    """Return `name`; raises InputError when there is no such network."""
+    return find_network(name).name
 
 
-@dataclass(frozen=True)
-class NetworkSettings:
+def each_once(names: list[str]) -> list[str]:
+    """Return `names`; raises InputError when one occurs twice."""
+    if len(set(names)) < len(names):
+        raise InputError("name each once")
+    return names
+
+
+def zero_or_from(least: int) -> AfterValidator:
+    """Return the check of a number that is 0 (all of them, the network's own) or at least `least`."""
+
+    def check(value: int) -> int:
+        if value != 0 and value < least:
+            raise InputError(f"0, or {least} and more")
+        return value
+
+    return AfterValidator(check)
+
+
+NetworkName = Annotated[str, AfterValidator(known_network)]
+NetworkNames = Annotated[list[NetworkName], AfterValidator(each_once)]
+Scaling = Literal["caffe", "tf", "torch", "none"]  # what they mean says `scale`
+Photos, Pixels = Annotated[int, zero_or_from(FEWEST)], Annotated[int, zero_or_from(SMALLEST)]
+
+
+class NetworkSettings(Section, section="networks"):
     """Which networks take part and how they see a photo; `params.yaml` holds the values and their sources."""
 
-    names: list[str]
-    whole_catalogue: list[str]  # those that embed every photo; the others embed test photos
-    photos: int  # how many test photos, drawn from `seed`; 0: all of them
-    untrained_photos: int  # the same, for a network without ImageNet weights
-    weights_folder: str  # where the user's own weight files lie, below the repository or absolute
+    names: Annotated[NetworkNames, Field(min_length=1)]
+    whole_catalogue: NetworkNames  # those that embed every photo; the others embed test photos
+    photos: Photos  # how many test photos, drawn from `seed`; 0: all of them
+    untrained_photos: Photos  # the same, for a network without ImageNet weights
+    weights_folder: Annotated[str, Field(min_length=1)]  # of the user's own weight files
     download: bool  # whether missing weights are fetched
-    layers: dict[str, str]  # network -> layer, where it is not the last convolution
-    pooling: str
-    preprocess: str
-    shared_scaling: str  # the one scaling of `preprocess: shared`
-    other_scalings: list[str]  # further input scalings, tried on the networks that have ImageNet weights
-    input_size: int  # pixels, square; 0: each network's own
-    untrained_input_size: int  # the same, for a network without ImageNet weights
-    seed: int  # draws the weights of a network that has no ImageNet weights here
-    batch: int  # photos a pass
+    layers: dict[NetworkName, str]  # network -> layer, where it is not the last convolution
+    pooling: Literal["average", "max", "flatten"]
+    preprocess: Literal["native", "shared"]
+    shared_scaling: Scaling  # the one scaling of `preprocess: shared`
+    other_scalings: list[Scaling]  # further input scalings, tried on the networks that have ImageNet weights
+    input_size: Pixels  # square; 0: each network's own
+    untrained_input_size: Pixels  # the same, for a network without ImageNet weights
+    seed: Annotated[int, Field(ge=0)]  # draws the weights of a network that has no ImageNet weights here
+    batch: Annotated[int, Field(ge=1)]  # photos a pass
 
-    def __post_init__(self) -> None:
-        """Raise InputError for a network, pooling or scaling that does not exist."""
-        for name in (*self.names, *self.layers):
-            find_network(name)
-        checks = {
-            "names: name each network once, and at least one": 0 < len(set(self.names)) == len(self.names),
-            "whole_catalogue: name networks of `names`": set(self.whole_catalogue) <= set(self.names),
-            f"pooling: one of {', '.join(POOLINGS)}": self.pooling in POOLINGS,
-            f"preprocess: one of {', '.join(PREPROCESSINGS)}": self.preprocess in PREPROCESSINGS,
-            f"shared_scaling, other_scalings: of {', '.join(SCALINGS)}": (
-                {self.shared_scaling, *self.other_scalings} <= set(SCALINGS)
-            ),
-            f"photos and untrained_photos: 0 (all test photos), or {FEWEST} and more": all(
-                count == 0 or count >= FEWEST for count in (self.photos, self.untrained_photos)
-            ),
-            "download: true or false": isinstance(self.download, bool),
-            "weights_folder: name a folder": isinstance(self.weights_folder, str) and self.weights_folder,
-            f"input_size and untrained_input_size: 0, or {SMALLEST} pixels and more": all(
-                size == 0 or size >= SMALLEST for size in (self.input_size, self.untrained_input_size)
-            ),
-            "batch must be at least 1": self.batch >= 1,
-        }
-        for rule, holds in checks.items():
-            if not holds:
-                raise InputError(f"params.yaml, networks.{rule}; got {self}")
-
-    def at_published_size(self) -> NetworkSettings:
-        """Return these settings with every network at the input size that it was published with."""
-        return dataclasses.replace(self, input_size=0, untrained_input_size=0)
+    @model_validator(mode="after")
+    def whole_catalogue_takes_part(self) -> Self:
+        """Refuse a network that embeds the whole catalogue and does not take part."""
+        if foreign := set(self.whole_catalogue) - set(self.names):
+            raise InputError(f"whole_catalogue: {', '.join(sorted(foreign))} is not among `names`")
+        return self
 
     def size_of(self, network: Network, *, trained: bool) -> int:
         """Return the side of the square that `network` sees, in pixels."""
         return (self.input_size if trained else self.untrained_input_size) or network.input_size
 
-    def scaling_of(self, variant: Variant) -> str:
-        """Return how the input of `variant` is scaled: one of SCALINGS."""
+    def scaling_of(self, variant: NetworkRow) -> str:
+        """Return how the input of `variant` is scaled: caffe, tf, torch or none."""
         native = find_network(variant.network).scaling
         return variant.scaling or (native if self.preprocess == "native" else self.shared_scaling)
 
@@ -178,14 +148,20 @@ def scale(images: Any, *, scaling: str) -> Any:
     )
 
 
-def build_network(network: Network, *, size: int, seed: int, classifier: bool = False):
-    """Return the Keras model for images [b, size, size, 3], with weights drawn from `seed`."""
+def build_network(network: Network, *, size: int, seed: int, weights: Path | None = None):
+    """Return the Keras model without classifier for images [b, size, size, 3].
+
+    Its weights are those of a file, or drawn from `seed`. Raises InputError when the file does not fit.
+    """
     import keras
 
     keras.utils.set_random_seed(seed)
-    width = {"alpha": network.alpha} if network.builder in ALPHAS else {}
+    width = {"alpha": network.width} if network.builder in WIDTHS else {}
     builder = getattr(keras.applications, network.builder)
-    return builder(weights=None, include_top=classifier, input_shape=(size, size, 3), **width)
+    model = builder(weights=None, include_top=False, input_shape=(size, size, 3), **width)
+    if weights is not None:
+        load_weights(model, weights, network)
+    return model
 
 
 def feature_model(model, network: Network, *, layer: str = "", pooling: str = "average"):
@@ -198,45 +174,31 @@ def feature_model(model, network: Network, *, layer: str = "", pooling: str = "a
     name = layer or network.last_convolution
     if name not in {one.name for one in model.layers}:
         raise InputError(f"params.yaml, networks.layers: {network.name} has no layer {name!r}")
-    hidden = model.get_layer(name).output
     pools = {
         "average": keras.layers.GlobalAveragePooling2D,
         "max": keras.layers.GlobalMaxPooling2D,
         "flatten": keras.layers.Flatten,
     }
-    return keras.Model(model.input, pools[pooling](name="embedding")(hidden), name=network.builder.lower())
+    pooled = pools[pooling](name="embedding")(model.get_layer(name).output)
+    return keras.Model(model.input, pooled, name=network.builder.lower())
 
 
 class NetworkEmbedder:
     """A network compiled once: uint8 photos in, features out, scaling included."""
 
-    def __init__(
-        self,
-        variant: Variant,
-        settings: NetworkSettings,
-        *,
-        weights: Path | None,
-        retrained: Path | None = None,
-    ):
-        """Build the network and load `weights`; None leaves it untrained. `retrained` holds what retraining
-        made of them (retraining.py).
+    def __init__(self, variant: NetworkRow, settings: NetworkSettings, *, weights: Path | None):
+        """Build the network and load `weights`; None leaves it untrained.
 
-        Raises InputError when a file does not fit the network.
+        `whole` is the network without classifier, which may be trained further before it first embeds.
+        Raises InputError when the file does not fit the network.
         """
         import tensorflow as tf
 
-        from solesearch.core.checkpoints import (
-            load_variables,  # only here: the stage weights starts without it
-        )
-
-        network = find_network(variant.network)
-        self.network, self.batch = network, settings.batch
-        self.size = settings.size_of(network, trained=weights is not None)
-        whole = prepared_network(network, size=self.size, seed=settings.seed, weights=weights)
-        if retrained is not None:
-            load_variables(retrained, whole.variables)
-        layer = settings.layers.get(network.name, "")
-        self.model = feature_model(whole, network, layer=layer, pooling=settings.pooling)
+        self.network, self.batch = find_network(variant.network), settings.batch
+        self.size = settings.size_of(self.network, trained=weights is not None)
+        self.whole = build_network(self.network, size=self.size, seed=settings.seed, weights=weights)
+        layer = settings.layers.get(self.network.name, "")
+        self.model = feature_model(self.whole, self.network, layer=layer, pooling=settings.pooling)
         scaling = settings.scaling_of(variant)
         self.features = tf.function(
             lambda images: self.model(scale(images, scaling=scaling), training=False),
@@ -246,16 +208,7 @@ class NetworkEmbedder:
     def embed(self, pixels: np.ndarray) -> np.ndarray:
         """Return the features, float32 [n, d], of uint8 pixels [n, size, size, 3]."""
         starts = range(0, len(pixels), self.batch)
-        blocks = [self.features(pixels[start : start + self.batch]).numpy() for start in starts]
-        return np.concatenate(blocks)
-
-
-def prepared_network(network: Network, *, size: int, seed: int, weights: Path | None):
-    """Return the network without classifier, with the weights of a file or, for None, drawn from `seed`."""
-    whole = build_network(network, size=size, seed=seed)
-    if weights is not None:
-        load_weights(whole, weights, name=network.name)
-    return whole
+        return np.concatenate([self.features(pixels[at : at + self.batch]).numpy() for at in starts])
 
 
 def check_weight_file(path: Path, network: Network) -> None:
@@ -263,54 +216,37 @@ def check_weight_file(path: Path, network: Network) -> None:
 
     Keras passes over layers that a file lacks with a warning, so the values are counted.
     """
+    sizes: list[int] = []
     try:
-        held = _count_values(path)
+        with h5py.File(path, "r") as file:
+            file.visititems(lambda _, item: sizes.append(getattr(item, "size", 0)))  # a group has none
     except (OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{path}: not a whole HDF5 file ({reason}); delete it or copy it again") from error
-    if held != network.values:
-        more = "; it seems to hold the classifier, too" if held > network.values else ""
+    if sum(sizes) != network.values:
+        more = "; it seems to hold the classifier, too" if sum(sizes) > network.values else ""
         raise InputError(
-            f"{path}: not the weights of {network.name} without classifier: it holds {held:,} values, wanted "
-            f"are {network.values:,}{more}. Take Keras's file {network.file}, or delete it"
+            f"{path}: not the weights of {network.name} without classifier: it holds {sum(sizes):,} values, "
+            f"wanted are {network.values:,}{more}. Take Keras's file {network.file}, or delete it"
         )
 
 
-def load_weights(model, path: Path, *, name: str) -> None:
-    """Load an HDF5 weight file of Keras 2 or 3 into `model`; raises InputError when it does not fit."""
-    check_weight_file(path, find_network(name))
+def load_weights(model, path: Path, network: Network) -> None:
+    """Load an HDF5 weight file of Keras 2 or 3 into `model`; raises InputError when it does not fit.
+
+    Keras tells its two formats apart by the ending, so the file is given to it under the right one.
+    """
+    check_weight_file(path, network)
+    with h5py.File(path, "r") as file:
+        ending = ".h5" if "layer_names" in file.attrs else ".weights.h5"
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
             warnings.filterwarnings("ignore", message="Skipping nested container")
-            with _named_by_content(path) as named:
-                model.load_weights(named)
+            link = Path(folder) / f"link{ending}"
+            link.symlink_to(path.resolve())
+            model.load_weights(link)
     except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"{path}: not the weights of {name} without classifier ({reason}); delete it"
+            f"{path}: not the weights of {network.name} without classifier ({reason}); delete it"
         ) from error
-
-
-@contextlib.contextmanager
-def _named_by_content(path: Path) -> Iterator[Path]:
-    """Give a path to the same file under the ending by which Keras tells its two formats apart.
-
-    Keras 2 lists `layer_names` in the file's attributes and ends in .h5, Keras 3 does not and ends in
-    .weights.h5; a user who renamed a file need not know.
-    """
-    with h5py.File(path, "r") as file:
-        ending = ".h5" if "layer_names" in file.attrs else ".weights.h5"
-    if path.name.endswith(".weights.h5") == (ending == ".weights.h5"):
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        link = Path(folder) / f"renamed{ending}"
-        link.symlink_to(path.resolve())
-        yield link
-
-
-def _count_values(path: Path) -> int:
-    sizes = []
-    with h5py.File(path, "r") as file:
-        file.visititems(lambda _, item: sizes.append(item.size) if isinstance(item, h5py.Dataset) else None)
-    return sum(sizes)

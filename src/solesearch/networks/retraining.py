@@ -7,53 +7,44 @@ head `classes`, one unit a class, is the usual way; it needs labels, which the p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import AfterValidator, Field
 
 from solesearch.core.errors import InputError
-from solesearch.core.progress import Progress
+from solesearch.core.model_names import NetworkRow
 from solesearch.core.repeatable import batch_rows, repeatable_execution
-from solesearch.networks.networks import HEADS, Network, Variant, feature_model, find_network, scale
+from solesearch.core.settings import Section
+from solesearch.networks.networks import (
+    Network,
+    NetworkEmbedder,
+    NetworkNames,
+    each_once,
+    feature_model,
+    scale,
+)
 
 LOG_COLUMNS = ["model", "step", "loss", "gradient_norm", "mean_probability"]
 
 
-@dataclass(frozen=True)
-class RetrainingSettings:
+class RetrainingSettings(Section, section="retraining"):
     """How networks are retrained; `params.yaml` holds the values and their sources."""
 
-    networks: list[str]
-    heads: list[str]
-    trainable: str  # all, head (nothing below it learns), or the first layer that learns
-    dropout: float
-    learning_rate: float
-    steps: int
-    batch: int
-    seed: int
+    networks: NetworkNames
+    heads: Annotated[list[Literal["one_unit", "classes"]], AfterValidator(each_once)]
+    trainable: Annotated[str, Field(min_length=1)]  # all, head (nothing below it), or the first layer
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    steps: Annotated[int, Field(ge=1)]
+    batch: Annotated[int, Field(ge=1)]
+    seed: Annotated[int, Field(ge=0)]
 
-    def __post_init__(self) -> None:
-        """Raise InputError for a network or head that does not exist, or an impossible number."""
-        for name in self.networks:
-            find_network(name)
-        checks = {
-            f"heads: of {', '.join(HEADS)}, each once": set(self.heads) <= set(HEADS)
-            and len(set(self.heads)) == len(self.heads),
-            "networks: name each network once": len(set(self.networks)) == len(self.networks),
-            "trainable: all, head, or a layer's name": bool(self.trainable),
-            "dropout must lie in [0, 1)": 0 <= self.dropout < 1,
-            "learning_rate must lie above 0": self.learning_rate > 0,
-            "steps and batch must be at least 1": min(self.steps, self.batch) >= 1,
-        }
-        for rule, holds in checks.items():
-            if not holds:
-                raise InputError(f"params.yaml, retraining.{rule}; got {self}")
-
-    def variants(self) -> list[Variant]:
+    def variants(self) -> list[NetworkRow]:
         """Return what is to be made: each network with each head."""
-        return [Variant(network, head=head) for network in self.networks for head in self.heads]
+        return [NetworkRow(network, head=head) for network in self.networks for head in self.heads]
 
 
 def targets(labels: np.ndarray, *, head: str) -> tuple[np.ndarray, int]:
@@ -86,7 +77,7 @@ def learning_variables(model, settings: RetrainingSettings, *, name: str) -> lis
 
 
 class Retraining:
-    """One network with a fresh head, and the compiled step that trains both."""
+    """One network with a fresh head, and the step that trains both."""
 
     def __init__(
         self,
@@ -143,42 +134,40 @@ class Retraining:
 
 
 def retrain(
-    whole,
-    variant: Variant,
+    embedder: NetworkEmbedder,
+    variant: NetworkRow,
     settings: RetrainingSettings,
     *,
-    pixels: np.ndarray,
+    photos: Callable[[np.ndarray], np.ndarray],
     labels: np.ndarray,
     scaling: str,
     trained: bool,
 ) -> pd.DataFrame:
-    """Train the network `whole` in place with the head of `variant`; the head is dropped afterwards.
+    """Train the network of `embedder` in place with the head of `variant`; the head is dropped afterwards.
 
-    Takes uint8 pixels [n, size, size, 3] and labels [n] of the training photos; `trained` tells whether the
-    network has ImageNet weights. Returns one row a step:
-    model, step, loss (nats), gradient_norm, mean_probability (of the right answer). Raises InputError when
-    the photos do not fill a batch or a loss is not finite.
+    `photos` gives the training photos of the rows of a batch, uint8 [b, size, size, 3], so that they need
+    not lie in the memory; `labels` [n] are those of all. `trained` tells whether the network has ImageNet
+    weights. Returns one row a step: model, step, loss (nats), gradient_norm, mean_probability (of the right
+    answer). Raises InputError when the photos do not fill a batch or a loss is not finite.
     """
     import tensorflow as tf
 
     wanted, units = targets(labels, head=variant.head)
-    if len(pixels) < settings.batch:
+    if len(labels) < settings.batch:
         raise InputError(
-            f"{len(pixels)} training photos make no batch of {settings.batch}; lower retraining.batch"
+            f"{len(labels)} training photos make no batch of {settings.batch}; lower retraining.batch"
         )
     work = Retraining(
-        whole, find_network(variant.network), settings, units=units, scaling=scaling, trained=trained
+        embedder.whole, embedder.network, settings, units=units, scaling=scaling, trained=trained
     )
-    step = tf.function(work.step, reduce_retracing=True)
-    progress, rows = Progress(f"retraining {variant.name}", total=settings.steps, unit="step"), []
-    drawn = batch_rows(len(pixels), size=settings.batch, seed=settings.seed, first=0, last=settings.steps)
+    step, rows = tf.function(work.step, reduce_retracing=True), []
+    drawn = batch_rows(len(labels), size=settings.batch, seed=settings.seed, first=0, last=settings.steps)
     with repeatable_execution():
         for number, chosen in enumerate(drawn, start=1):
-            values = [float(value) for value in step(pixels[chosen], wanted[chosen])]
+            values = [float(value) for value in step(photos(chosen), wanted[chosen])]
             if not np.isfinite(values).all():
                 raise InputError(
                     f"{variant.name}, step {number}: the loss is not finite; lower retraining.learning_rate"
                 )
             rows.append((variant.name, number, *values))
-            progress.update(number)
     return pd.DataFrame(rows, columns=LOG_COLUMNS)

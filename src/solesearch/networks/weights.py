@@ -10,10 +10,12 @@ import argparse
 import hashlib
 import http.client
 import os
+import socket
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,8 +25,7 @@ import pandas as pd
 from solesearch.core import files
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.paths import Paths, repository_root
-from solesearch.core.progress import Progress
-from solesearch.core.settings import fill, load_parameters, load_section
+from solesearch.core.settings import active_profiles
 from solesearch.core.surroundings import keras_home
 from solesearch.networks.networks import Network, NetworkSettings, check_weight_file, find_network
 
@@ -32,10 +33,8 @@ ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications"
 PLACED, CACHED, DOWNLOADED, UNTRAINED = "placed", "keras cache", "download", "untrained"
 IMAGENET = "imagenet"
 PATIENCE = 4.0  # seconds that a server may stay silent; an unreachable one is asked once, not per network
-BLOCK = 1 << 20
+MOST_FAILURES = 3  # in a row: then the server is given up for this run
 COLUMNS = ["network", "weights", "sha256", "published_file"]
-TRIES, MOST_FAILURES = 3, 3
-AGAIN = (408, 416, 425, 429)  # HTTP: the same request may succeed later
 
 
 @dataclass(frozen=True)
@@ -54,23 +53,80 @@ class Weights:
         return UNTRAINED if self.path is None else IMAGENET
 
 
-class ServerAwayError(Exception):
-    """A file was not to be had; `answered` tells whether the server said so, `final` that it always will."""
-
-    def __init__(self, message: str, *, answered: bool, final: bool = False):
-        """Take the line for the user, and whether asking for another file, or again, makes sense."""
-        super().__init__(" ".join(message.split()))
-        self.answered, self.final = answered, final
-
-
 def keras_cache() -> Path:
     """Return where keras.applications keeps its downloads: $KERAS_HOME or ~/.keras, folder models."""
     return keras_home() / "models"
 
 
-def address() -> str:
-    """Return the server of Keras's files: $SOLESEARCH_WEIGHTS, a mirror of it, or Keras's own."""
-    return os.environ.get("SOLESEARCH_WEIGHTS") or ADDRESS
+class Server:
+    """The server of Keras's weight files: asked whether it is there once, given up when it stays away."""
+
+    def __init__(self, address: str = ""):
+        """Take an address; default is $SOLESEARCH_WEIGHTS, a mirror, or Keras's own server."""
+        self.address, self.failures = address or os.environ.get("SOLESEARCH_WEIGHTS") or ADDRESS, 0
+
+    @cached_property
+    def is_there(self) -> bool:
+        """Whether it answers within `PATIENCE` seconds; that the bare folder is no file does not matter."""
+        try:
+            urllib.request.urlopen(urllib.request.Request(self.address, method="HEAD"), timeout=PATIENCE)
+        except (urllib.error.HTTPError, http.client.HTTPException):
+            return True
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def fetch(self, network: Network, target: Path, *, report: Callable[[str], None]) -> bool:
+        """Fetch Keras's file of a network to `target`, whole or not at all, and tell whether it came.
+
+        What went wrong is one line. A kill leaves a file of another name, which the next run overwrites.
+        """
+        if self.failures == MOST_FAILURES or not self.is_there:
+            return False
+        try:
+            self._fetch(network, target)
+        except Exception as error:  # Keras's get_file raises this very class when the server refuses
+            refused = isinstance(error.__context__, urllib.error.HTTPError)  # of this file; others may come
+            self.failures = 0 if refused else self.failures + 1
+            report(f"{network.name}, {network.file}: not fetched ({' '.join(str(error).split())})")
+            return False
+        self.failures = 0
+        report(f"{network.name}: downloaded {target.stat().st_size / 1e6:.0f} MB")
+        return True
+
+    def _fetch(self, network: Network, target: Path) -> None:
+        import keras  # only here: without a server the stage starts without TensorFlow
+
+        if not sys.stdout.isatty():
+            keras.utils.disable_interactive_logging()  # its bar is a line every few kilobytes there
+        part = target.with_name(f"{target.name}.part")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(target.parent, os.W_OK):  # get_file would take another folder
+            raise InputError(f"{target.parent} cannot be written; set KERAS_HOME, or use weights/")
+        try:
+            with _patience():
+                keras.utils.get_file(
+                    part.name,
+                    f"{self.address}/{network.folder}/{network.file}",
+                    file_hash=network.md5 or None,
+                    cache_dir=str(target.parent),
+                    cache_subdir="",
+                    force_download=True,
+                )
+            check_weight_file(part, network)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)  # get_file sets none, so a silent server would hold it for ever
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def placed_file(network: Network, folder: Path) -> Path | None:
@@ -79,215 +135,46 @@ def placed_file(network: Network, folder: Path) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
-def digest(path: Path, *, kind: str) -> str:
-    """Return the hexadecimal `kind` (md5, sha256) of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, kind).hexdigest()
+def find_weights(
+    name: str, *, folder: Path, server: Server | None = None, report: Callable[[str], None] = print
+) -> Weights:
+    """Return the weights for the network `name`: the user's in `folder`, Keras's cache, or a download to it.
 
-
-def agrees(path: Path, network: Network) -> str:
-    """Tell whether a file is the one that Keras published: yes, no, or unknown where it names no hash."""
-    if not network.md5:
-        return "unknown"
-    return "yes" if digest(path, kind="md5") == network.md5 else "no"
-
-
-def download(network: Network, *, address: str, target: Path, report: Callable[[str], None]) -> None:
-    """Fetch Keras's file of a network to `target`, whole or not at all, in up to `TRIES` goes.
-
-    What a broken try has brought is kept beside `target` as .part and gone on from, also by the next run,
-    where Keras names a hash that will tell whether the pieces fit; Keras's get_file and pooch begin anew.
-    Raises ServerAwayError when the server is silent for `PATIENCE` seconds, refuses, breaks off each time, or
-    sends something else; OSError when `target`'s folder cannot be written.
+    The source is "untrained" where there are none, and nothing is fetched without a `server`. Raises
+    InputError for a file of the user's that holds no such weights. A damaged file in Keras's cache, which
+    nobody placed, is fetched anew and replaced when that has come.
     """
-    url, part = f"{address}/{network.folder}/{network.file}", target.with_name(f"{target.name}.part")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # A folder that cannot be written fails here, which is no fault of the server's.
-    part.open("ab" if network.md5 else "wb").close()
-    for last in (*[False] * (TRIES - 1), True):
+    network = find_network(name)
+    if placed := placed_file(network, folder):
+        return _checked(network, placed, PLACED)
+    cached = keras_cache() / network.file
+    if cached.is_file():
         try:
-            _fetch(url, part, task=f"{network.name}, ImageNet weights")
-            break
-        except ServerAwayError as error:
-            if last or error.final:
-                _drop(part, unless=network.md5)
-                raise
-    try:
-        if agrees(part, network) == "no":
-            raise InputError("the content does not have Keras's hash")
-        check_weight_file(part, network)
-    except InputError as error:
-        part.unlink()
-        raise ServerAwayError(f"{url}: {error}; nothing was kept", answered=True, final=True) from error
-    part.replace(target)
-    report(f"{network.name}: downloaded {target.stat().st_size / 1e6:.0f} MB")
-
-
-def _drop(part: Path, *, unless: str) -> None:
-    """Delete a broken download that nothing can tell apart from a whole one, or that holds nothing."""
-    if part.is_file() and not (unless and part.stat().st_size):
-        part.unlink()
-
-
-def _fetch(url: str, part: Path, *, task: str) -> None:
-    """Append to `part` what it lacks of a file; raises ServerAwayError for whatever the server does wrong."""
-    there = part.stat().st_size if part.is_file() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={there}-"} if there else {})
-    try:
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-            there = there if answer.status == http.HTTPStatus.PARTIAL_CONTENT else 0
-            length = int(answer.headers.get("Content-Length") or 0)
-            _copy(answer, part, there=there, total=there + length if length else 0, task=task)
-    except urllib.error.HTTPError as error:
-        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            part.unlink()  # longer than the file: not a piece of it
-        final = error.code < 500 and error.code not in AGAIN
-        raise ServerAwayError(f"{url}: {error.reason}", answered=True, final=final) from error
-    except (http.client.HTTPException, ValueError) as error:  # a garbage status line, a broken chunk
-        raise ServerAwayError(f"{url}: no valid answer ({error!r})", answered=True) from error
-    except LocalError:
-        raise
-    except OSError as error:
-        raise ServerAwayError(f"{url}: {getattr(error, 'reason', error)}", answered=False) from error
-
-
-class LocalError(OSError):
-    """The disk's fault, not the server's."""
-
-
-def _copy(answer, part: Path, *, there: int, total: int, task: str) -> None:
-    """Write an answer behind the first `there` bytes of `part`; OSError where that gives not `total`."""
-    progress = Progress(task, total=max(1, total // 1_000_000), unit="MB")
-    with part.open("ab") as out:
-        out.truncate(there)
-        while block := answer.read(BLOCK):
-            try:
-                there += out.write(block)
-                out.flush()
-            except OSError as error:
-                raise LocalError(*error.args) from error
-            progress.update(there // 1_000_000)
-    if total and there != total:
-        raise ConnectionError(f"broke off after {there} of {total} bytes")
-
-
-def reachable(address: str) -> bool:
-    """Tell within `PATIENCE` seconds whether the server of the weight files answers at all."""
-    try:
-        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=PATIENCE):
-            return True
-    except (urllib.error.HTTPError, http.client.HTTPException):
-        return True  # it answers; that the bare folder is no file does not matter
-    except (OSError, ValueError):
-        return False
-
-
-class Server:
-    """The server of Keras's weight files: asked whether it is there once, given up when it stays away."""
-
-    def __init__(self, at: str = ""):
-        """Take the address (default: `address`); nothing is asked before a file is wanted."""
-        self.address, self.failures = at or address(), 0
-
-    @cached_property
-    def is_there(self) -> bool:
-        """Whether it answers at all."""
-        return reachable(self.address)
-
-    @property
-    def worth_asking(self) -> bool:
-        """Whether another file may be asked for: one failure says little, `MOST_FAILURES` in a row do."""
-        return self.failures < MOST_FAILURES and self.is_there
-
-    def fetch(self, network: Network, target: Path, *, report: Callable[[str], None]) -> bool:
-        """Fetch a network's file to `target` and tell whether it came; what went wrong is one line."""
-        try:
-            download(network, address=self.address, target=target, report=report)
-        except ServerAwayError as error:
-            self.failures = 0 if error.answered else self.failures + 1
+            return _checked(network, cached, CACHED)
+        except InputError as error:
             report(str(error))
-        except OSError as error:
-            self.failures = MOST_FAILURES
-            reason, way_out = error.strerror or error, "set KERAS_HOME, or put the files into weights/"
-            report(f"{target.parent}: cannot be written ({reason}); {way_out}")
-        else:
-            self.failures = 0
-            return True
-        return False
+    if server and server.fetch(network, cached, report=report):
+        return _checked(network, cached, DOWNLOADED)
+    return Weights(name, UNTRAINED, None, "", "")
 
 
-class WeightStore:
-    """Looks for weights in the order: placed by the user, Keras's cache, download into Keras's cache."""
-
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        cache: Path | None = None,
-        server: Server | None = None,
-        report: Callable[[str], None] = print,
-    ):
-        """Take the user's folder, Keras's cache (default: its own), and a server where one may be asked."""
-        self.folder, self.cache, self.server, self.report = folder, cache or keras_cache(), server, report
-
-    def find(self, name: str) -> Weights:
-        """Return the weights for the network `name`; source is "untrained" where there are none.
-
-        Raises InputError for a file of the user's that is no HDF5 or holds another number of values, and for
-        one under Keras's own name whose hash differs. A damaged file in Keras's cache, which nobody placed,
-        is fetched anew and replaced when that has come.
-        """
-        network = find_network(name)
-        placed = placed_file(network, self.folder)
-        if placed:
-            return self._checked(network, placed, PLACED)
-        cached = self.cache / network.file
-        if cached.is_file():
-            try:
-                return self._checked(network, cached, CACHED)
-            except InputError as error:
-                self.report(str(error))
-        if (
-            self.server
-            and self.server.worth_asking
-            and self.server.fetch(network, cached, report=self.report)
-        ):
-            return self._checked(network, cached, DOWNLOADED)
-        return Weights(name, UNTRAINED, None, "", "")
-
-    @staticmethod
-    def _checked(network: Network, path: Path, source: str) -> Weights:
-        published = agrees(path, network)
-        if published == "no" and path.name == network.file:
-            raise InputError(
-                f"{path}: not the file that Keras published (md5 should be {network.md5}); delete it, "
-                f"or name your own weights {network.name}.h5"
-            )
-        check_weight_file(path, network)
-        return Weights(network.name, source, path, digest(path, kind="sha256"), published)
+def _checked(network: Network, path: Path, source: str) -> Weights:
+    published = "unknown"
+    if network.md5:
+        with path.open("rb") as file:
+            published = "yes" if hashlib.file_digest(file, "md5").hexdigest() == network.md5 else "no"
+    if published == "no" and path.name == network.file:
+        raise InputError(
+            f"{path}: not the file that Keras published (md5 should be {network.md5}); delete it, "
+            f"or name your own weights {network.name}.h5"
+        )
+    check_weight_file(path, network)
+    return Weights(network.name, source, path, files.digest(path), published)
 
 
-def weights_table(found: list[Weights]) -> pd.DataFrame:
+def weights_table(found: Sequence[Weights]) -> pd.DataFrame:
     """Return the rows of weights.csv; where a file lies is not among them: it would stale the networks."""
     return pd.DataFrame([[getattr(one, name) for name in COLUMNS] for one in found], columns=COLUMNS)
-
-
-def how_to_get(found: list[Weights], *, folder: Path) -> str:
-    """Return one message on how to get the weights that are missing; "" when none is."""
-    missing = [one.network for one in found if one.source == UNTRAINED]
-    if not missing:
-        return ""
-    return (
-        f"No ImageNet weights here for {', '.join(missing)}: built untrained, greyed, outside every "
-        f"conclusion. With a connection, `make repro` fetches them and embeds anew; without one, put Keras's "
-        f"no-top files (from {ADDRESS}/) into {folder}/ as <network>.h5 first."
-    )
-
-
-def load_network_settings(profile: str, overrides: dict | None = None) -> NetworkSettings:
-    """Return section `networks` of a profile; raises InputError for an impossible value."""
-    values = load_section(profile, "networks", overrides)
-    return fill(NetworkSettings, values, where=f"{profile}.networks")
 
 
 def weights_folder(settings: NetworkSettings) -> Path:
@@ -297,8 +184,7 @@ def weights_folder(settings: NetworkSettings) -> Path:
 
 def check_placed(settings: NetworkSettings) -> None:
     """Raise InputError for a file of the user's that cannot be what its name says; takes no time."""
-    for name in settings.names:
-        network = find_network(name)
+    for network in map(find_network, settings.names):
         if placed := placed_file(network, weights_folder(settings)):
             check_weight_file(placed, network)
 
@@ -306,15 +192,12 @@ def check_placed(settings: NetworkSettings) -> None:
 def collect(
     profile: str, *, server: Server | None = None, report: Callable[[str], None] = print
 ) -> list[Weights]:
-    """Look for the weights of a profile's networks, write weights.csv where it changes, and return them.
-
-    A server that several profiles share is asked only once whether it is there.
-    """
-    settings, paths = load_network_settings(profile), Paths.of(profile)
+    """Look for the weights of a profile's networks, write weights.csv where it changes, and return them."""
+    settings = NetworkSettings.load(profile)
     asked = (server or Server()) if settings.download else None
-    store = WeightStore(weights_folder(settings), server=asked, report=report)
-    found = [store.find(name) for name in settings.names]
-    files.write_table(paths.result("weights"), weights_table(found))
+    folder = weights_folder(settings)
+    found = [find_weights(name, folder=folder, server=asked, report=report) for name in settings.names]
+    files.write_table(Paths.of(profile).result("weights"), weights_table(found))
     here = sum(one.path is not None for one in found)
     report(f"{profile}: ImageNet weights for {here} of {len(found)} networks")
     return found
@@ -327,29 +210,45 @@ def recorded(profile: str, settings: NetworkSettings) -> list[Weights]:
     """
     path = Paths.of(profile).result("weights")
     table = files.read_table(path, made_by="stage weights", keep_default_na=False)
-    store = WeightStore(weights_folder(settings), report=lambda line: None)
-    found = [store.find(name) for name in settings.names]
-    now = {(one.network, one.sha256) for one in found}
-    if now != set(zip(table["network"], table["sha256"], strict=True)):
+    folder = weights_folder(settings)
+    found = [find_weights(name, folder=folder, report=lambda line: None) for name in settings.names]
+    if {(one.network, one.sha256) for one in found} != set(
+        zip(table["network"], table["sha256"], strict=True)
+    ):
         raise InputError(f"{path}: the weight files have changed since; run `dvc repro` again")
     return found
+
+
+def look_for_all(profiles: Sequence[str]) -> list[str]:
+    """Look for the weights of several profiles; return how to get those that are missing, a line a profile.
+
+    One server serves them all, so that one which is away is asked only once.
+    """
+    server, lines = Server(), []
+    for profile in profiles:
+        missing = [one.network for one in collect(profile, server=server) if one.path is None]
+        folder = weights_folder(NetworkSettings.load(profile))
+        if missing:
+            lines.append(
+                f"No ImageNet weights here for {', '.join(missing)}: built untrained, greyed, outside every "
+                "conclusion. With a connection, `make repro` fetches them and embeds anew; without one, put "
+                f"Keras's no-top files (from {ADDRESS}/) into {folder}/ "
+                "as <network>.h5 first."
+            )
+    return list(dict.fromkeys(lines))
 
 
 def main() -> int:
     """Find or fetch the ImageNet weights of profiles (default: those of `profiles` in params.yaml)."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("profiles", nargs="*", metavar="PROFILE")
-    parser.add_argument("--address", default=address(), help="another server of Keras's weight files")
-    arguments = parser.parse_args()
+    profiles = parser.parse_args().profiles
 
-    def collect_all() -> None:
-        server = Server(arguments.address)
-        for profile in arguments.profiles or load_parameters()["profiles"]:
-            found = collect(profile, server=server)
-            if message := how_to_get(found, folder=weights_folder(load_network_settings(profile))):
-                print(message)
+    def look() -> None:
+        for line in look_for_all(profiles or active_profiles()):
+            print(line)
 
-    return exit_status(collect_all)
+    return exit_status(look)
 
 
 if __name__ == "__main__":

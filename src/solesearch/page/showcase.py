@@ -20,14 +20,13 @@ from solesearch.core import files
 from solesearch.core.embedding import Embedding, embedding_name, load_embedding, save_embedding
 from solesearch.core.errors import InputError
 from solesearch.core.model_names import CONTROLS as BEST_CONTROLS_FIRST
-from solesearch.core.model_names import PRIOR, PROPOSED, UNTRAINED, model_name
+from solesearch.core.model_names import PRIOR, PROPOSED, UNTRAINED, NetworkRow, model_name
 from solesearch.core.progress import Progress
 from solesearch.core.settings import Section
 from solesearch.cost.onnx_model import export_features, save_onnx
-from solesearch.cost.plain_onnx import with_plain_names
 from solesearch.evaluation.study import Study, catalogue_summary, model_vectors, read_chosen
-from solesearch.networks.networks import NetworkEmbedder, Variant
-from solesearch.networks.weights import load_network_settings, recorded
+from solesearch.networks.networks import NetworkEmbedder, NetworkSettings
+from solesearch.networks.weights import recorded
 from solesearch.page.search_service import PIXELS, SIGNED, Model, SearchService, pairs_file
 from solesearch.photos.catalog import load_settings as load_catalogue_settings
 from solesearch.photos.originals import photo_folder
@@ -139,12 +138,11 @@ class Exporter:
             step = read_chosen(study.paths)[seed] if name == PROPOSED else 0
             network, takes = study.discriminator(seed=seed, step=step), SIGNED
         else:
-            settings = load_network_settings(study.paths.profile)
+            settings = NetworkSettings.load(study.paths.profile)
             weights = {row.network: row.path for row in recorded(study.paths.profile, settings)}
-            network, takes = NetworkEmbedder(Variant(name), settings, weights=weights[name]), PIXELS
+            network, takes = NetworkEmbedder(NetworkRow(name), settings, weights=weights[name]), PIXELS
             size = (network.size, network.size)
-        # plain names: the same bytes each time
-        save_onnx(folder / f"{name}.onnx", with_plain_names(export_features(network.features)))
+        save_onnx(folder / f"{name}.onnx", export_features(network.features))
         return f"{name}.onnx", takes, size
 
 

@@ -24,7 +24,7 @@ from solesearch.figures import (
 from solesearch.figures.drawing import PIPELINE, save
 from solesearch.figures.registry import CHARTS, drawn
 from solesearch.index import index_figures  # noqa: F401
-from solesearch.networks import comparison_figures, retraining_figures  # noqa: F401
+from solesearch.networks import comparison_figures  # noqa: F401
 from solesearch.people import study_figures  # noqa: F401
 
 # What README and docs show; the others are a command away (`make figures`).

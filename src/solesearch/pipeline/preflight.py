@@ -15,13 +15,14 @@ from solesearch.claims.readings import COSTLY
 from solesearch.claims.settings import ClaimSettings
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.paths import Paths
-from solesearch.core.settings import active_profiles, check_known, fill, load_gallery_settings, load_section
+from solesearch.core.settings import active_profiles, check_known, load_gallery_settings
 from solesearch.cost.latency import LatencySettings
 from solesearch.evaluation.study import EvaluationSettings
 from solesearch.gan.training import load_gan
 from solesearch.index.benchmark import IndexSettings
-from solesearch.networks.comparison import load_retraining_settings
-from solesearch.networks.weights import check_placed, load_network_settings
+from solesearch.networks.networks import NetworkSettings
+from solesearch.networks.retraining import RetrainingSettings
+from solesearch.networks.weights import check_placed
 from solesearch.people.human_study import HumanStudySettings
 from solesearch.photos.catalog import CatalogSettings
 from solesearch.photos.photo import IMAGE_SIZES
@@ -34,7 +35,7 @@ def check_values(profile: str) -> None:
     catalog = CatalogSettings.load(profile)
     load_gan(profile, image_size=IMAGE_SIZES[catalog.preset])
     EvaluationSettings.load(profile)
-    fill(LatencySettings, load_section(profile, "latency"), where=f"{profile}.latency")
+    LatencySettings.load(profile)
     load_gallery_settings(profile)
     LikenessSettings.load(profile)
     HumanStudySettings.load(profile)
@@ -48,7 +49,7 @@ def check_networks(profile: str) -> None:
 
     A retrained network must be one of those that take part, since it is compared with itself.
     """
-    networks, retraining = load_network_settings(profile), load_retraining_settings(profile)
+    networks, retraining = NetworkSettings.load(profile), RetrainingSettings.load(profile)
     if foreign := sorted(set(retraining.networks) - set(networks.names)):
         raise InputError(
             f"params.yaml, {profile}.retraining.networks: {', '.join(foreign)} is not among networks.names"

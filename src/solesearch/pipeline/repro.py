@@ -27,19 +27,6 @@ def stage_names(profile: str) -> list[str]:
     return [f"{name}@{profile}" for name, stage in read["stages"].items() if "foreach" in stage]
 
 
-def look_for_weights(profiles: Sequence[str]) -> list[str]:
-    """Look for ImageNet weights anew, on each run: a placed file, Keras's cache, the server.
-
-    What has come changes weights.csv, and so makes DVC embed with it. Returns what to do for those that lack.
-    """
-    server, messages = weights.Server(), []
-    for profile in profiles:
-        found = weights.collect(profile, server=server)
-        folder = weights.weights_folder(weights.load_network_settings(profile))
-        messages.append(weights.how_to_get(found, folder=folder))
-    return list(dict.fromkeys(filter(None, messages)))
-
-
 def run_stages(profiles: Sequence[str]) -> None:
     """Run `dvc repro`, for all or for these profiles; raises InputError where it fails.
 
@@ -65,7 +52,7 @@ def reproduce(named: Sequence[str]) -> None:
     for profile in profiles:
         if activate(profile):
             print(f"params.yaml: added {profile} to profiles", flush=True)
-    lacking = look_for_weights(profiles)
+    lacking = weights.look_for_all(profiles)  # what has come makes DVC embed with it
     run_stages(profiles if named else [])
     print(report.summary(profiles))
     for message in lacking:
