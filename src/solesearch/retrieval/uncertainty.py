@@ -129,8 +129,8 @@ def read_queries(paths: Paths) -> pd.DataFrame:
 
 def measures(queries: pd.DataFrame) -> dict[str, tuple[str, int]]:
     """Return column -> (metric, k) of a table of queries: precision_<k>, and average_precision as map, 0."""
-    found = {name: ("precision", int(name[10:])) for name in queries if name.startswith("precision_")}
-    return {**found, "average_precision": ("map", 0)}
+    precisions = {name: ("precision", int(name[10:])) for name in queries if name.startswith("precision_")}
+    return {**precisions, "average_precision": ("map", 0)}
 
 
 def intervals(queries: pd.DataFrame, units: pd.Series, settings: Resampling) -> pd.DataFrame:
@@ -139,38 +139,27 @@ def intervals(queries: pd.DataFrame, units: pd.Series, settings: Resampling) -> 
     `queries` as stage evaluate writes them, `units` from `resampling_units`. Seed `all` is the mean over the
     seeds, query by query. n counts the queries that could be judged, units what was resampled.
     """
-    columns, blocks = measures(queries), []
+    columns, tables = measures(queries), []
     for (model, gallery), rows in queries.groupby(["model", "gallery"], sort=False):
-        alone = [(str(seed), found) for seed, found in rows.groupby("seed")]
-        mean = rows.groupby("id", sort=False)[list(columns)].mean().reset_index()
-        for seed, found in [*alone, ("all", mean)]:
-            block = _interval_rows(found, columns, units, settings)
-            blocks.append(block.assign(model=model, seed=seed, gallery=gallery))
-    return pd.concat(blocks, ignore_index=True)[INTERVALS]
+        seeds = {str(seed): found for seed, found in rows.groupby("seed")}
+        seeds["all"] = rows.groupby("id", sort=False)[list(columns)].mean().reset_index()
+        for seed, found in seeds.items():
+            values, unit = found[list(columns)].to_numpy(float), _units_of(found["id"], units)
+            low, high = intervals_of_means(values, unit, settings)
+            judged = np.isfinite(values)
+            table = pd.DataFrame(columns.values(), columns=["metric", "k"]).assign(
+                value=found[list(columns)].mean().to_numpy(),
+                low=low,
+                high=high,
+                n=judged.sum(axis=0),
+                units=[len(np.unique(unit[column])) for column in judged.T],
+            )
+            tables.append(table.assign(model=model, seed=seed, gallery=gallery))
+    return pd.concat(tables, ignore_index=True)[INTERVALS]
 
 
-def _interval_rows(
-    rows: pd.DataFrame, columns: dict[str, tuple[str, int]], units: pd.Series, settings: Resampling
-) -> pd.DataFrame:
-    values, unit = rows[list(columns)].to_numpy(float), _units_of(rows["id"], units)
-    low, high = intervals_of_means(values, unit, settings)
-    judged = np.isfinite(values)
-    return pd.DataFrame(
-        {
-            "metric": [metric for metric, _ in columns.values()],
-            "k": [k for _, k in columns.values()],
-            "value": rows[list(columns)].mean().to_numpy(),
-            "low": low,
-            "high": high,
-            "n": judged.sum(axis=0),
-            "units": [len(np.unique(unit[column])) for column in judged.T],
-        }
-    )
-
-
-def _units_of(ids: pd.Series, units: pd.Series) -> np.ndarray:
-    unknown = sorted(set(ids) - set(units.index))
-    if unknown:
+def _units_of(ids: pd.Series | pd.Index, units: pd.Series) -> np.ndarray:
+    if unknown := sorted(set(ids) - set(units.index)):
         raise InputError(f"queries.csv: {unknown[0]} is not in photos.csv; run stage evaluate again")
     return pd.factorize(units[ids].to_numpy())[0]
 
@@ -180,12 +169,11 @@ def seed_spreads(table: pd.DataFrame) -> pd.DataFrame:
 
     `spread` is the range; empty where there is a single training seed, 0 where nothing is random (seed 0).
     """
-    single = table[table["seed"] != "all"]
-    grouped = single.groupby(["model", *MEASURE], sort=False)
-    found = grouped["value"].agg(seeds="size", mean="mean", low="min", high="max").reset_index()
-    fixed = grouped["seed"].agg(lambda seeds: set(seeds) == {"0"}).to_numpy()
-    spread = found["high"] - found["low"]
-    return found.assign(spread=spread.where((found["seeds"] > 1) | fixed))[SPREADS]
+    single = table[table["seed"] != "all"].groupby(["model", *MEASURE], sort=False)
+    spreads = single["value"].agg(seeds="size", mean="mean", low="min", high="max").reset_index()
+    fixed = single["seed"].agg(lambda seeds: set(seeds) == {"0"}).to_numpy()
+    spread = spreads["high"] - spreads["low"]
+    return spreads.assign(spread=spread.where((spreads["seeds"] > 1) | fixed))[SPREADS]
 
 
 def differences(
@@ -203,53 +191,55 @@ def differences(
     are Holm's within one gallery and measure (Holm 1979). `higher` or `lower` needs p_holm below the level,
     an interval without 0, and a gap above the seeds' range of either model.
     """
-    columns, blocks = measures(queries), []
+    spread, tables = spreads.set_index(["model", *MEASURE])["spread"], []
     for gallery, rows in queries.groupby("gallery", sort=False):
-        for column, (metric, k) in columns.items():
+        asked = rows.groupby("model", sort=False)["id"].agg(frozenset)
+        if PROPOSED not in asked:
+            raise InputError(f"queries.csv: no rows of {PROPOSED}, against which the others are compared")
+        reasons = {model: _why_not(model, asked, untrained) for model in asked.index if model != PROPOSED}
+        for column, (metric, k) in measures(queries).items():
             wide = rows.pivot_table(index="id", columns="model", values=column, aggfunc="mean", sort=False)
-            asked = rows.groupby("model", sort=False)["id"].agg(frozenset)
-            block = _difference_rows(wide, asked, units, settings, untrained=untrained)
-            blocks.append(block.assign(gallery=gallery, metric=metric, k=k))
-    table = pd.concat(blocks, ignore_index=True)
-    return concluded(table, spreads, significance=settings.significance).reindex(columns=DIFFERENCES)
+            compared = [model for model, reason in reasons.items() if not reason]
+            paired = wide.reindex(index=sorted(asked[PROPOSED]), columns=[*compared, PROPOSED])
+            table = _paired(paired[compared].sub(paired[PROPOSED], axis=0), units, settings)
+            table = table.reindex(list(reasons)).rename_axis("model").reset_index()
+            table = table.assign(gallery=gallery, metric=metric, k=k, reason=table["model"].map(reasons))
+            ranges = [spread.reindex(_keys(table, model)).to_numpy() for model in (None, PROPOSED)]
+            tables.append(table.assign(seed_spread=np.maximum(*ranges)))
+    table = pd.concat(tables, ignore_index=True)
+    concluded = [conclude(row, significance=settings.significance) for row in table.to_dict("records")]
+    table[["conclusion", "reason"]] = concluded
+    return table.reindex(columns=DIFFERENCES)
 
 
-def _difference_rows(
-    wide: pd.DataFrame,
-    asked: pd.Series,
-    units: pd.Series,
-    settings: Resampling,
-    *,
-    untrained: Collection[str],
-) -> pd.DataFrame:
-    """Return the rows of one gallery and measure: `wide` [query, model], `asked` model -> its queries."""
-    if PROPOSED not in asked:
-        raise InputError(f"queries.csv: no rows of {PROPOSED}, against which the others are compared")
-    others = [model for model in asked.index if model != PROPOSED]
-    reasons = {model: _why_not(model, asked, untrained) for model in others}
-    compared = [model for model in others if not reasons[model]]
-    rows = pd.DataFrame({"model": others, "reason": [reasons[model] for model in others]})
-    if not compared:
-        return rows
-    paired = wide.reindex(index=sorted(asked[PROPOSED]), columns=[*compared, PROPOSED])
-    gaps = paired[compared].sub(paired[PROPOSED], axis=0)
-    values, unit = gaps.to_numpy(), _units_of(gaps.index.to_series(), units)
+def _keys(table: pd.DataFrame, model: str | None) -> pd.MultiIndex:
+    """Return the keys of the rows of a table, of another model if one is named."""
+    keys = table[["model", *MEASURE]]
+    return pd.MultiIndex.from_frame(keys if model is None else keys.assign(model=model))
+
+
+def _paired(gaps: pd.DataFrame, units: pd.Series, settings: Resampling) -> pd.DataFrame:
+    """Return what the paired differences of each model say, a row a model; `gaps` [query, model]."""
+    names = ["difference", "low", "high", "p", "p_holm", "n", "units"]
+    if gaps.empty:
+        return pd.DataFrame(columns=names, dtype=float)
+    values, unit = gaps.to_numpy(), _units_of(gaps.index, units)
     low, high = intervals_of_means(values, unit, settings)
     p = sign_flip_p_values(values, unit, permutations=settings.permutations, seed=settings.seed)
-    found = {"difference": gaps.mean().to_numpy(), "low": low, "high": high, "p": p}
-    found |= {"p_holm": holm(p), "n": gaps.notna().sum().to_numpy(), "units": len(np.unique(unit))}
-    return rows.merge(pd.DataFrame({"model": compared, **found}), on="model", how="left")
+    numbers = (gaps.mean(), low, high, p, holm(p), gaps.notna().sum(), len(np.unique(unit)))
+    return pd.DataFrame(dict(zip(names, numbers, strict=True)), index=gaps.columns)
 
 
 def _why_not(model: str, asked: pd.Series, untrained: Collection[str]) -> str:
+    """Return why a model cannot be compared with the proposed one; `asked`: model -> its queries."""
     if model in untrained:
         return "no ImageNet weights here: drawn at random, so outside every conclusion"
-    if asked[model] != asked[PROPOSED]:
-        return (
-            f"judged on {len(asked[model]):,} of {len(asked[PROPOSED]):,} test photos, so its gallery "
-            "differs: a paired difference needs the same queries and the same gallery"
-        )
-    return ""
+    if asked[model] == asked[PROPOSED]:
+        return ""
+    return (
+        f"judged on {len(asked[model]):,} of {len(asked[PROPOSED]):,} test photos, so its gallery "
+        "differs: a paired difference needs the same queries and the same gallery"
+    )
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
@@ -259,31 +249,19 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return multipletests(p_values, method="holm")[1]
 
 
-def concluded(table: pd.DataFrame, spreads: pd.DataFrame, *, significance: float) -> pd.DataFrame:
-    """Return `table` with the columns seed_spread, conclusion and reason filled in."""
-    spread = spreads.set_index(["model", *MEASURE])["spread"]
-    rows = []
-    for row in table.to_dict("records"):
-        keys = [(name, row["gallery"], row["metric"], row["k"]) for name in (row["model"], PROPOSED)]
-        found = [float(spread.get(key, np.nan)) for key in keys]
-        row["seed_spread"] = max(found) if np.isfinite(found).all() else np.nan
-        row["conclusion"], row["reason"] = conclude(row, significance=significance)
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
 def conclude(row: dict, *, significance: float) -> tuple[str, str]:
     """Return (conclusion, reason) of one row of differences."""
-    if row["reason"] or not np.isfinite(row.get("difference", np.nan)):
+    if row["reason"] or not np.isfinite(row["difference"]):
         return NOT_COMPARED, row["reason"] or "no query could be judged"
-    if not np.isfinite(row["seed_spread"]):
-        return UNDECIDED, "one training seed: its spread is unknown"
-    if abs(row["difference"]) <= row["seed_spread"]:
-        return UNDECIDED, "the gap is not larger than the spread of the seeds"
-    if row["p_holm"] >= significance:
-        return UNDECIDED, f"Holm's p is not below {significance:g}"
-    if row["low"] <= 0 <= row["high"]:
-        return UNDECIDED, "the interval holds 0"
+    doubts = {
+        "one training seed: its spread is unknown": not np.isfinite(row["seed_spread"]),
+        "the gap is not larger than the spread of the seeds": abs(row["difference"]) <= row["seed_spread"],
+        f"Holm's p is not below {significance:g}": row["p_holm"] >= significance,
+        "the interval holds 0": row["low"] <= 0 <= row["high"],
+    }
+    for doubt, holds in doubts.items():
+        if holds:
+            return UNDECIDED, doubt
     return (HIGHER if row["difference"] > 0 else LOWER), ""
 
 
@@ -295,7 +273,7 @@ def untrained_networks(paths: Paths) -> frozenset[str]:
     path = paths.result("networks")
     if not path.is_file():
         return frozenset()
-    table = files.read_table(path, made_by="stage evaluate")
+    table = files.read_table(path, made_by="stage networks")
     return frozenset(table.loc[table["weights"] == NO_WEIGHTS, "model"])
 
 
@@ -309,7 +287,7 @@ def uncertainty_tables(
 ) -> dict[str, pd.DataFrame]:
     """Return the tables intervals, seed_spread and differences of one profile's judged queries."""
     units = resampling_units(photos, window=window)
-    found = intervals(queries, units, settings)
-    spreads = seed_spreads(found)
+    table = intervals(queries, units, settings)
+    spreads = seed_spreads(table)
     compared = differences(queries, units, spreads, settings, untrained=untrained)
-    return {"intervals": found, "seed_spread": spreads, "differences": compared}
+    return {"intervals": table, "seed_spread": spreads, "differences": compared}
