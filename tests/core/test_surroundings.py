@@ -267,7 +267,7 @@ def test_a_kernel_is_this_python_whatever_jupyter_and_ipython_are_told(workspace
     made = nbformat.v4.new_notebook(metadata={"kernelspec": notebook.kernel_description()})
     show = "import os, sys, warnings\nprint(sys.executable, 'changed' in globals(), sys.flags.optimize)\n"
     show += "print(os.environ['KERAS_BACKEND'], os.environ.get('MPLBACKEND'), sys.warnoptions)"
-    first = nbformat.v4.new_code_cell("profile = ''\noverrides = {}", metadata={"tags": ["parameters"]})
+    first = nbformat.v4.new_code_cell("profile = ''", metadata={"tags": ["parameters"]})
     made.cells = [first, nbformat.v4.new_code_cell(show)]
     nbformat.write(made, workspace / ".nb" / "one" / "one.ipynb")
     said = users(

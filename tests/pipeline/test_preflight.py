@@ -56,7 +56,7 @@ def test_profiles_without_section_or_photographs(workspace: Path) -> None:
     path = workspace / "params.yaml"
     text = path.read_text()
     path.write_text(text.replace("  - sample\n", "  - samples\n", 1))
-    with pytest.raises(InputError, match="no section for profile 'samples'; there are smoke, sample,"):
+    with pytest.raises(InputError, match="no section for profile 'samples'; there are sample, zappos,"):
         preflight.check_all(active_profiles())
     path.write_text(text.replace("profiles:\n  - sample\n", "profiles: []\n", 1))
     with pytest.raises(InputError, match="at least one profile"):

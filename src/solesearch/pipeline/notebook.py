@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import nbformat
 
@@ -136,19 +136,7 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def refuse_undeclared(path: Path, parameters: dict[str, Any]) -> None:
-    """Raise InputError for a parameter that the notebook does not declare (papermill would only warn)."""
-    import papermill
-
-    declared = papermill.inspect_notebook(str(path))
-    unknown = sorted(parameters.keys() - declared.keys())
-    if unknown:
-        raise InputError(
-            f"{path.name} declares no parameter {', '.join(unknown)}; it has {', '.join(declared)}"
-        )
-
-
-def run(name: str, *, profile: str, overrides: dict[str, Any] | None = None) -> Path:
+def run(name: str, *, profile: str) -> Path:
     """Execute `.nb/<name>.ipynb` for a profile; return the executed, normalised copy's path.
 
     Raises InputError with the notebook's own words when it met bad input, RuntimeError for any other
@@ -159,15 +147,13 @@ def run(name: str, *, profile: str, overrides: dict[str, Any] | None = None) -> 
     root, paths = repository_root(), Paths.of(profile)
     source, target = stripped_copy(name), paths.notebooks / f"{name}.ipynb"
     failed = target.with_suffix(".failed.ipynb")
-    parameters = {"profile": profile, **({"overrides": overrides} if overrides else {})}
     read_notebook(source)
-    refuse_undeclared(source, parameters)
     paths.notebooks.mkdir(parents=True, exist_ok=True)
     os.environ["SOLESEARCH_ROOT"] = str(root)
     try:
         with quiet_start_up() as terminal, Watch(f"{profile}/{name}", terminal) as watch:
             papermill.execute_notebook(
-                str(source), str(failed), parameters,
+                str(source), str(failed), {"profile": profile},
                 cwd=str(root), progress_bar=False, kernel_name="python3", kernel_manager_class=own_kernel(),
             )  # fmt: skip
     except papermill.PapermillExecutionError as error:
@@ -326,14 +312,13 @@ def main() -> int:
     runner = commands.add_parser("run", help="execute one notebook for one profile")
     runner.add_argument("name")
     runner.add_argument("profile")
-    runner.add_argument("--overrides", type=json.loads, default=None, help='JSON, {"gan.steps": 20}')
     arguments = parser.parse_args()
 
     def work() -> None:
         if arguments.command == "strip":
             strip_all()
         else:
-            run(arguments.name, profile=arguments.profile, overrides=arguments.overrides)
+            run(arguments.name, profile=arguments.profile)
 
     return exit_status(work, also=RuntimeError)
 
