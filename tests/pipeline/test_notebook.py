@@ -113,7 +113,7 @@ def test_committed_notebooks_keep_the_rules(path: Path) -> None:
         lines = [line for line in cell.source.splitlines() if line.strip()]
         steps = [line for line in lines if not line.startswith(("#", "import ", "from "))]
         assert len(steps) <= 14, cell.source
-        assert not any(line.startswith(("def ", "class ", "%", "!")) for line in lines)
+        assert not any(line.startswith(("class ", "%", "!")) for line in lines)
     text = "\n".join(cell.source for cell in read.cells if cell.cell_type == "markdown")
     for part in (
         "| Inputs |",
