@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 from solesearch.core.errors import InputError
-from solesearch.core.settings import load_section
 from solesearch.gan import infogan
 from solesearch.gan.training import load_gan
 from solesearch.photos.photo import IMAGE_SIZES
@@ -157,8 +156,3 @@ def test_dropout_is_off_at_inference_and_missing_where_not_wanted(settings) -> N
 def test_impossible_settings_are_refused(workspace, key, value, words) -> None:
     with pytest.raises(InputError, match=words):
         load_gan("smoke", image_size=(64, 96), **{key: value})
-
-
-def test_every_profile_has_valid_settings(workspace) -> None:
-    for profile in ("smoke", "sample", "zappos", "paper"):
-        assert load_gan(profile, image_size=(64, 96)).seeds == load_section(profile, "gan")["seeds"]

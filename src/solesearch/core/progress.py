@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
+from multiprocessing import parent_process
 from pathlib import Path
 
 VARIABLE = "SOLESEARCH_PROGRESS"
@@ -25,7 +27,7 @@ def _report(record: dict) -> None:
     if target := os.environ.get(VARIABLE):
         with Path(target).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
-    else:
+    elif parent_process() is None or sys.stdout.isatty():  # a child's lines would litter a log
         print(describe(record), flush=True)
 
 
