@@ -42,6 +42,8 @@ def test_committed_values_are_possible(workspace: Path, profile: str) -> None:
         ("gallery", {"query_ids": [12]}, r"gallery.query_ids.0: .*got 12"),
         ("likeness", {"colour_cells": 0}, "likeness.colour_cells: .* equal to 2, got 0"),
         ("likeness", {"texture": 3}, "likeness.texture: is no key here, got 3"),
+        ("ladder", {"variants": ["biggan"]}, "ladder: variants: 'biggan' is none of infogan, "),
+        ("growth", {"steps": -1}, "growth.steps: .*got -1"),
         ("human_study", {"repeats": 0.9}, "human_study.repeats: .*got 0.9"),
         ("human_study", {"query": 3}, "human_study.query: is no key here"),
     ],

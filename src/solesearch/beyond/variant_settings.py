@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from solesearch.beyond.variants import VARIANTS
 from solesearch.core.settings import Section
 
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
@@ -68,7 +69,9 @@ class VariantSettings(Section, section="ladder"):
     judging: dict[str, Any] = Field(repr=False)  # decides how variants are judged, not how they are trained
 
     @model_validator(mode="after")
-    def _named_once(self) -> Self:
+    def _known_and_named_once(self) -> Self:
+        if unknown := [name for name in self.variants if name not in VARIANTS]:
+            raise ValueError(f"variants: {unknown[0]!r} is none of {', '.join(VARIANTS)}")
         for key in ("variants", "seeds", "finalist_seeds"):
             values = getattr(self, key)
             if len(set(values)) < len(values):

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from solesearch.beyond.variant_settings import VariantSettings
-from solesearch.beyond.variants import GRADIENTS, VARIANTS, check_variants
+from solesearch.beyond.variants import GRADIENTS, VARIANTS, check_variant
 from solesearch.core import files
 from solesearch.core.checkpoints import load_variables
 from solesearch.core.errors import not_made_yet
@@ -62,7 +62,6 @@ class VariantTrainings:
 
     def __init__(self, profile: str, settings: VariantSettings):
         """Read the papers' recipe; photos are read when they are asked for. Raises InputError as they do."""
-        check_variants(settings.variants, where=f"params.yaml, {profile}.ladder.variants")
         self.paths, self.settings, self.recipe = Paths.of(profile), settings, load_gan(profile)
 
     @cached_property
@@ -134,7 +133,7 @@ class VariantTrainings:
 
     def check(self, name: str) -> None:
         """Raise InputError for an unknown variant, and for photos that make no batch of it."""
-        check_variants([name], where="variants to train")
+        check_variant(name, where="variants to train")
         key = "ladder.batch_size" if VARIANTS[name].training else "ladder.contrastive.batch_size"
         check_enough(len(self.pixels), batch_size=self.gan(name).batch_size, key=key)
 
@@ -166,7 +165,7 @@ def load_trunk(profile: str, name: str, seed: int, settings: VariantSettings):
     Spectral normalisation is baked into its kernels; `ema` brings its averages. Raises
     InputError where the variant is unknown, not trained yet, or made with other networks.
     """
-    check_variants([name], where="trunk to load")
+    check_variant(name, where="trunk to load")
     trainings = VariantTrainings(profile, settings)
     file = trunk_file(trainings.folder(name, seed).path)
     if not file.is_file():

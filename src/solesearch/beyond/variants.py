@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,8 +107,7 @@ VARIANTS: dict[str, Variant] = {
 }
 
 
-def check_variants(names: Sequence[str], *, where: str) -> None:
-    """Raise InputError for the first name that is no variant."""
-    unknown = [name for name in names if name not in VARIANTS]
-    if unknown:
-        raise InputError(f"{where}: {unknown[0]!r} is none of {', '.join(VARIANTS)}")
+def check_variant(name: str, *, where: str) -> None:
+    """Raise InputError for a name that is no variant's."""
+    if name not in VARIANTS:
+        raise InputError(f"{where}: {name!r} is none of {', '.join(VARIANTS)}")

@@ -9,7 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from solesearch.beyond.growth import GrowthSettings
 from solesearch.beyond.likeness import LikenessSettings
+from solesearch.beyond.variant_settings import VariantSettings
 from solesearch.claims.ledger import read_ledger
 from solesearch.claims.readings import COSTLY
 from solesearch.claims.settings import ClaimSettings
@@ -40,6 +42,8 @@ def check_values(profile: str) -> None:
     LikenessSettings.load(profile)
     HumanStudySettings.load(profile)
     IndexSettings.load(profile)
+    VariantSettings.load(profile)
+    GrowthSettings.load(profile)
     check_networks(profile)
     check_claims(profile)
 
