@@ -8,7 +8,7 @@ from PIL import Image
 
 from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
-from solesearch.photos import catalog
+from solesearch.photos.catalog import CatalogSettings
 from solesearch.photos.originals import decode_square, photo_folder
 from solesearch.photos.photo import load_pixels
 
@@ -45,7 +45,7 @@ def test_a_photo_that_changed_since_is_named(tmp_path: Path, fault: str) -> None
 
 
 def test_every_source_has_its_folder(workspace: Path) -> None:
-    paths, settings = Paths.of("smoke"), catalog.load_settings("smoke")
+    paths, settings = Paths.of("smoke"), CatalogSettings.load("smoke")
     with pytest.raises(InputError, match="the photographs are gone"):
         photo_folder(paths, settings)
     paths.drawn.mkdir(parents=True)

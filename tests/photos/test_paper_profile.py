@@ -8,6 +8,8 @@ import yaml
 from official_tree import write_official_tree
 from pipeline_runs import copy_of, run
 
+from solesearch.core.paths import Paths
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
@@ -26,7 +28,7 @@ def test_the_papers_profile_runs_on_the_official_tree(repository: Path, tmp_path
     # for time without the stages that train anew, which the tree's names do not reach
     ends = ("likeness", "galleries", "human_study", "claims", "showcase")
     run(root, "dvc", "repro", *(f"{stage}@paper" for stage in ends))
-    retrieval = pd.read_csv(root / "results" / "paper" / "retrieval.csv")
+    retrieval = pd.read_csv(Paths("paper", root).result("retrieval"))
     total = retrieval.query("`class` == 'all' and metric == 'precision' and k == 5")
     assert set(total["n"]) == {60}
     papers = {"heels", "sandals", "sports", "boots", "high_boots", "loafers", "slippers", "flats"}

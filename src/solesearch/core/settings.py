@@ -196,9 +196,3 @@ class GallerySettings(Section, section="gallery"):
     query_ids: list[str]
     page_queries: int = Field(ge=1)
     bag_labels: list[str]
-
-
-def load_gallery_settings(profile: str, overrides: dict[str, Any] | None = None) -> GallerySettings:
-    """Return the section `gallery` of a profile; raises InputError naming what is wrong in it."""
-    values = load_section(profile, "gallery", overrides)
-    return GallerySettings.checked(values, where=f"{profile}.gallery")

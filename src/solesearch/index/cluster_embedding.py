@@ -132,7 +132,7 @@ def embed_profile(profile: str, *, features: str, batch: int, workers: int, addr
     """Embed every photo of a profile's catalogue; return the folder of the Parquet files."""
     if features not in (DISCRIMINATOR, *CONTROLS):
         raise InputError(f"features {features!r}: there are {DISCRIMINATOR}, {', '.join(CONTROLS)}")
-    paths, settings = Paths.of(profile), catalog.load_settings(profile)
+    paths, settings = Paths.of(profile), catalog.CatalogSettings.load(profile)
     worker = {
         "photos": photo_folder(paths, settings).resolve(),
         "load": partial(features_of, profile, features),

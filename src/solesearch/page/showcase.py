@@ -28,7 +28,7 @@ from solesearch.evaluation.study import Study, catalogue_summary, model_vectors,
 from solesearch.networks.networks import NetworkEmbedder, NetworkSettings
 from solesearch.networks.weights import recorded
 from solesearch.page.search_service import PIXELS, SIGNED, Model, SearchService, pairs_file
-from solesearch.photos.catalog import load_settings as load_catalogue_settings
+from solesearch.photos.catalog import CatalogSettings
 from solesearch.photos.originals import photo_folder
 from solesearch.retrieval.controls import CONTROLS, control_features
 
@@ -195,7 +195,7 @@ def write_map(study: Study, photos: pd.DataFrame, settings: ShowcaseSettings) ->
 def description(study: Study, models: list[Model]) -> dict[str, Any]:
     """Return showcase.json: the models, their origin, where the photos lie and how they are decoded."""
     paths, seed = study.paths, study.seeds[0]
-    catalogue = load_catalogue_settings(paths.profile)
+    catalogue = CatalogSettings.load(paths.profile)
     folder = photo_folder(paths, catalogue)
     return {
         "profile": paths.profile,

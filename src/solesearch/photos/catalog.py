@@ -22,7 +22,7 @@ from solesearch.core import files
 from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
 from solesearch.core.progress import Progress, tell
-from solesearch.core.settings import Section, load_section
+from solesearch.core.settings import Section
 from solesearch.core.workers import process_pool
 from solesearch.photos import sources
 from solesearch.photos.duplicates import BITS, find_duplicates, perceptual_hash
@@ -88,12 +88,6 @@ class CatalogSettings(Section, section="catalog"):
     def limits(self) -> PhotoLimits:
         """The sizes a photo must lie between."""
         return PhotoLimits(min_side=self.min_side, max_pixels=self.max_pixels)
-
-
-def load_settings(profile: str, overrides: dict[str, Any] | None = None) -> CatalogSettings:
-    """Return a profile's `catalog` section; raises InputError for values that make no catalogue."""
-    values = load_section(profile, "catalog", overrides)
-    return CatalogSettings.checked(values, where=f"{profile}.catalog")
 
 
 class PreparedCatalogue(NamedTuple):

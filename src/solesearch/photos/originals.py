@@ -18,13 +18,9 @@ from solesearch.photos.sources import find_tree
 
 def photo_folder(paths: Paths, settings: CatalogSettings) -> Path:
     """Return the folder below which the ids of photos.csv are paths; raises InputError when it is gone."""
-    if settings.source == "drawn":
-        folder = paths.drawn
-    elif settings.source == "official":
-        trees = (find_tree(place) for place in (paths.data, paths.catalogue / "extracted") if place.is_dir())
-        folder = next((tree for tree in trees if tree), paths.data)
-    else:
-        folder = paths.data
+    folder = paths.drawn if settings.source == "drawn" else paths.data
+    if settings.source == "official":
+        folder = find_tree(paths.data) or find_tree(paths.catalogue / "extracted") or paths.data
     if not folder.is_dir():
         raise InputError(f"{folder}: the photographs are gone; put them back or run stage prepare again")
     return folder

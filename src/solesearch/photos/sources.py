@@ -247,7 +247,7 @@ def list_official(folder: Path, *, label_map: str, unpack_to: Path) -> Listing:
     `folder` is the tree, or holds it or its zip (unpacked to `unpack_to`; a tree is preferred). Names are
     taken as they lie on disk. `label_map`: `papers` (eight classes, the rest UNLABELLED), `subcategories`
     or `categories`. The product is the number before the first dot. Raises InputError when there is no
-    such tree, or a class without photos.
+    such tree, or one of the papers' classes without photos.
     """
     root = _official_root(folder, unpack_to)
     names, problems = walk_photos(root)
@@ -261,7 +261,7 @@ def list_official(folder: Path, *, label_map: str, unpack_to: Path) -> Listing:
         label = official_label(category, middle[0], label_map=label_map)
         rows.append((name, label, number if number.isdecimal() else ""))
     photos = pd.DataFrame(rows, columns=["id", "label", "product"])
-    stop_when_class_empty(_official_classes(root, label_map), photos["label"], where=root)
+    stop_when_class_empty(PAPER_CLASSES if label_map == "papers" else (), photos["label"], where=root)
     return Listing(root, _photo_table(photos), problems, unique_products=True)
 
 
@@ -274,18 +274,6 @@ def official_label(category: str, subcategory: str, *, label_map: str) -> str:
         return f"{category} {subcategory}".lower().replace(" ", "_").replace("-", "_")
     whole = CLASS_OF_SUBCATEGORY.get((category, "*"), UNLABELLED)
     return CLASS_OF_SUBCATEGORY.get((category, subcategory), whole)
-
-
-def _official_classes(root: Path, label_map: str) -> set[str]:
-    """Return the classes that must have photos: the papers' eight, or one for each folder that is there."""
-    if label_map == "papers":
-        return set(PAPER_CLASSES)
-    inside = [path for name in OFFICIAL_CATEGORIES for path in (root / name).glob("*") if path.is_dir()]
-    return {
-        official_label(path.parent.name, path.name, label_map=label_map)
-        for path in inside
-        if not is_junk(path.name)
-    }
 
 
 def find_tree(folder: Path) -> Path | None:

@@ -17,7 +17,7 @@ from solesearch.claims.readings import COSTLY
 from solesearch.claims.settings import ClaimSettings
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.paths import Paths
-from solesearch.core.settings import active_profiles, check_known, load_gallery_settings
+from solesearch.core.settings import GallerySettings, active_profiles, check_known
 from solesearch.cost.latency import LatencySettings
 from solesearch.evaluation.study import EvaluationSettings
 from solesearch.gan.training import load_gan
@@ -38,7 +38,7 @@ def check_values(profile: str) -> None:
     load_gan(profile, image_size=IMAGE_SIZES[catalog.preset])
     EvaluationSettings.load(profile)
     LatencySettings.load(profile)
-    load_gallery_settings(profile)
+    GallerySettings.load(profile)
     LikenessSettings.load(profile)
     HumanStudySettings.load(profile)
     IndexSettings.load(profile)
