@@ -72,11 +72,6 @@ def test_gallery_of_mixed_shapes_and_many_neighbours_stays_legible() -> None:
     assert_legible(figure)
 
 
-def test_gallery_without_names_uses_the_whole_width() -> None:
-    named, bare = (galleries.neighbour_gallery([gallery_row(name)], profile="zappos") for name in ("hog", ""))
-    assert bare.axes[0].get_position().width > 1.1 * named.axes[0].get_position().width
-
-
 @pytest.mark.parametrize(
     ("value", "shown"),
     [(0, "0"), (0.00412, "0.00412"), (0.5, "0.500"), (11, "11.0"), (123.4, "123"), (5432, "5,432")],
@@ -89,15 +84,6 @@ def sample_grid(step: int) -> np.ndarray:
     """A grid of 4 x 8 images, each of one shade: 8 * row + column + step / 250."""
     shades = (np.arange(32) + step // 250).astype(np.uint8).reshape(4, 8)
     return np.repeat(np.repeat(shades, 16, axis=0), 24, axis=1)[..., None].repeat(3, axis=2)
-
-
-def test_generated_samples_of_many_steps_are_thinned_from_first_to_last() -> None:
-    grids = {step: sample_grid(0) for step in range(0, 10001, 250)}
-    figure = galleries.generated_samples(grids, profile="zappos", seed=1, most=5)
-    assert [word for word in words(figure) if "iteration" in word] == [
-        f"iteration {step:,}" for step in (2500, 5000, 7500, 10000)
-    ]
-    assert len(figure.axes) == 5
 
 
 def test_the_grid_is_the_one_that_training_keeps() -> None:

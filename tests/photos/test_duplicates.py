@@ -81,12 +81,6 @@ def test_find_duplicates_by_hand() -> None:
     assert duplicate_counts(table).values.tolist() == [["exact", 2, 3, 1], ["near", 2, 4, 1]]
 
 
-def test_no_photos_no_pairs() -> None:
-    photos = pd.DataFrame({"id": [], "product": [], "sha256": []}, dtype=str)
-    table, _ = find_duplicates(photos, np.empty(0, np.uint64), distance=4)
-    assert duplicate_counts(table)["pairs"].tolist() == [0, 0]
-
-
 def test_a_recompressed_photo_is_near_and_another_is_not(images: list[Image.Image]) -> None:
     again = io.BytesIO()
     images[0].save(again, "JPEG", quality=60)

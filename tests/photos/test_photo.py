@@ -20,7 +20,6 @@ from solesearch.photos.photo import (
     find_object,
     fit_to,
     load_pixels,
-    object_mask,
     open_checked,
     to_pixels,
     to_signed,
@@ -101,15 +100,6 @@ def test_noise_dust_and_faint_shadows_do_not_count() -> None:
     assert find_object(noisy)[0] == (40, 60, 120, 110)
 
 
-def test_a_shadow_that_touches_widens_the_box_by_its_clear_part_alone() -> None:
-    pixels = np.array(shoe()).astype(int)
-    fade = np.linspace(60, 0, 60).astype(int)  # a shadow that runs out to the right of the sole
-    pixels[130:140, 120:168] -= fade[:48, None]
-    box, _ = find_object(Image.fromarray(pixels.astype(np.uint8)))
-    first_faint = 120 + int(np.argmax(fade <= 12))
-    assert box == (40, 90, first_faint, 140)
-
-
 def test_pale_objects_are_whole() -> None:
     """A white shoe on white: pale inside, a clear edge; the pale part that hangs on it counts."""
     image = shoe(colour=(238, 238, 238))
@@ -151,13 +141,6 @@ def test_a_border_mostly_covered_by_one_side_of_the_object() -> None:
     ImageDraw.Draw(image).rectangle((0, 140, 167, 223), fill=(120, 60, 20))  # three sides are touched
     assert border_colour(np.asarray(image)).tolist() == [255, 255, 255]
     assert find_object(image)[0] == (0, 90, 168, 224)
-
-
-def test_the_mask_is_the_shape() -> None:
-    pixels = np.asarray(shoe())
-    mask, background = object_mask(pixels)
-    assert np.array_equal(mask, (pixels != 255).any(axis=2))
-    assert background.tolist() == [255, 255, 255] and background.dtype == np.uint8
 
 
 @pytest.mark.parametrize(

@@ -46,14 +46,6 @@ def test_blocks_follow_places_not_names() -> None:
     assert split.tolist() == ["test"] * 3 + ["validation"] + ["training"] * 6
 
 
-def test_classes_that_alternate_in_the_table_get_a_block_each() -> None:
-    photos = photo_table({"boot": 10, "shoe": 20}).sample(frac=1, random_state=1)
-    split = assign_splits(photos, way="positions", seed=0, shares=SHARES)
-    for _, rows in photos.groupby("label"):
-        in_order = split[rows.sort_values("place").index].map(SPLITS.index)
-        assert in_order.is_monotonic_increasing
-
-
 @settings(max_examples=10, deadline=None)
 @given(
     sizes=st.lists(st.lists(st.integers(1, 3), min_size=40, max_size=60), min_size=1, max_size=3),
@@ -103,12 +95,6 @@ def test_exactly_that_many_test_photos() -> None:
     assert set(split[~labelled]) == {"training"}
     share_of_boots = (photos["label"][split == "test"] == "boot").mean()
     assert 0.45 < share_of_boots < 0.75  # random, not the first hundred
-
-
-def test_photos_by_shares() -> None:
-    photos = photo_table({"boot": 300, "shoe": 200})
-    split = assign_splits(photos, way="photos", seed=3, shares=SHARES)
-    assert Counter(split) == {"training": 300, "validation": 50, "test": 150}
 
 
 @pytest.mark.parametrize(

@@ -339,7 +339,7 @@ def other_photographs(now: dict[str, Any], results: Path) -> str:
     alone holds them against the committed ones. Settings that ask for other photos make no comparison. Of a
     drawn catalogue the digest alone may differ, since another processor may round a pixel differently.
     """
-    name = f"results/{results.parent.name}/{results.name}"
+    name = "/".join(results.parts[-4:])  # results/<profile>/evaluate/manifest.json
     try:
         then = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else now
         if _selecting(then["settings"]) != _selecting(now["settings"]) or then["sha256"] == now["sha256"]:
