@@ -15,11 +15,11 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from solesearch.core import files
 from solesearch.core.errors import InputError, not_made_yet
@@ -70,14 +70,21 @@ class Task(BaseModel):
     rows: dict[str, list[int]] = Field(min_length=1)  # letter -> k photos
 
 
+def by_name(tasks: Any) -> Any:
+    """Return tasks by their names; plans of version 0.1 list them, each with its name in it."""
+    if isinstance(tasks, list) and all(isinstance(task, dict) and "task" in task for task in tasks):
+        return {task["task"]: task for task in tasks}
+    return tasks
+
+
 class Plan(BaseModel):
     """What the page loads."""
 
-    id: str
+    id: str = Field(validation_alias=AliasChoices("id", "plan"))
     profile: str
     k: int
     catalogue: str  # digest of the photos' ids in their order, so that numbers keep their meaning
-    tasks: dict[str, Task] = Field(min_length=1)
+    tasks: Annotated[dict[str, Task], BeforeValidator(by_name)] = Field(min_length=1)
 
 
 # --- planning, without photos ----------------------------------------------------------------------------
