@@ -161,19 +161,15 @@ def test_checkpoints_that_validation_never_saw_are_refused() -> None:
         leakage.beside_validation(known.assign(step=9), known.assign(chosen=True))
 
 
-def test_picture_holds_every_pair_and_needs_one() -> None:
-    photo = np.full((20, 30, 3), 200, np.uint8)
-    pairs = [leakage.Pair(photo, photo, "2 bits, both test\nboots")] * 4
-    figure = leakage.pair_picture(pairs, profile="smoke")
-    assert len(figure.axes) == 8
-    assert sum(text.get_text().startswith("2 bits") for text in figure.texts) == 4
-    with pytest.raises(InputError, match="no pair"):
-        leakage.pair_picture([], profile="smoke")
-
-
-def test_worst_pairs_take_half_of_each_kind_once(small) -> None:
+def test_picture_shows_the_worst_pairs_half_of_each_kind_once(small) -> None:
     _, pairs = leakage.near_duplicates(small)
-    small.pixels = np.zeros((7, 4, 6, 3), np.uint8)
-    words = [pair.words for pair in leakage.worst_pairs(small, pairs, count=4)]
+    worst = leakage.worst_pairs(pairs, count=4)
+    assert worst["kind"].tolist() == ["perceptual hash"] * 2 + ["nearest embedding"] * 2
+    small.pixels = np.full((7, 4, 6, 3), 200, np.uint8)
+    figure = leakage.pair_picture(small, worst)
+    words = [text.get_text() for text in figure.texts]
+    assert len(figure.axes) == 8
     assert words[0].startswith("0 bits, test and training") and words[1].startswith("1 bits")
-    assert len(words) == 4 and words[2].startswith("0.500, test and training")
+    assert words[2].startswith("0.500, test and training")
+    with pytest.raises(InputError, match="no pair"):
+        leakage.pair_picture(small, worst[:0])

@@ -8,7 +8,6 @@ nothing is chosen by it, it shows what choosing there would have bought.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -230,55 +229,40 @@ def selection_gain(oracle: pd.DataFrame) -> pd.DataFrame:
 # --- the picture -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Two photos, uint8 [h, w, 3] each, and the words below them."""
-
-    first: np.ndarray
-    second: np.ndarray
-    words: str
-
-
-def worst_pairs(study: Study, pairs: pd.DataFrame, *, count: int) -> list[Pair]:
-    """Return the closest pairs: half of them by hash, half by embedding, as far as there are any."""
+def worst_pairs(pairs: pd.DataFrame, *, count: int) -> pd.DataFrame:
+    """Return the closest of `pairs` (worst first), each once: half by hash, half by embedding."""
     seen, chosen = set(), []
     for kind in (HASH, NEAREST):
         of_kind = []
-        for row in pairs[pairs["kind"] == kind].to_dict("records"):
-            key = frozenset((row["first"], row["second"]))
-            if key not in seen and len(of_kind) < count // 2:
-                seen.add(key)
-                of_kind.append(row)
+        for row in pairs[pairs["kind"] == kind].itertuples():
+            if frozenset((row.first, row.second)) not in seen and len(of_kind) < count // 2:
+                seen.add(frozenset((row.first, row.second)))
+                of_kind.append(row.Index)
         chosen += of_kind
-    rows = {photo: row for row, photo in enumerate(study.photos["id"])}
-    return [_pair(study, rows, pair) for pair in chosen]
-
-
-def _pair(study: Study, rows: dict[str, int], pair: dict) -> Pair:
-    places = [rows[pair["first"]], rows[pair["second"]]]
-    near = f"{pair['distance']:.0f} bits" if pair["kind"] == HASH else three_digits(pair["distance"])
-    names = " / ".join(dict.fromkeys(study.photos["label"].iloc[places]))
-    where = pair["between"].replace(OTHER_PRODUCT, "both test")
-    first, second = (np.asarray(study.pixels[place]) for place in places)
-    return Pair(first, second, f"{near}, {where}\n{names}")
+    return pairs.loc[chosen]
 
 
 @styled
-def pair_picture(pairs: list[Pair], *, profile: str, across: int = 3) -> Figure:
+def pair_picture(study: Study, pairs: pd.DataFrame, *, across: int = 3) -> Figure:
     """Draw pairs of photos side by side, `across` a row, what they are below them; InputError without any."""
-    if not pairs:
+    if pairs.empty:
         raise InputError("near-duplicates: no pair to draw")
+    row = {photo: number for number, photo in enumerate(study.photos["id"])}
     width = (WIDTH - 2 * EDGE - (across - 1) * 3 * GAP) / across / 2
-    height = width * max(pair.first.shape[0] / pair.first.shape[1] for pair in pairs)
-    lines = -(-len(pairs) // across)
-    sheet = Sheet(0.15 + lines * (height + 0.42) + FOOT)
-    for number, pair in enumerate(pairs):
+    height = width * study.pixels.shape[1] / study.pixels.shape[2]
+    sheet = Sheet(0.15 + -(-len(pairs) // across) * (height + 0.42) + FOOT)
+    for number, pair in enumerate(pairs.itertuples()):
         top = 0.12 + number // across * (height + 0.42)
         left = EDGE + number % across * (2 * width + 3 * GAP)
-        for place, photo in enumerate((pair.first, pair.second)):
-            axes = sheet.show(photo, left=left + place * width, top=top, width=width, height=height)
+        both = [row[pair.first], row[pair.second]]
+        for place, photo in enumerate(both):
+            box = {"left": left + place * width, "top": top, "width": width, "height": height}
+            axes = sheet.show(study.pixels[photo], **box)
             axes.spines[:].set(visible=True, color="#b0b0b0")
-        sheet.write(pair.words, left=left, top=top + height + 0.05, va="top", fontsize=6.5)
+        near = f"{pair.distance:.0f} bits" if pair.kind == HASH else three_digits(pair.distance)
+        labels = " / ".join(dict.fromkeys(study.photos["label"].iloc[both]))
+        words = f"{near}, {pair.between.replace(OTHER_PRODUCT, 'both test')}\n{labels}"
+        sheet.write(words, left=left, top=top + height + 0.05, va="top", fontsize=6.5)
     parts = [f"n = {len(pairs)} pairs", "bits: perceptual hash, of 64; else Euclidean distance of embeddings"]
-    add_caption(sheet.figure, profile=profile, parts=parts)
+    add_caption(sheet.figure, profile=study.paths.profile, parts=parts)
     return sheet.figure

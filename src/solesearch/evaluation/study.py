@@ -113,8 +113,7 @@ def judge_checkpoints(study: Study, *, split: str) -> pd.DataFrame:
         vectors = study.discriminator(seed=seed, step=step).embed(pixels)
         tables.append(study.results(vectors, photos, model="infogan", seed=seed).assign(step=step))
         progress.update(done)
-    table = pd.concat(tables, ignore_index=True)
-    return table.loc[table["class"] == "all", CHECKPOINTS]
+    return pd.concat(tables, ignore_index=True).query("`class` == 'all'")[CHECKPOINTS]
 
 
 def judge_controls(study: Study, *, split: str) -> pd.DataFrame:
@@ -124,8 +123,7 @@ def judge_controls(study: Study, *, split: str) -> pd.DataFrame:
         study.results(control_features(name, pixels), photos, model=name, seed=0).assign(step=0)
         for name in CONTROLS
     ]
-    table = pd.concat(tables, ignore_index=True)
-    return table.loc[table["class"] == "all", CHECKPOINTS]
+    return pd.concat(tables, ignore_index=True).query("`class` == 'all'")[CHECKPOINTS]
 
 
 def mark_chosen(checkpoints: pd.DataFrame, *, gallery: str, k: int) -> pd.DataFrame:
@@ -211,15 +209,6 @@ def precision_metrics(retrieval: pd.DataFrame, k: int = 5) -> dict[str, dict[str
 
 
 # --- what the stages before left -------------------------------------------------------------------------
-
-
-def training_log(study: Study) -> pd.DataFrame:
-    """Return the losses of all seeds: seed, step, d_real, d_fake, generator, mutual_information."""
-    logs = {
-        seed: files.read_table(study.paths.gan_seed(seed) / "training.csv", made_by="stage train")
-        for seed in study.seeds
-    }
-    return pd.concat(logs, names=["seed"]).reset_index("seed").reset_index(drop=True)
 
 
 def sample_grids(study: Study, *, seed: int) -> dict[int, np.ndarray]:
