@@ -112,15 +112,14 @@ def place(workspace: Path, name: str, content: bytes) -> None:
 
 def test_order_is_placed_then_cache_then_download(workspace: Path, server, cache: Path) -> None:
     look = functools.partial(find_weights, folder=workspace / "weights", server=at(server))
-    assert find_weights("VGG16", folder=workspace / "weights").source == "untrained", "no server, no download"
+    assert find_weights("VGG16", folder=workspace / "weights").path is None, "no server, no download"
     found = look("VGG16")
-    assert (found.source, found.sha256) == ("download", hashlib.sha256(CONTENT).hexdigest())
-    assert found.published_file == "yes" and [path.parent for path in cache.iterdir()] == [cache]
-    assert look("VGG16").source == "keras cache"
-    assert len(server.asked) == 1, "what lies in the cache is not fetched again"
+    assert (found.published_file, found.sha256) == ("yes", hashlib.sha256(CONTENT).hexdigest())
+    assert [found.path] == list(cache.iterdir())
+    assert look("VGG16") == found and len(server.asked) == 1, "what lies in the cache is not fetched again"
     place(workspace, "VGG16.h5", weight_file(0.25))
     mine = look("VGG16")
-    assert (mine.source, mine.published_file) == ("placed", "no")
+    assert (mine.path, mine.published_file) == (workspace / "weights/VGG16.h5", "no")
     place(workspace, "mobilenet_2_5_224_tf_no_top.h5", weight_file(0.25))
     assert look("MobileNet-0.25").published_file == "unknown", "Keras names no hash of it"
 
@@ -147,9 +146,9 @@ def test_a_damaged_file_in_the_cache_is_fetched_anew(workspace: Path, server, ca
     cache.mkdir(parents=True)
     file.write_bytes(CONTENT[:-1_000])
     look = functools.partial(find_weights, name, folder=workspace, report=lines.append)
-    assert look(server=away()).source == "untrained"
+    assert look(server=away()).path is None
     assert file.name in lines[0] and file.read_bytes() == CONTENT[:-1_000]
-    assert look(server=at(server)).source == "download"
+    assert look(server=at(server)).path
     assert file.read_bytes() == CONTENT
 
 
@@ -163,10 +162,10 @@ def test_a_wrong_answer_never_stays_and_the_others_are_still_fetched(
         (workspace / "served" / network.folder / network.file).unlink()
     server.fault, asked = fault.replace("not there", ""), at(server)
     found = find_weights(name, folder=workspace, server=asked, report=lines.append)
-    assert found.source == "untrained" and not list(cache.iterdir())
+    assert found.path is None and not list(cache.iterdir())
     assert len(lines) == 1 and network.file in lines[0] and "\n" not in lines[0]
     server.fault = ""
-    assert find_weights("VGG19", folder=workspace, server=asked).source == "download"
+    assert find_weights("VGG19", folder=workspace, server=asked).path
 
 
 def test_a_server_that_is_away_or_silent_costs_seconds(
@@ -175,7 +174,7 @@ def test_a_server_that_is_away_or_silent_costs_seconds(
     started, none, lines = time.monotonic(), away(), []
     for name in published_networks().index:
         found = find_weights(name, folder=workspace, server=none, report=lines.append)
-        assert found.source == "untrained"
+        assert found.path is None
     assert time.monotonic() - started < 2 and not lines
     monkeypatch.setattr(weights, "PATIENCE", 0.3)
     silent, server.fault = at(server), "silent"
@@ -189,7 +188,7 @@ def test_a_cache_that_cannot_be_written_is_named(workspace: Path, server) -> Non
     (workspace / "keras").write_text("a file where a folder should be")
     lines = []
     found = find_weights("VGG16", folder=workspace, server=at(server), report=lines.append)
-    assert found.source == "untrained" and len(lines) == 1 and "keras" in lines[0]
+    assert found.path is None and len(lines) == 1 and "keras" in lines[0]
 
 
 def profile_with(workspace: Path, **changes: object) -> None:
@@ -228,4 +227,4 @@ def test_another_folder_may_be_named(workspace: Path, tmp_path: Path) -> None:
     (elsewhere / "VGG16.h5").write_bytes(weight_file(0.25))
     profile_with(workspace, names=["VGG16"], weights_folder=str(elsewhere))
     [found] = weights.collect("smoke", report=lambda _: None)
-    assert found.source == "placed"
+    assert found.path == elsewhere / "VGG16.h5"

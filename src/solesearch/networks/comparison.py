@@ -9,9 +9,8 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from concurrent.futures import as_completed
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -209,10 +208,9 @@ def embed_networks(
     variants, store = comparison.variants(), comparison.store
     wanted = {variant: comparison.wanted(variant) for variant in variants}
     missing = [variant for variant in variants if not store.holds(variant.name, wanted[variant])]
-    total = sum(len(comparison.photos_of(variant)) for variant in missing)
-    progress, done = Progress("embedding with the networks", total=total, unit="photo"), 0
-    for photos in _embed_all(comparison, {one: wanted[one] for one in missing}, workers=workers):
-        done += photos
+    progress = Progress("embedding with the networks", total=len(missing), unit="network")
+    made = _embed_all(comparison, {one: wanted[one] for one in missing}, workers=workers)
+    for done, _ in enumerate(made, start=1):
         progress.update(done)
     overview, log = store.summed_up([variant.name for variant in variants])
     files.write_table(store.folder / "networks.csv", overview)
@@ -221,21 +219,18 @@ def embed_networks(
 
 def _embed_all(
     comparison: Comparison, wanted: dict[NetworkRow, dict[str, Any]], *, workers: int | None
-) -> Iterator[int]:
-    """Embed with each variant and yield its number of photos as it ends."""
+) -> Iterator[None]:
+    """Embed with each variant and yield as it ends."""
     workers = min(workers or (1 if has_gpu() else os.cpu_count() or 1), len(wanted))
+    embed_one = partial(_embed_one, comparison)
     if workers < 2:
-        yield from (_embed_one(comparison, variant, note) for variant, note in wanted.items())
+        yield from map(embed_one, wanted, wanted.values())
         return
     with process_pool(workers) as pool:
-        running = [pool.submit(_embed_one, comparison, variant, note) for variant, note in wanted.items()]
-        try:
-            yield from (future.result() for future in as_completed(running))
-        finally:
-            pool.shutdown(cancel_futures=True)  # after a failure the rest would only delay its message
+        yield from pool.map(embed_one, wanted, wanted.values())  # after a failure it cancels the rest
 
 
-def _embed_one(comparison: Comparison, variant: NetworkRow, wanted: dict[str, Any]) -> int:
+def _embed_one(comparison: Comparison, variant: NetworkRow, wanted: dict[str, Any]) -> None:
     """Build one variant's network, retrain it if it has a head, embed its photos and keep the vectors."""
     import keras
 
@@ -265,7 +260,6 @@ def _embed_one(comparison: Comparison, variant: NetworkRow, wanted: dict[str, An
     comparison.store.save(embedding, wanted=wanted, overview=overview, log=log)
     del embedder
     keras.utils.clear_session()  # the next network needs the memory
-    return len(vectors)
 
 
 def _retrained(comparison: Comparison, variant: NetworkRow, embedder: NetworkEmbedder) -> pd.DataFrame:

@@ -30,8 +30,7 @@ from solesearch.core.surroundings import keras_home
 from solesearch.networks.networks import Network, NetworkSettings, check_weight_file, find_network
 
 ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications"
-PLACED, CACHED, DOWNLOADED, UNTRAINED = "placed", "keras cache", "download", "untrained"
-IMAGENET = "imagenet"
+IMAGENET, UNTRAINED = "imagenet", "untrained"
 PATIENCE = 4.0  # seconds that a server may stay silent; an unreachable one is asked once, not per network
 MOST_FAILURES = 3  # in a row: then the server is given up for this run
 COLUMNS = ["network", "weights", "sha256", "published_file"]
@@ -39,10 +38,9 @@ COLUMNS = ["network", "weights", "sha256", "published_file"]
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights that a network gets: a file and where it came from, or none."""
+    """The weights that a network gets: a file, or none."""
 
     network: str
-    source: str  # placed, keras cache, download or untrained
     path: Path | None
     sha256: str  # of the file; "" without one
     published_file: str  # yes: Keras's hash agrees; no: it does not; unknown: Keras checks none
@@ -140,25 +138,25 @@ def find_weights(
 ) -> Weights:
     """Return the weights for the network `name`: the user's in `folder`, Keras's cache, or a download to it.
 
-    The source is "untrained" where there are none, and nothing is fetched without a `server`. Raises
+    Without a `server` nothing is fetched; where there are none the network stays untrained. Raises
     InputError for a file of the user's that holds no such weights. A damaged file in Keras's cache, which
     nobody placed, is fetched anew and replaced when that has come.
     """
     network = find_network(name)
     if placed := placed_file(network, folder):
-        return _checked(network, placed, PLACED)
+        return _checked(network, placed)
     cached = keras_cache() / network.file
     if cached.is_file():
         try:
-            return _checked(network, cached, CACHED)
+            return _checked(network, cached)
         except InputError as error:
             report(str(error))
     if server and server.fetch(network, cached, report=report):
-        return _checked(network, cached, DOWNLOADED)
-    return Weights(name, UNTRAINED, None, "", "")
+        return _checked(network, cached)
+    return Weights(name, None, "", "")
 
 
-def _checked(network: Network, path: Path, source: str) -> Weights:
+def _checked(network: Network, path: Path) -> Weights:
     published = "unknown"
     if network.md5:
         with path.open("rb") as file:
@@ -169,7 +167,7 @@ def _checked(network: Network, path: Path, source: str) -> Weights:
             f"or name your own weights {network.name}.h5"
         )
     check_weight_file(path, network)
-    return Weights(network.name, source, path, files.digest(path), published)
+    return Weights(network.name, path, files.digest(path), published)
 
 
 def weights_table(found: Sequence[Weights]) -> pd.DataFrame:
