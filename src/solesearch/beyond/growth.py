@@ -147,21 +147,24 @@ def read_addable(study: Study, folder: Path, *, name: str) -> NewPhotos:
 
 def config_of(study: Study, new: NewPhotos, *, steps: int) -> dict[str, Any]:
     """Return what decides a growth's result: code, photos, steps, and the network that it starts from."""
-    seed = study.seeds[0]
-    if steps:
-        network, step = last_state(study.paths, seed)
-    else:
-        step = read_chosen(study.paths)[seed]
-        network = checkpoint_file(study.paths.gan_seed(seed), step)
+    network, step = starting_network(study, steps=steps)
     lines = "".join(f"{row.sha256}  {row.id}\n" for row in new.photos.itertuples())
     return {
         "code": code_digest("solesearch.beyond.growth"),
         "photos": hashlib.sha256(lines.encode()).hexdigest(),
         "catalogue": files.digest(study.paths.photos),
-        "seed": seed,
+        "seed": study.seeds[0],
         "steps": steps,
         "started_from": {"step": step, "sha256": files.digest(network)},
     }
+
+
+def starting_network(study: Study, *, steps: int) -> tuple[Path, int]:
+    """Return the file that a growth starts from, and its step: last state, or chosen checkpoint for 0."""
+    if steps:
+        return last_state(study.paths, study.seeds[0])
+    step = read_chosen(study.paths)[study.seeds[0]]
+    return checkpoint_file(study.paths.gan_seed(study.seeds[0]), step), step
 
 
 def grow(study: Study, new: NewPhotos, folder: Path, *, steps: int) -> dict[str, Any]:
@@ -176,7 +179,7 @@ def grow(study: Study, new: NewPhotos, folder: Path, *, steps: int) -> dict[str,
         run_trainings(continue_training, {f"seed {seed}": wanted}, at_once=1)
         weights = last_discriminator(training)
     else:
-        weights = checkpoint_file(paths.gan_seed(seed), read_chosen(paths)[seed])
+        weights, _ = starting_network(study, steps=0)
     with files.replacing(folder / WEIGHTS) as temporary:
         shutil.copyfile(weights, temporary)
     index = grown_index(study, new, weights, anew=steps > 0)
