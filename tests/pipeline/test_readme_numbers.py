@@ -13,12 +13,13 @@ import pandas as pd
 import pytest
 
 from solesearch.core.measures import precision, precision_words, time_ratios
-from solesearch.core.model_names import PROPOSED, network_row
+from solesearch.core.model_names import CONTROLS, PROPOSED, is_plain_network
 from solesearch.core.paths import Paths
 from solesearch.core.published import published_row
 
 Fact = tuple[str, bool]
 WRITTEN_BY_HAND = ("Results", "Beyond the papers", "Time and memory")
+REAL = "zappos"
 
 
 @pytest.fixture(autouse=True)
@@ -27,240 +28,181 @@ def committed(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOLESEARCH_ROOT", str(repository))
 
 
-def table(profile: str, name: str) -> pd.DataFrame:
+def table(name: str, profile: str = REAL) -> pd.DataFrame:
     return pd.read_csv(Paths.of(profile).result(name), keep_default_na=False, na_values=[""])
 
 
-def cell(profile: str, name: str, column: str, **where):
-    """The one cell of a results table whose row has these values."""
-    rows = table(profile, name)
-    for key, value in where.items():
-        rows = rows[rows[key.rstrip("_")].astype(str) == str(value)]
+def cell(name: str, *columns: str, profile: str = REAL, **where):
+    """The cells of the one row of a results table that has these values."""
+    rows = table(name, profile)
+    for column, value in where.items():
+        rows = rows[rows[column.rstrip("_")].astype(str) == str(value)]
     assert len(rows) == 1, f"{len(rows)} rows of {profile}/{name} with {where}"
-    return rows[column].iloc[0]
+    found = [rows[column].iloc[0] for column in columns]
+    return found if len(found) > 1 else found[0]
 
 
-def signed(profile: str, name: str, value: str, **where) -> str:
-    middle, low, high = (cell(profile, name, column, **where) for column in (value, "low", "high"))
-    return f"{middle:+.3f} ({low:+.3f} to {high:+.3f})"
-
-
-# --- Results ---------------------------------------------------------------------------------------------
-
-
-def precision_facts() -> Iterator[Fact]:
-    for profile, words in (
-        ("zappos", "On the real photographs"),
-        ("sample", "On the drawn, synthetic catalogue"),
-    ):
+def training_facts() -> Iterator[Fact]:
+    places = {REAL: "On the real photographs", "sample": "On the drawn, synthetic catalogue"}
+    for profile, place in places.items():
         seeds = precision(profile)
         trained, twin = (seeds.loc[model, "naive"] for model in (PROPOSED, "untrained_discriminator"))
         gap = abs(trained["mean"] - twin["mean"])
+        words = [precision_words(seeds, model) for model in (PROPOSED, "untrained_discriminator")]
         yield (
-            f"{words} ({int(trained['n']):,} queries, naive gallery) the trained discriminator reaches "
-            f"{precision_words(seeds, PROPOSED)}, its untrained twin "
-            f"{precision_words(seeds, 'untrained_discriminator')}; the gap of {gap:.3f} is not clear of the "
-            "seeds' range: nothing is claimed for or against training",
+            f"{place} ({int(trained['n']):,} queries, naive gallery) the trained discriminator reaches "
+            f"{words[0]}, its untrained twin {words[1]}; the gap of {gap:.3f} is not clear of the "
+            "seeds' range: "
+            "nothing is claimed for or against training",
             gap <= max(trained["max"] - trained["min"], twin["max"] - twin["min"]),
         )
-    real = precision("zappos").xs("naive", level="gallery")
-    yield f"The best control there is HOG with {real['mean']['hog']:.3f}", _best_control(real) == "hog"
+
+
+def rival_facts() -> Iterator[Fact]:
+    """The best control and the best network with real weights beat the trained one; exclusion does not."""
+    seeds, own = precision(REAL), published_row(PROPOSED)["precision"]
+    naive = seeds.xs("naive", level="gallery")
+    mean, most = naive["mean"], naive["max"][PROPOSED]
     yield (
-        f"which 10,000 photos and which k is not stated, so {real['mean'][PROPOSED]:.3f} neither confirms",
-        True,
+        f"The best control there is HOG with {mean['hog']:.3f}",
+        mean[list(CONTROLS)].max() == mean["hog"] > most,
     )
-    stricter = precision("zappos").loc[PROPOSED, "product_excluded"]
-    lost = real["mean"][PROPOSED] - stricter["mean"]
+    yield f"which 10,000 photos and which k is not stated, so {mean[PROPOSED]:.3f} neither confirms", True
+    stricter = seeds.loc[PROPOSED, "product_excluded"]
     yield (
-        "the trained one reaches "
-        f"{precision_words(precision('zappos'), PROPOSED, 'product_excluded')}: a difference "
-        f"of {lost:.3f}, not clear of the seeds' range",
-        stricter["max"] >= real["min"][PROPOSED],
+        f"the trained one reaches {precision_words(seeds, PROPOSED, 'product_excluded')}: a difference of "
+        f"{mean[PROPOSED] - stricter['mean']:.3f}, not clear of the seeds' range",
+        stricter["max"] >= naive["min"][PROPOSED],
     )
-
-
-def _best_control(real: pd.DataFrame) -> str:
-    controls = real.loc[["hog", "pixels", "colour_histogram", "mean_colour"], "mean"]
-    assert controls.max() > real["max"][PROPOSED], "and no longer does the trained one fail to beat it"
-    return controls.idxmax()
-
-
-def network_facts() -> Iterator[Fact]:
-    weights = table("zappos", "networks").query("weights != 'untrained'")["model"]
-    plain = [model for model in weights if (row := network_row(model)) and row.plain]
-    real = precision("zappos").xs("naive", level="gallery")["mean"]
-    best, printed = real[plain].idxmax(), published_row(real[plain].idxmax())
+    real = sorted(filter(is_plain_network, table("networks").query("weights != 'untrained'")["model"]))
+    best = mean[real].idxmax()
     yield (
-        f"Of the ImageNet networks that have real weights here ({', '.join(sorted(plain))}), {best} "
-        "is the best with "
-        f"{real[best]:.3f}, {real[best] - real[PROPOSED]:.3f} above the trained discriminator, which "
-        "does not reach "
-        f"it; P prints {printed['precision']:.2f} for it and "
-        f"{published_row(PROPOSED)['precision']:.2f} for its own",
-        real[best] > precision("zappos").loc[(PROPOSED, "naive"), "max"],
+        f"Of the ImageNet networks that have real weights here ({', '.join(real)}), {best} is the best with "
+        f"{mean[best]:.3f}, {mean[best] - mean[PROPOSED]:.3f} above the trained discriminator, which "
+        "does not "
+        f"reach it; P prints {published_row(best)['precision']:.2f} for it and {own:.2f} for its own",
+        mean[best] > most,
     )
-    ratios = time_ratios(table("zappos", "latency")).drop(PROPOSED).dropna(subset=["paper"])
+
+
+def time_facts() -> Iterator[Fact]:
+    ratios = time_ratios(table("latency")).drop(PROPOSED).dropna(subset=["paper"])
     off = {name: np.abs(np.log(ratios["measured"] / ratios[name])) for name in ("paper", "chapter")}
     alike, other = (int((gaps <= np.log(2)).sum()) for gaps in off.values())
-    first, second = off["paper"].sort_values(ascending=False).index[:2]
-    named = ", ".join(
+    furthest = ", ".join(
         f"{name} ({ratios['paper'][name]:.3g} in P, {ratios['measured'][name]:.3g} here)"
-        for name in (first, second)
+        for name in off["paper"].sort_values(ascending=False).index[:2]
     )
     yield (
-        f"the times of {alike} of {len(ratios)} networks lie within a factor of 2 of P's (batch 1, "
-        "profile zappos); "
-        f"furthest off: {named}. Against the 0.04 s that C gives for the proposed model, {other} do",
+        f"the times of {alike} of {len(ratios)} networks lie within a factor of 2 of P's (batch 1, profile "
+        f"zappos); furthest off: {furthest}. Against the 0.04 s that C gives for the proposed model, "
+        f"{other} do",
         alike + 2 == len(ratios),
     )
 
 
 def claim_facts() -> Iterator[Fact]:
-    verdicts = table("zappos", "claims")["verdict"].value_counts()
+    count = table("claims")["verdict"].value_counts()
     yield (
-        f"Of {verdicts.sum()} claims {verdicts['reproduced']} are reproduced on the real photographs, "
-        f"{verdicts['partly']} partly, {verdicts['not reproduced']} are not, and "
-        f"{verdicts['not testable here']} "
+        f"Of {count.sum()} claims {count['reproduced']} are reproduced on the real photographs, "
+        f"{count['partly']} partly, {count['not reproduced']} are not, and {count['not testable here']} "
         "cannot be tested there",
         True,
     )
 
 
-# --- Beyond the papers -----------------------------------------------------------------------------------
-
-
-def ladder_facts() -> Iterator[Fact]:
-    where = {"rung": "adversarial training", "split": "test", "variant": "paper"}
-    parts = []
-    for recipe, words in (
-        ("plain", "with their vector"),
-        ("layers_max_whitened", "with several layers pooled by their maximum and whitened"),
-    ):
-        seeds = str(cell("zappos", "ladder_effects", "seeds", recipe=recipe, **where)).split()
-        mean = {  # of the seeds that both have
-            variant: np.mean(
+def ablation_facts() -> Iterator[Fact]:
+    parts, verdicts = [], []
+    recipes = {
+        "plain": "with their vector",
+        "layers_max_whitened": "with several layers pooled by their maximum and whitened",
+    }
+    for recipe, words in recipes.items():
+        where = {"rung": "adversarial training", "split": "test", "variant": "paper", "recipe": recipe}
+        columns = ("difference", "low", "high", "n", "seeds", "verdict")
+        difference, low, high, queries, seeds, verdict = cell("ladder_effects", *columns, **where)
+        before, after = (  # of the seeds that both have
+            np.mean(
                 [
-                    cell("zappos", "ladder", "value", variant=variant, recipe=recipe, split="test", seed=seed)
-                    for seed in seeds
+                    cell("ladder", "value", variant=variant, recipe=recipe, split="test", seed=seed)
+                    for seed in str(seeds).split()
                 ]
             )
             for variant in ("untrained", "paper")
-        }
-        effect = {
-            key: cell("zappos", "ladder_effects", key, recipe=recipe, **where)
-            for key in ("difference", "low", "high")
-        }
-        interval = f"{effect['low']:+.3f} to {effect['high']:+.3f}"
-        undecided = cell("zappos", "ladder_effects", "verdict", recipe=recipe, **where) == "undecided"
-        parts.append(
-            f"from {mean['untrained']:.3f} to {mean['paper']:.3f} {words} "
-            f"({effect['difference']:+.3f}, 95 % interval "
-            f"{interval}: undecided)"
         )
-        assert undecided
-    queries = cell("zappos", "ladder_effects", "n", recipe="plain", **where)
+        effect = f"{difference:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}: {verdict}"
+        parts.append(f"from {before:.3f} to {after:.3f} {words} ({effect})")
     yield f"On the {queries:,} test photos of `zappos`, each searched without its own product", True
     yield " and ".join(parts), True
-    best = {
-        "variant": "untrained_gradients",
-        "recipe": "first_mean_half_whitened",
-        "split": "test",
-        "seed": "all",
-    }
-    value, low, high = (cell("zappos", "ladder", column, **best) for column in ("value", "low", "high"))
-    hog, rival = (
-        cell("zappos", "ladder", "value", variant=name, split="test", seed="all")
-        for name in ("hog", "MobileNetV2")
+    best = {"variant": "untrained_gradients", "recipe": "first_mean_half_whitened"}
+    value, low, high, finalist = cell(
+        "ladder", "value", "low", "high", "finalist", split="test", seed="all", **best
     )
+    rivals = ("hog", "MobileNetV2")
+    hog, rival = (cell("ladder", "value", variant=name, split="test", seed="all") for name in rivals)
+    verdicts = [cell("ladder_effects", "verdict", split="test", against=name, **best) for name in rivals]
     yield (
-        f"reaches {value:.3f} ({low:.3f} to {high:.3f}): above HOG ({hog:.3f}) and not told apart "
-        "from ImageNet "
-        f"MobileNetV2 ({rival:.3f})",
-        cell("zappos", "ladder", "finalist", **best) == 1,
+        f"reaches {value:.3f} ({low:.3f} to {high:.3f}): above HOG ({hog:.3f}) and not told apart from "
+        f"ImageNet MobileNetV2 ({rival:.3f})",
+        finalist == 1 and verdicts == ["higher", "undecided"],
     )
 
 
 def goal_facts() -> Iterator[Fact]:
-    reached = {
-        row["goal"]: row["reached"] == "yes" for row in table("zappos", "ladder_goals").to_dict("records")
-    }
+    goals = table("ladder_goals").set_index("goal")
     above = {
-        rival: signed("zappos", "ladder_goals", "measured", goal=f"precision above {rival}")
+        rival: "{:+.3f}, {:+.3f} to {:+.3f}".format(
+            *goals.loc[f"precision above {rival}", ["measured", "low", "high"]]
+        )
         for rival in ("HOG", "MobileNetV2")
     }
-    size, time = (
-        cell("zappos", "ladder_goals", "measured", goal=name)
-        for name in ("embedding file", "time of a photo")
-    )
+    size, time = (goals["measured"][name] for name in ("embedding file", "time of a photo"))
     yield (
-        f"precision above HOG ({above['HOG'].replace(' (', ', ').rstrip(')')}), a file of at most 5 "
-        f"MB ({size:.3g} MB) and "
-        f"a photo in at most 2 ms ({time:.3g} ms)",
-        reached["precision above HOG"] and reached["embedding file"] and reached["time of a photo"],
-    )
-    yield (
-        f"precision above MobileNetV2 is missed ({above['MobileNetV2'].replace(' (', ', ').rstrip(')')})",
-        not reached["precision above MobileNetV2"],
+        f"precision above HOG ({above['HOG']}), a file of at most 5 MB ({size:.3g} MB) and a photo in "
+        "at most "
+        f"2 ms ({time:.3g} ms); precision above MobileNetV2 is missed ({above['MobileNetV2']})",
+        goals["reached"].tolist() == ["yes", "no", "yes", "yes"],
     )
 
 
-def speed_facts() -> Iterator[Fact]:
-    loop = cell("zappos", "training_speed", "images_per_second", what="plain two-tape loop")
-    words = []
-    for what in ("InfoGan.train_step", "InfoGan.train_step, two seeds side by side"):
-        ratio, low, high = (
-            cell("zappos", "training_speed", name, what=what) for name in ("ratio", "ratio_low", "ratio_high")
+def other_facts() -> Iterator[Fact]:
+    """Speed of training, growth, latent codes, handbags."""
+    loop = cell("training_speed", "images_per_second", what="plain two-tape loop")
+    alone, both = (
+        "{:.2f} times ({:.2f} to {:.2f})".format(
+            *cell("training_speed", "ratio", "ratio_low", "ratio_high", what=f"InfoGan.train_step{what}")
         )
-        words.append(f"{ratio:.2f} times ({low:.2f} to {high:.2f})")
+        for what in ("", ", two seeds side by side")
+    )
     yield (
-        f"takes in {loop:.1f} images a second as a plain two-tape loop; as it is here, {words[0]} "
-        "with one training on "
-        f"both cores and {words[1]} with two seeds side by side",
+        f"takes in {loop:.1f} images a second as a plain two-tape loop; as it is here, {alone} with one",
         True,
     )
-
-
-def growth_facts() -> Iterator[Fact]:
+    yield f"and {both} with two seeds side by side", True
     where = {"experiment": "new photos", "queries": "all", "gallery": "product_excluded"}
-    value = {
-        way: f"{cell('zappos', 'growth', 'precision', way=way, **where):.3f}"
-        for way in ("before", "added", "retrained", "stale")
-    }
+    ways = ("before", "added", "retrained", "stale")
+    before, added, retrained, stale = (f"{cell('growth', 'precision', way=way, **where):.3f}" for way in ways)
     yield (
-        f"precision@5 of {cell('zappos', 'growth', 'n', way='before', **where):,} test queries is "
-        f"{value['before']} "
-        f"before, {value['added']} with the new photos added to the index and the network left alone, "
-        f"{value['retrained']} after training on and embedding everything anew, and {value['stale']} when",
+        f"precision@5 of {cell('growth', 'n', way='before', **where):,} test queries is {before} "
+        f"before, {added} "
+        f"with the new photos added to the index and the network left alone, {retrained} after "
+        "training on and "
+        f"embedding everything anew, and {stale} when",
         True,
     )
-
-
-def code_facts() -> Iterator[Fact]:
-    codes = table("zappos", "latent_codes").query("measure == 'information_bound'")
+    codes = table("latent_codes").query("measure == 'information_bound'")
     codes = codes[codes["item"].str.fullmatch(r"code \d+")]
     low, high = codes["value"].min(), codes["value"].max()
-    yield (
-        f"Each of the {codes['item'].nunique()} codes of {codes['seed'].nunique()} trainings carries "
-        f"at least {low:.2f} "
-        f"to {high:.2f} nats",
-        True,
-    )
-
-
-def handbag_facts() -> Iterator[Fact]:
-    where = {"model": "infogan", "seed": "all", "measure": "class", "class_": "all"}
-    everything, shoes, bags = (
-        f"{cell('chapter', 'likeness', 'value', gallery=gallery, **where):.3f}"
-        for gallery in ("all", "without_bags", "bags_only")
-    )
-    yield f"is {everything} with all photos, {shoes} without bags, {bags} among bags alone", True
-
-
-# --- Time and memory -------------------------------------------------------------------------------------
+    count = f"{codes['item'].nunique()} codes of {codes['seed'].nunique()} trainings"
+    yield f"Each of the {count} carries at least {low:.2f} to {high:.2f} nats", True
+    where = {"model": PROPOSED, "seed": "all", "measure": "class", "class_": "all", "profile": "chapter"}
+    galleries = ("all", "without_bags", "bags_only")
+    whole, shoes, bags = (f"{cell('likeness', 'value', gallery=name, **where):.3f}" for name in galleries)
+    yield f"is {whole} with all photos, {shoes} without bags, {bags} among bags alone", True
 
 
 def machine_facts() -> Iterator[Fact]:
-    for profile in ("sample", "zappos"):
+    for profile in ("sample", REAL):
         stages = json.loads((Paths.of(profile).results / "run.json").read_text())["stages"].values()
         minutes = sum(stage["seconds"] for stage in stages) / 60
         memory = max(stage["peak_memory_mb"] for stage in stages) / 1024
@@ -268,17 +210,8 @@ def machine_facts() -> Iterator[Fact]:
 
 
 MAKERS = (
-    *(
-        precision_facts,
-        network_facts,
-        claim_facts,
-        ladder_facts,
-        goal_facts,
-        speed_facts,
-        growth_facts,
-        code_facts,
-    ),
-    *(handbag_facts, machine_facts),
+    *(training_facts, rival_facts, time_facts, claim_facts),
+    *(ablation_facts, goal_facts, other_facts, machine_facts),
 )
 
 

@@ -76,12 +76,6 @@ def test_units_of_alike_queries_widen_the_interval() -> None:
     assert together[0, 0] / apart[0, 0] == pytest.approx(np.sqrt(10), rel=0.15)
 
 
-def test_small_portions_draw_whole_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uncertainty, "CELLS_AT_ONCE", 7)
-    assert list(uncertainty._portions(5, 3)) == [2, 2, 1]
-    assert list(uncertainty._portions(2, 100)) == [1, 1]
-
-
 def test_sign_flips_against_every_pattern() -> None:
     """Sums of 1, 2 and 3: of eight patterns two reach |6|, so p is 1/4; with -3 six reach 0: p is 1."""
     differences, units = np.array([[0.5, 1], [0.5, 0], [2, 2], [3, -3]]), np.array([0, 0, 1, 2])
@@ -176,13 +170,12 @@ def test_interval_rows_by_hand() -> None:
     )
 
 
-def test_spread_of_one_seed_is_unknown_and_of_none_is_zero() -> None:
-    table = pd.concat(
-        [queries(infogan=[[1.0, 0.0]]).assign(seed=1), queries(hog=[[1.0, 1.0]])], ignore_index=True
-    )
-    spreads, _ = tables(table, one_a_unit(2))
-    found = spreads[spreads["metric"] == "precision"].set_index("model")["spread"]
-    assert np.isnan(found["infogan"]) and found["hog"] == 0
+def test_spread_of_one_seed_is_unknown_so_nothing_is_claimed_and_of_none_is_zero() -> None:
+    rows = [queries(infogan=[[0.1] * 30]).assign(seed=1), queries(hog=[[0.9] * 30])]
+    spreads, found = tables(pd.concat(rows, ignore_index=True), one_a_unit(30))
+    spread = spreads[spreads["metric"] == "precision"].set_index("model")["spread"]
+    assert np.isnan(spread["infogan"]) and spread["hog"] == 0
+    assert found.loc["hog", "conclusion"] == "undecided"
 
 
 def test_clear_difference_is_told_and_corrected_by_holm() -> None:
@@ -207,14 +200,6 @@ def test_gap_below_the_seed_spread_is_never_claimed() -> None:
     )  # fmt: skip
 
 
-def test_one_training_seed_claims_nothing() -> None:
-    table = pd.concat(
-        [queries(infogan=[[0.1] * 30]).assign(seed=1), queries(hog=[[0.9] * 30])], ignore_index=True
-    )
-    _, found = tables(table, one_a_unit(30))
-    assert found.loc["hog", "conclusion"] == "undecided"
-
-
 def test_networks_on_other_photos_or_without_weights_are_not_compared() -> None:
     whole = [0.5] * 20
     table = queries(infogan=[whole, whole], VGG16=[[0.9] * 10], ResNet50=[[0.9] * 20], hog=[[0.9] * 20])
@@ -225,12 +210,6 @@ def test_networks_on_other_photos_or_without_weights_are_not_compared() -> None:
     assert "10 of 20 test photos" in found.loc["VGG16", "reason"]
     assert "no ImageNet weights" in found.loc["ResNet50", "reason"]
     assert found.loc["hog", "p_holm"] == found.loc["hog", "p"]  # nothing else was tested beside it
-
-
-def test_impossible_protocol_is_refused(workspace) -> None:
-    for wrong in ({"resamples": 0}, {"confidence": 1.0}, {"significance": 0.0}, {"seed": -1}):
-        with pytest.raises(InputError, match=rf"params\.yaml, smoke\.uncertainty\.{next(iter(wrong))}"):
-            Resampling.load("smoke", **wrong)
 
 
 def test_photo_that_left_the_catalogue_is_named() -> None:
