@@ -168,21 +168,22 @@ def list_photos(paths: Paths, settings: CatalogSettings) -> sources.Listing:
 
 def draw(folder: Path, *, photos: int, seed: int) -> None:
     """Draw a synthetic catalogue into `folder`, in place of an older one; raises InputError for too few."""
-    from drawn_shoes import draw_catalogue
+    from drawn_shoes import draw_catalogue, plan_catalogue
 
-    shutil.rmtree(folder, ignore_errors=True)  # photos of another seed would mix with these
-    progress = Progress("drawing photos", total=photos, unit="photo")
     try:
-        with process_pool(os.cpu_count() or 1) as pool:
-            draw_catalogue(
-                folder,
-                photos=photos,
-                seed=seed,
-                spread=partial(pool.map, chunksize=16),
-                progress=lambda done, _: progress.update(done),
-            )
+        plan_catalogue(photos=photos, seed=seed)
     except ValueError as error:
         raise InputError(f"params.yaml, catalog: {error}") from error
+    shutil.rmtree(folder, ignore_errors=True)  # photos of another seed would mix with these
+    progress = Progress("drawing photos", total=photos, unit="photo")
+    with process_pool(os.cpu_count() or 1) as pool:
+        draw_catalogue(
+            folder,
+            photos=photos,
+            seed=seed,
+            spread=partial(pool.map, chunksize=16),
+            progress=lambda done, _: progress.update(done),
+        )
 
 
 def chosen_photos(listing: sources.Listing, settings: CatalogSettings) -> sources.Listing:
