@@ -200,7 +200,7 @@ def class_precision(
     """Draw precision@k of every model and class as a heat map, means over the seeds, best model first.
 
     Drawn is the stricter gallery of the table. ImageNet networks stand there as they are, without their
-    variants; `networks` (networks.csv) says which of them are untrained: they come last, named in italics.
+    variants; `networks` (networks.csv) says which of them are untrained: they come last, pale.
     """
     checked(retrieval, name="retrieval", columns="model gallery metric class", numbers="seed k value n")
     gallery = stricter_gallery(retrieval)
@@ -222,6 +222,8 @@ def class_precision(
     bar = {"label": f"Precision@{k}", "pad": 0.015, "aspect": 30}
     lowest = math.floor(values.min(axis=None) * 10) / 10
     seaborn.heatmap(values, ax=axes, vmin=lowest, vmax=1, xticklabels=False, cbar_kws=bar, **looks)
+    if untrained:
+        _fade_rows(axes, first=len(values) - len(untrained), last=len(values))
     queries = rows.groupby("class")["n"].max()
     names = [f"{name}\nn ≤ {queries[name]:,.0f}" for name in values]
     axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=90 if upright else 0)
@@ -229,9 +231,16 @@ def class_precision(
     axes.tick_params(axis="x", length=0)
     name_models(axes, values.index, places=np.arange(len(values)) + 0.5, untrained=untrained)
     parts = [named_seeds(rows["seed"]), counted(rows.groupby(["model", "seed"])["n"].sum(), "queries")]
-    parts += [f"names in italics: {NO_WEIGHTS_WORDS}"] if untrained else []
+    parts += [f"pale, names in italics: {NO_WEIGHTS_WORDS}"] if untrained else []
     add_caption(figure, profile=profile, parts=parts)
     return figure
+
+
+def _fade_rows(axes: Axes, *, first: int, last: int) -> None:
+    axes.axhspan(first, last, color="white", alpha=0.65, linewidth=0, zorder=2)
+    for text in axes.texts:
+        if text.get_position()[1] > first:
+            text.set_color(QUIET)
 
 
 @chart("catalogue")
