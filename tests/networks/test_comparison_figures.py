@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from solesearch.core.errors import InputError
 from solesearch.core.published import published_row
-from solesearch.figures import drawing, figures
+from solesearch.figures import drawing
 from solesearch.networks import comparison_figures
 
 NO_WEIGHTS = "untrained (no ImageNet weights here)"
@@ -153,19 +153,6 @@ def test_preprocessing_without_other_scalings_is_the_printed_panel() -> None:
 
 def naive(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["gallery"] == "naive"]
-
-
-def test_the_heat_map_pales_untrained_networks_and_leaves_variants_out() -> None:
-    figure = figures.class_precision(retrieval_table(), profile="zappos", networks=networks_table())
-    order = row_names(figure)
-    assert len(order) == 7 + 13 and set(order[9:]) == set(NETWORKS) - {"MobileNetV2"}
-    pale = [text for text in figure.axes[0].texts if same_color(text.get_color(), drawing.QUIET)]
-    assert len(pale) == 11 * 3
-    [veil] = figure.axes[0].patches
-    assert (veil.get_y(), veil.get_y() + veil.get_height()) == (9, 20)
-    assert f"pale, names in italics: {NO_WEIGHTS}" in caption(figure)
-    assert "boots\nn ≤ 480" in words(figure)
-    assert_legible(figure)
 
 
 # --- how they were retrained, and faults -----------------------------------------------------------------

@@ -131,18 +131,12 @@ def precision_comparison(
     untrained, galleries = untrained_networks(networks, plain), galleries_of(rows)
     strict = rows[rows["gallery"] == galleries[-1]]
     places = placed(_comparison_groups(strict.groupby("model")["value"].mean(), plain, untrained))
-    prior, shown = rows[rows["model"] == PRIOR], rows[rows["model"].isin(places)]
+    shown = rows[rows["model"].isin(places)]
     figure = Chart(figsize=(WIDTH, 1.35 + 0.2 * _height(places)), layout="constrained")
     panels = figure.subplots(1, len(galleries), sharey=True, squeeze=False)[0]
     for axes, gallery in zip(panels, galleries, strict=True):
         bounds = interval_bounds(intervals, gallery=gallery, k=K)
-        _comparison_bars(axes, shown[shown["gallery"] == gallery], places, bounds, untrained)
-        _random_line(axes, prior.loc[prior["gallery"] == gallery, "value"])
-        axes.set(xlabel=f"Precision@{K}", xlim=(0, 1), xticks=np.linspace(0, 1, 6))
-        axes.set_title(GALLERIES[gallery], pad=16)
-        if gallery == "naive":
-            _printed_values(axes, places)
-        _name_rows(axes, places, untrained=untrained)
+        _comparison_panel(axes, rows[rows["gallery"] == gallery], places, bounds, untrained)
     _comparison_legend(figure, plain, untrained, whiskers=intervals is not None)
     best = [f"{model_name(model)}: the best control" for model in CONTROLS if model in places]
     parts = [named_seeds(shown["seed"]), *best, counted(shown["n"], "queries"), _subset(shown["n"])]
@@ -157,31 +151,32 @@ def _comparison_groups(means: pd.Series, plain: Sequence[str], untrained: set[st
     return [top, [m for m in ranked if m not in untrained], [m for m in ranked if m in untrained]]
 
 
-def _comparison_bars(
+def _comparison_panel(
     axes: Axes, rows: pd.DataFrame, places: Mapping[str, float], bounds: Mapping, untrained: set[str]
 ) -> None:
-    """Draw the bars of one gallery with whiskers, their values and n in columns at the right."""
+    """Draw one gallery: bars with whiskers, P's values where it is P's; numbers in columns at the right."""
+    gallery, columns = rows["gallery"].iloc[0], pd.DataFrame(index=list(places.values()))
     means, counts = rows.groupby("model")["value"].mean(), rows.groupby("model")["n"].min()
-    for model, value in means.items():
-        axes.barh(places[model], value, height=0.72, **bar_looks(model, untrained=untrained))
-        add_interval(axes, bounds.get(model), place=places[model])
-    add_column(axes, {places[model]: f"{value:.3f}" for model, value in means.items()}, head="here", at=0.36)
-    at = 1.14 if rows["gallery"].iloc[0] == "naive" else 0.82
-    add_column(axes, {places[model]: f"{n:,.0f}" for model, n in counts.items()}, head="n", at=at)
-
-
-def _random_line(axes: Axes, values: pd.Series) -> None:
-    if len(values):
-        at, words = values.mean(), f"random {values.mean():.3f}"
-        axes.axvline(at, color=VERMILION, **DASHED)
-        axes.text(at, 1.01, words, color=VERMILION, transform=axes.get_xaxis_transform(), **ABOVE)
-
-
-def _printed_values(axes: Axes, places: Mapping[str, float]) -> None:
-    found = {place: published_row(model) for model, place in places.items()}
-    printed = {place: row["precision"] for place, row in found.items() if row is not None}
-    axes.plot(list(printed.values()), list(printed), linestyle="none", zorder=5, **PRINTED)
-    add_column(axes, {place: f"{value:.2f}" for place, value in printed.items()}, head="P", at=0.68)
+    for model, place in places.items():
+        axes.barh(place, means[model], height=0.72, **bar_looks(model, untrained=untrained))
+        add_interval(axes, bounds.get(model), place=place)
+    columns["here"] = [f"{means[model]:.3f}" for model in places]
+    if gallery == "naive":
+        printed = {model: row["precision"] for model in places if (row := published_row(model)) is not None}
+        at = [places[model] for model in printed]
+        axes.plot(list(printed.values()), at, linestyle="none", zorder=5, **PRINTED)
+        columns["P"] = [f"{printed[model]:.2f}" if model in printed else "" for model in places]
+    columns["n"] = [f"{counts[model]:,.0f}" for model in places]
+    for head, cells in columns.items():
+        at = {"here": 0.36, "P": 0.68, "n": 1.14 if gallery == "naive" else 0.82}[head]
+        add_column(axes, cells[cells != ""].to_dict(), head=head, at=at)
+    if PRIOR in means:
+        axes.axvline(means[PRIOR], color=VERMILION, **DASHED)
+        above = {"transform": axes.get_xaxis_transform(), "color": VERMILION, **ABOVE}
+        axes.text(means[PRIOR], 1.01, f"random {means[PRIOR]:.3f}", **above)
+    axes.set(xlabel=f"Precision@{K}", xlim=(0, 1), xticks=np.linspace(0, 1, 6))
+    axes.set_title(GALLERIES[gallery], pad=16)
+    _name_rows(axes, places, untrained=untrained)
 
 
 def _comparison_legend(
