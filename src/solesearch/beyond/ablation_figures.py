@@ -23,7 +23,7 @@ from solesearch.figures.drawing import (
     forest,
     select,
 )
-from solesearch.figures.registry import chart, draw_chart  # noqa: F401
+from solesearch.figures.registry import chart
 
 ROW = 0.19  # inches a row
 OWN = (PAPER, UNTRAINED)  # trained and untrained weights of the paper's network share a row

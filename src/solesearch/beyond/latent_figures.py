@@ -44,7 +44,7 @@ from solesearch.figures.drawing import (
     styled,
 )
 from solesearch.figures.galleries import EDGE, FOOT, Sheet
-from solesearch.figures.registry import chart, draw_chart  # noqa: F401
+from solesearch.figures.registry import chart
 
 if TYPE_CHECKING:
     from solesearch.beyond.latent_codes import Traversal

@@ -36,7 +36,7 @@ from solesearch.figures.drawing import (
     select,
     styled,
 )
-from solesearch.figures.registry import chart, draw_chart  # noqa: F401
+from solesearch.figures.registry import chart
 
 MEASURE_NAMES = {
     "class": "Class",
