@@ -93,7 +93,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, repository):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOLESEARCH_ROOT", str(root))
         study = open_small_study()
-        study = dataclasses.replace(study, evaluation=dataclasses.replace(study.evaluation, choose_k=1))
+        study = dataclasses.replace(study, evaluation=study.evaluation.replaced(choose_k=1))
         add_networks(study.paths)
         drawn = lambda profile, variant, seed, settings: build_discriminator(study.gan, seed=seed + 100)  # noqa: E731
         patch.setattr(variant_training, "load_trunk", drawn)
@@ -105,7 +105,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, repository):
         finalists = choose_finalists(queries, count=2, most_megabytes=5)
         tested = ablation.tested_models(finalists, best="whitened")
         both = pd.concat([queries, judge(opened, split="test", models=tested)], ignore_index=True)
-        timing = LatencySettings(1, 1, 1, 40, 1, [1], 1, 1)
+        timing = LatencySettings.load("smoke")
         controls = ablation.control_names(study, split="test")
         costs = ablation_tables.model_costs(opened, tested, timing)
         costs = pd.concat([costs, ablation_tables.control_costs(study, controls, timing)])
@@ -141,7 +141,7 @@ def test_photos_that_nobody_can_judge_are_named(world) -> None:
     """A product's four photos leave four of eight: no query has five others."""
     study, vectors = world.opened.study, np.zeros((8, 2), np.float32)
     photos, _ = study.split("validation")
-    five = dataclasses.replace(study, evaluation=dataclasses.replace(study.evaluation, choose_k=5))
+    five = dataclasses.replace(study, evaluation=study.evaluation.replaced(choose_k=5))
     with pytest.raises(InputError, match="of 8 validation photos none has 5 others in the gallery"):
         ablation.precision(five, vectors, photos)
     assert ablation.precision(study, vectors, photos)["value"].notna().all()
