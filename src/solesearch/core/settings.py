@@ -59,25 +59,15 @@ def check_known(profiles: Sequence[str]) -> None:
             )
 
 
-def load_section(profile: str, section: str, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return one section of a profile, `overrides` ({"section.key": value}) laid over it.
-
-    Raises InputError for an unknown profile, section or overridden key.
-    """
+def load_section(profile: str, section: str) -> dict[str, Any]:
+    """Return one section of a profile; raises InputError for an unknown profile or section."""
     check_known([profile])
     sections = load_parameters()[profile]
     if not isinstance(sections.get(section), dict):
         raise InputError(
             f"params.yaml: profile {profile} has no section {section!r}; it has {', '.join(sections)}"
         )
-    values = dict(sections[section])
-    for name, value in (overrides or {}).items():
-        head, _, key = name.partition(".")
-        if head == section and key not in values:
-            raise InputError(f"override {name!r}: params.yaml has no such key below {profile}.{section}")
-        if head == section:
-            values[key] = value
-    return values
+    return dict(sections[section])
 
 
 class Section(BaseModel):

@@ -57,12 +57,11 @@ class Study:
     seeds: list[int]
 
     @classmethod
-    def open(cls, profile: str, overrides: dict[str, Any] | None = None) -> Study:
+    def open(cls, profile: str) -> Study:
         """Read what the stages before left; raises InputError that names what is missing."""
         paths = Paths.of(profile)
         pixels = files.read_array(paths.pixels, made_by="stage prepare", memory_map=True)
-        changed = {key[4:]: value for key, value in (overrides or {}).items() if key.startswith("gan.")}
-        gan = load_gan(profile, image_size=pixels.shape[1:3], **changed)
+        gan = load_gan(profile, image_size=pixels.shape[1:3])
         return cls(paths, read_photos(paths), pixels, EvaluationSettings.load(profile), gan, gan.seeds)
 
     @property

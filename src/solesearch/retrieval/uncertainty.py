@@ -8,7 +8,6 @@ say little about a distribution): their range stands beside the interval, and no
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,12 +39,6 @@ class Resampling(Section, section="uncertainty"):
     confidence: float = Field(gt=0, lt=1)
     significance: float = Field(gt=0, lt=1)
     seed: int = Field(ge=0)
-
-
-def load_resampling(profile: str, overrides: dict[str, Any] | None = None) -> Resampling:
-    """Return section `uncertainty` of a profile (`Resampling.load`)."""
-    changed = {name.removeprefix("uncertainty."): value for name, value in (overrides or {}).items()}
-    return Resampling.load(profile, **{key: value for key, value in changed.items() if "." not in key})
 
 
 # --- units -----------------------------------------------------------------------------------------------
