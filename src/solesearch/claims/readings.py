@@ -73,7 +73,7 @@ def readings(
 ) -> pd.DataFrame:
     """Return the table of all readings (columns COLUMNS); value is precision@k, change against the default.
 
-    `oracle` is `leakage.oracle_curve`'s table. `steps` 0 leaves the costly readings out, and says so.
+    `oracle` is `leakage.beside_validation`'s table. `steps` 0 leaves the costly readings out, and says so.
     """
     rows = [*protocol_readings(study, oracle), *vector_readings(study), *label_readings(study)]
     rows += costly_readings(study, names=costly, steps=steps)
