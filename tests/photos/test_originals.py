@@ -9,7 +9,7 @@ from PIL import Image
 from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
 from solesearch.photos.catalog import CatalogSettings
-from solesearch.photos.originals import decode_square, photo_folder
+from solesearch.photos.originals import decode_photos, photo_folder
 from solesearch.photos.photo import load_pixels
 
 
@@ -23,13 +23,13 @@ def test_photos_come_in_the_order_asked_for(tmp_path: Path) -> None:
     for name, colour in colours.items():
         save(tmp_path / name, colour)
     asked = ["b/blue.png", "a/red.png", "b/green.png"]
-    pixels = decode_square(asked, folder=tmp_path, size=224, fit="stretch")
+    pixels = decode_photos(asked, folder=tmp_path, size=(224, 224), fit="stretch")
     assert pixels.shape == (3, 224, 224, 3) and pixels.dtype == np.uint8
     assert [tuple(photo[112, 112]) for photo in pixels] == [colours[name] for name in asked]
     np.testing.assert_array_equal(
         pixels[1], load_pixels(tmp_path / "a/red.png", size=(224, 224), fit="stretch")
     )
-    padded = decode_square(asked, folder=tmp_path, size=224, fit="pad")
+    padded = decode_photos(asked, folder=tmp_path, size=(224, 224), fit="pad")
     assert tuple(padded[0, 0, 0]) == (255, 255, 255), "the proportions are kept on white"
 
 
@@ -41,7 +41,7 @@ def test_a_photo_that_changed_since_is_named(tmp_path: Path, fault: str) -> None
     else:
         (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
     with pytest.raises(InputError, match=r"a\.png: could be read by stage prepare, not now"):
-        decode_square(["a.png"], folder=tmp_path, size=96, fit="stretch")
+        decode_photos(["a.png"], folder=tmp_path, size=(96, 96), fit="stretch")
 
 
 def test_every_source_has_its_folder(workspace: Path) -> None:

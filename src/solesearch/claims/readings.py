@@ -23,8 +23,8 @@ from solesearch.gan.embedder import BATCH, Embedder
 from solesearch.gan.trainer import TrainingFolder
 from solesearch.gan.training import train_infogan, training_config
 from solesearch.photos.catalog import CatalogSettings
-from solesearch.photos.originals import photo_folder
-from solesearch.photos.photo import IMAGE_SIZES, load_pixels, to_signed
+from solesearch.photos.originals import decode_photos, photo_folder
+from solesearch.photos.photo import IMAGE_SIZES, to_signed
 from solesearch.photos.sources import PAPER_CLASSES, official_label
 from solesearch.retrieval.retrieval import GALLERIES, evaluate
 
@@ -238,13 +238,7 @@ def load_catalog(study: Study) -> CatalogSettings:
 def decode(study: Study, photos: pd.DataFrame, *, size: tuple[int, int], fit: str) -> np.ndarray:
     """Return photos as uint8 [n, *size, 3], read again from their files; InputError when one is gone."""
     folder = photo_folder(study.paths, load_catalog(study))
-    pixels = np.empty((len(photos), *size, 3), np.uint8)
-    for place, name in enumerate(photos["id"]):
-        try:
-            pixels[place] = load_pixels(folder / name, size=size, fit=fit)
-        except (OSError, ValueError, SyntaxError) as error:
-            raise InputError(f"{folder / name}: cannot be read any more ({error})") from error
-    return pixels
+    return decode_photos(photos["id"], folder=folder, size=size, fit=fit)
 
 
 # --- labels: the same vectors, classes drawn otherwise ---------------------------------------------------

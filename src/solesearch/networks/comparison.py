@@ -30,7 +30,7 @@ from solesearch.networks.networks import NetworkEmbedder, NetworkSettings, find_
 from solesearch.networks.retraining import LOG_COLUMNS, RetrainingSettings, retrain
 from solesearch.networks.weights import Weights, recorded
 from solesearch.photos.catalog import CatalogSettings
-from solesearch.photos.originals import decode_square, photo_folder
+from solesearch.photos.originals import decode_photos, photo_folder
 from solesearch.photos.photo_table import read_photos
 
 OVERVIEW = [
@@ -165,7 +165,7 @@ class Comparison:
 
     def decode(self, rows: pd.DataFrame, *, size: int) -> np.ndarray:
         """Return the photos of some rows as uint8 [n, size, size, 3]."""
-        return decode_square(rows["id"], folder=self.folder, size=size, fit=self.fit)
+        return decode_photos(rows["id"], folder=self.folder, size=(size, size), fit=self.fit)
 
     def trained(self, network: str) -> bool:
         """Tell whether there are ImageNet weights for a network here."""

@@ -26,8 +26,8 @@ def photo_folder(paths: Paths, settings: CatalogSettings) -> Path:
     return folder
 
 
-def decode_square(ids: Iterable[str], *, folder: Path, size: int, fit: str) -> np.ndarray:
-    """Return photos as uint8 [n, size, size, 3], upright and RGB, in the order of `ids`.
+def decode_photos(ids: Iterable[str], *, folder: Path, size: tuple[int, int], fit: str) -> np.ndarray:
+    """Return photos as uint8 [n, height, width, 3] of `size`, upright and RGB, in the order of `ids`.
 
     `fit` as in `photo.fit_to`. Raises InputError that names a file which is gone or damaged by now: stage
     prepare could read it.
@@ -35,7 +35,7 @@ def decode_square(ids: Iterable[str], *, folder: Path, size: int, fit: str) -> n
 
     def decode(name: str) -> np.ndarray:
         try:
-            return load_pixels(folder / name, size=(size, size), fit=fit)
+            return load_pixels(folder / name, size=size, fit=fit)
         except (OSError, ValueError, SyntaxError) as error:
             raise InputError(
                 f"{folder / name}: could be read by stage prepare, not now ({error}); run it again"
