@@ -78,7 +78,7 @@ def test_results_have_the_promised_columns(clone: Path) -> None:
     columns = {
         "retrieval": "model seed gallery metric k class value n",
         "training": "seed step d_real d_fake generator mutual_information",
-        "latency": "model runtime batch median_ms p95_ms images_per_s parameters file_mb machine",
+        "latency": "model runtime batch median_ms p95_ms images_per_s runs parameters file_mb machine",
         "weights": "network weights sha256 published_file",
         "sizes": "model what parameters megabytes",
         "likeness": "model seed gallery measure class value low high n",
