@@ -111,7 +111,7 @@ def test_parts_are_joined_each_with_length_one_and_averaged_with_the_mirror_imag
 @pytest.fixture(scope="module")
 def network():
     """The paper's discriminator; 4 does not divide its last 6 x 9 activations; batch norms were moved."""
-    settings = load_gan("smoke", image_size=(48, 72))
+    settings = load_gan("sample", image_size=(48, 72))
     made = build_discriminator(settings, seed=2)
     for norm in made.norms:  # as after training: moving statistics that are no identity
         norm.moving_mean.assign(DRAW.uniform(-0.2, 0.2, norm.moving_mean.shape))
