@@ -117,7 +117,7 @@ def test_chart_has_a_bar_a_contender(workspace: Path) -> None:
     figure = speed_figures.draw_chart("training_speed", profile="smoke")
     assert len(figure.axes[0].patches) == len(CONTENDERS)
     assert "0.1% of a step waits" in figure._supxlabel.get_text().replace("\n", " ")
-    assert (paths.figures / "training_speed.png").is_file()
+    assert paths.chart("training_speed").with_suffix(".png").is_file()
     with pytest.raises(InputError, match="no row with what plain two-tape loop"):
         speed_figures.training_speed(speed_table().iloc[1:], profile="smoke")
 
