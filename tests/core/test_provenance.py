@@ -171,7 +171,7 @@ NETWORKS = "networks.comparison beyond.growth index.cluster_embedding"
 ROOTS = (
     "gan.training",
     "gan.continuation",
-    "beyond.variants",
+    "beyond.variant_training",
     "networks.comparison",
     "beyond.growth",
     "index.cluster_embedding",
@@ -182,11 +182,11 @@ ROOTS = (
     ("module", "line", "instead", "stale"),
     [
         ("gan/infogan.py", "tf.ones_like(logit) if real", "0.9 * tf.ones_like(logit) if real",
-         "gan.training gan.continuation beyond.variants beyond.growth index.cluster_embedding"),
+         "gan.training gan.continuation beyond.variant_training beyond.growth index.cluster_embedding"),
         ("photos/photo.py", "/ 127.5 - 1.0", "/ 128.0 - 1.0", " ".join(ROOTS)),
         ("core/repeatable.py", "default_rng([seed, epoch])", "default_rng([epoch, seed])",
          " ".join(ROOTS)),
-        ("beyond/contrastive.py", "/ temperature - FAR", "/ temperature**2 - FAR", "beyond.variants"),
+        ("beyond/contrastive.py", "/ temperature - FAR", "/ temperature**2 - FAR", "beyond.variant_training"),
         ("networks/networks.py", 'values if scaling == "none"', 'values / 2 if scaling == "none"', NETWORKS),
         ("core/imagenet_networks.csv", "VGG16,", "VGG16 ,", NETWORKS),
         ("networks/retraining.py", "optimizers.Adam(", "optimizers.SGD(", NETWORKS),
