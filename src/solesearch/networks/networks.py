@@ -194,6 +194,7 @@ class NetworkEmbedder:
         """
         import tensorflow as tf
 
+        tf.get_logger().setLevel("ERROR")  # it takes the networks, each traced once, for one traced anew
         self.network, self.batch = find_network(variant.network), settings.batch
         self.size = settings.size_of(self.network, trained=weights is not None)
         self.whole = build_network(self.network, size=self.size, seed=settings.seed, weights=weights)
