@@ -9,7 +9,7 @@ import pandas as pd
 
 from solesearch.core import files
 from solesearch.core.errors import InputError
-from solesearch.core.model_names import PROPOSED, is_plain_network
+from solesearch.core.model_names import NO_WEIGHTS, PROPOSED, is_plain_network
 from solesearch.core.paths import Paths
 from solesearch.core.published import CHAPTER_TIME_S, published_ratio, published_row
 
@@ -47,6 +47,12 @@ def read_result(profile: str, name: str) -> pd.DataFrame | None:
         return files.read_table(path, made_by="the pipeline", keep_default_na=False, na_values=[""])
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: damaged ({error}); restore it or run the pipeline again") from error
+
+
+def without_weights(profile: str) -> set[str]:
+    """Return the ImageNet networks of a profile that ran without ImageNet weights, drawn at random."""
+    table = read_result(profile, "networks")
+    return set() if table is None else set(table.loc[table["weights"] == NO_WEIGHTS, "model"])
 
 
 def precision(profile: str, *, k: int = K) -> pd.DataFrame | None:

@@ -24,12 +24,13 @@ from solesearch.core.measures import (
     precision_words,
     read_result,
     title,
+    without_weights,
 )
 from solesearch.core.model_names import MODEL_NAMES, NO_WEIGHTS_WORDS, is_plain_network
 from solesearch.core.paths import Paths, repository_root
 from solesearch.core.published import published_row
 from solesearch.core.settings import active_profiles, check_known
-from solesearch.pipeline.results_page import results_page, run_cells, without_weights
+from solesearch.pipeline.results_page import results_page, run_cells
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 

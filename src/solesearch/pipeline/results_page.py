@@ -22,9 +22,9 @@ from solesearch.core.measures import (
     read_result,
     time_ratios,
     title,
+    without_weights,
 )
 from solesearch.core.model_names import (
-    NO_WEIGHTS,
     PROPOSED,
     is_plain_network,
     model_name,
@@ -172,12 +172,6 @@ def _precision(profile: str, model: str) -> str:
     queries, all_queries = (table["n"].get((name, "naive")) for name in (model, PROPOSED))
     subset = f" (n = {queries:,})" if queries != all_queries else ""
     return f"{'untrained: ' if model in without_weights(profile) else ''}{words}{subset}"
-
-
-def without_weights(profile: str) -> set[str]:
-    """Return the ImageNet networks of a profile that ran without ImageNet weights."""
-    table = read_result(profile, "networks")
-    return set() if table is None else set(table.loc[table["weights"] == NO_WEIGHTS, "model"])
 
 
 # --- the other tables ------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from solesearch.core import files
 from solesearch.core.errors import InputError
-from solesearch.core.model_names import NO_WEIGHTS, PROPOSED
+from solesearch.core.model_names import PROPOSED
 from solesearch.core.paths import Paths
 from solesearch.core.settings import Section
 
@@ -259,15 +259,6 @@ def conclude(row: dict, *, significance: float) -> tuple[str, str]:
 
 
 # --- the stage -------------------------------------------------------------------------------------------
-
-
-def untrained_networks(paths: Paths) -> frozenset[str]:
-    """Return the networks whose weights were drawn at random, from networks.csv; none where it is missing."""
-    path = paths.result("networks")
-    if not path.is_file():
-        return frozenset()
-    table = files.read_table(path, made_by="stage networks")
-    return frozenset(table.loc[table["weights"] == NO_WEIGHTS, "model"])
 
 
 def uncertainty_tables(
