@@ -308,12 +308,13 @@ def main() -> int:
 
     def work() -> None:
         from solesearch.cost.speed_figures import draw_chart
+        from solesearch.figures.drawing import save
 
         profile = arguments.profile
         check_known([profile])
         table = measure(profile, steps=arguments.steps)
         files.write_table(Paths.of(profile).result("training_speed"), table)
-        draw_chart("training_speed", profile=profile)
+        save(draw_chart("training_speed", profile=profile), Paths.of(profile).chart("training_speed"))
         print(table[["what", "images_per_second", "low", "high", "ratio", "waiting"]].round(3).to_string())
         if arguments.steps < LEAST_STEPS:
             print(f"{arguments.steps} steps are a try; {LEAST_STEPS} or more make numbers to report")
