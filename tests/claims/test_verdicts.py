@@ -9,7 +9,7 @@ import scipy.stats
 import yaml
 from small_world import difference_rows, interval_rows, retrieval_rows, tables, write_results
 
-from solesearch.claims import ledger, verdicts
+from solesearch.claims import verdicts
 from solesearch.claims.evidence import Evidence, Measured
 from solesearch.claims.ledger import WHOLE, Claim, read_ledger
 from solesearch.claims.verdicts import NOT_REPRODUCED, NOT_TESTABLE, PARTLY, REPRODUCED, judge_within
@@ -88,10 +88,8 @@ def test_bad_entry_is_one_clear_line(tmp_path, change: dict, words: str) -> None
     [
         (0.84, 0.82, 0.86, REPRODUCED, "the whole interval"),
         (0.84, 0.60, 0.99, PARTLY, "reaches beyond"),  # wide: never reproduced
-        (0.85, 0.83, 0.87, PARTLY, "reaches beyond"),
         (0.87, 0.85, 0.89, NOT_REPRODUCED, "chance is not ruled out"),
         (0.95, 0.94, 0.96, NOT_REPRODUCED, "the whole interval misses"),
-        (0.30, 0.29, 0.31, NOT_REPRODUCED, "the whole interval misses"),
     ],
 )
 def test_value_against_tolerance(value: float, low: float, high: float, verdict: str, words: str) -> None:
@@ -120,8 +118,7 @@ def test_order_of_a_pair(first: tuple, second: tuple, verdict: str) -> None:
 def test_one_wrong_pair_breaks_an_order() -> None:
     high, low = Measured.of([0.9]), Measured.of([0.1])
     finding = verdicts.judge_pairs([(high, low), (low, high)])
-    assert finding.verdict == NOT_REPRODUCED
-    assert (finding.measured.value, finding.measured.low, finding.measured.high) == (0.5, 0.5, 0.5)
+    assert (finding.verdict, finding.measured.value) == (NOT_REPRODUCED, 0.5)
 
 
 # --- with tables ---
@@ -302,6 +299,7 @@ def test_table_scorecard_and_report(workspace) -> None:
     assert table.loc[2, ["expected", "measured", "reason"]].tolist() == ["8", "", "why"]
     score = verdicts.scorecard(table).set_index("verdict")
     assert score.loc[REPRODUCED].tolist() == [1, 0, 1] and score.loc[PARTLY, "all"] == 0
+    assert [verdicts.number(value) for value in (12544.0, 1.72589, 0.0)] == ["12544", "1.726", "0"]
     report = verdicts.markdown_report("paper", table, claims)
     assert r"a < b \| c (4)" in report and "0.84 (0.83 to 0.85)" in report
     assert "| ✓ reproduced | 1 | 0 | 1 |" in report
@@ -323,10 +321,3 @@ def test_report_holds_every_claim_after_the_scorecard(workspace) -> None:
     for line in report.splitlines():
         if line.startswith("|"):
             assert len(re.split(r"(?<!\\)\|", line)) in (6, 10), line  # the scorecard, or eight columns
-
-
-def test_numbers_as_text() -> None:
-    assert [verdicts.number(value) for value in (12544.0, 1.72589, 0.0)] == ["12544", "1.726", "0"]
-    assert ledger.table_two()[0].claim.startswith(
-        "VGG16 without its last layer reaches a precision of 0.75 on"
-    )
