@@ -18,7 +18,7 @@ from solesearch.core.embedding import Embedding, embedding_name, load_embedding,
 from solesearch.core.errors import InputError, not_made_yet
 from solesearch.core.paths import Paths
 from solesearch.core.progress import Progress
-from solesearch.core.settings import Section
+from solesearch.core.settings import GanSettings, Section
 from solesearch.gan.embedder import Embedder
 from solesearch.gan.training import load_gan
 from solesearch.networks.comparison import NetworkFolder
@@ -53,7 +53,7 @@ class Study:
     photos: pd.DataFrame
     pixels: np.ndarray  # uint8 [n, h, w, 3], mapped from the disk
     evaluation: EvaluationSettings
-    gan: Any
+    gan: GanSettings
     seeds: list[int]
 
     @classmethod
