@@ -215,7 +215,7 @@ PROXIES = [
     [
         "import urllib.request as r; print(r.urlopen({0!r}, timeout=5).read().decode())",
         "import requests; print(requests.get({0!r}, timeout=5).text)",
-        "import httpx; print(httpx.get({0!r}, timeout=5).text)",
+        "import httpx2; print(httpx2.get({0!r}, timeout=5).text)",
     ],
 )
 def test_requests_to_this_machine_pass_by_the_proxy(server, said, ask):

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 import numpy as np
 import pytest
 from page_world import PHOTOS, PROFILE, draw_photo, make_showcase, png, served_showcase
