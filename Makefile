@@ -57,7 +57,7 @@ lab: $(READY) ## JupyterLab on the notebooks
 app: $(READY) ## the web page of a profile (PROFILE=sample) at 127.0.0.1:7860 (PORT, HOST)
 	@$(BIN)/python -m solesearch.page.web_page $(or $(PROFILE),sample) --host $(or $(HOST),127.0.0.1) --port $(or $(PORT),7860)
 
-figures: $(READY) ## redraw the charts from the committed results; needs no photos and no training
+figures: $(READY) ## every chart as PNG and PDF into figures/<profile>/all/, from the committed tables alone
 	@$(BIN)/python -m solesearch.pipeline.charts $(PROFILE)
 
 readme: $(READY) ## write the README's table and docs/results.md again from the results
