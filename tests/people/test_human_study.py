@@ -16,7 +16,7 @@ from solesearch.core import files
 from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
 from solesearch.people import human_study
-from solesearch.people.answers import Answer, AnswerStore, export
+from solesearch.people.answers import Answer, AnswerStore, export, prepare_plan
 from solesearch.people.human_study import ATTENTION, FIRST, REPEAT, PlanFiles
 
 studies = some.builds(
@@ -189,29 +189,29 @@ def answer_once(small: SmallStudy, plan: str) -> None:
 
 def test_answers_keep_their_plan(small: SmallStudy) -> None:
     """Answers waiting for export forbid another plan; once exported, theirs is taken whatever changes."""
-    first, _ = human_study.prepare_plan(small, settings(**ASKED))
+    first, _ = prepare_plan(small, settings(**ASKED))
     answer_once(small, first.id)
-    assert human_study.prepare_plan(small, settings(**ASKED))[0] == first
+    assert prepare_plan(small, settings(**ASKED))[0] == first
     other = settings(**ASKED, seed=99)
     with pytest.raises(InputError, match=f"1 answers to plan {first.id}.*answers export smoke"):
-        human_study.prepare_plan(small, other)
+        prepare_plan(small, other)
     export(small.paths)
-    assert human_study.prepare_plan(small, other)[0] == first
+    assert prepare_plan(small, other)[0] == first
 
 
 @pytest.mark.parametrize("exported", [True, False])
 def test_other_photographs_begin_a_new_study_and_the_old_one_is_kept(
     small: SmallStudy, capsys: pytest.CaptureFixture, exported: bool
 ) -> None:
-    old, key = human_study.prepare_plan(small, settings(**ASKED))
+    old, key = prepare_plan(small, settings(**ASKED))
     answer_once(small, old.id)
     paths = small.paths
     if exported:
         export(paths)
     small.photos = small.photos.iloc[::-1].reset_index(drop=True)
-    new, _ = human_study.prepare_plan(small, settings(**ASKED))
+    new, _ = prepare_plan(small, settings(**ASKED))
     assert new.catalogue != old.catalogue
-    assert human_study.prepare_plan(small, settings(**ASKED))[0] == new
+    assert prepare_plan(small, settings(**ASKED))[0] == new
     assert not paths.answers.exists() and not paths.answer_store.exists()
     [aside] = (paths.answers.parent / "set-aside").iterdir()
     assert f"its answers are kept in data/answers/set-aside/{aside.name}/" in capsys.readouterr().out

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from solesearch.cost.training_benchmark import BASELINE, FED, FUSED, ONE, PIPELINE
 from solesearch.figures.drawing import (
     BESIDE,
     BLUE,
@@ -23,6 +22,12 @@ from solesearch.figures.drawing import (
 )
 from solesearch.figures.registry import chart, draw_chart  # noqa: F401
 
+# what the rows of training_speed.csv are called
+FUSED, PLAIN = "fused", "resize, then convolution"
+ONE, TWO = "one, shared", "two"
+BASELINE = "plain two-tape loop"
+PIPELINE = "input pipeline alone"
+FED = "InfoGan.train_step, one thread, fed by the pipeline"
 BAR = 1.3  # times the plain loop: what the project asks of itself
 
 

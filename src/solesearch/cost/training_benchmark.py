@@ -34,6 +34,7 @@ from solesearch.core.progress import Progress
 from solesearch.core.repeatable import repeatable_execution, settle_tensorflow
 from solesearch.core.settings import GanSettings, check_known
 from solesearch.core.workers import process_pool
+from solesearch.cost.speed_figures import BASELINE, FED, FUSED, ONE, PIPELINE, PLAIN, TWO, draw_chart
 from solesearch.gan.trainer import batches, check_enough
 from solesearch.gan.training import load_gan, training_pixels
 
@@ -44,8 +45,6 @@ COLUMNS = [
 SPREAD = (0.1, 0.9)  # low and high are these quantiles of the rounds
 LEAST_STEPS = 20
 WARM_UP = 3
-FUSED, PLAIN = "fused", "resize, then convolution"
-ONE, TWO = "one, shared", "two"
 REPEATABLE, DEFAULT = "repeatable", "TensorFlow's own"
 
 
@@ -61,7 +60,6 @@ class Contender:
     threads: int = 2
 
 
-BASELINE = "plain two-tape loop"
 ONE_THREAD = "InfoGan.train_step, one thread"
 CONTENDERS = (
     Contender(BASELINE, PLAIN, TWO, DEFAULT),
@@ -73,8 +71,6 @@ CONTENDERS = (
     Contender("fused generator alone", FUSED, TWO),
     Contender("one generator pass alone", PLAIN, ONE),
 )
-PIPELINE = "input pipeline alone"
-FED = "InfoGan.train_step, one thread, fed by the pipeline"
 
 
 # --- the plain loop --------------------------------------------------------------------------------------
@@ -307,7 +303,6 @@ def main() -> int:
     arguments = parser.parse_args()
 
     def work() -> None:
-        from solesearch.cost.speed_figures import draw_chart
         from solesearch.figures.drawing import save
 
         profile = arguments.profile

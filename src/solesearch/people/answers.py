@@ -23,7 +23,16 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from solesearch.core import files
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.paths import Paths
-from solesearch.people.human_study import LETTERS, Plan, PlanFiles
+from solesearch.evaluation.study import Study
+from solesearch.people.human_study import (
+    LETTERS,
+    HumanStudySettings,
+    Plan,
+    PlanFiles,
+    catalogue_digest,
+    make_plan,
+    set_foreign_study_aside,
+)
 
 SIMULATED = "simulated-"  # begins the names of simulated annotators, and of nobody else
 BUSY_S = 15.0  # how long a writer waits for the others
@@ -261,6 +270,29 @@ def merge_files(paths: Paths, others: Sequence[Path]) -> int:
         kept.write(plan, key)
     write_answers(paths.answers, answers)
     return len(answers) - sum(map(len, before))
+
+
+def prepare_plan(study: Study, settings: HumanStudySettings) -> tuple[Plan, pd.DataFrame]:
+    """Put plan and key into runs/<profile>/human_study/ and return them.
+
+    A plan that lies beside committed answers is taken as it is: what people saw must not change after them.
+    Where it numbers other photos than the catalogue's, a new study begins and the old one is set aside.
+    Otherwise the plan is made from the settings. Raises InputError when answers not exported yet belong to
+    another plan of the same photos.
+    """
+    set_foreign_study_aside(study.paths, catalogue=catalogue_digest(study.photos))
+    kept = PlanFiles.kept(study.paths)
+    plan, key = kept.read() if kept.plan.is_file() else make_plan(study, settings)
+    store = study.paths.answer_store
+    waiting = AnswerStore(store).count_by_plan() if store.is_file() else {}
+    if foreign := {name: count for name, count in waiting.items() if name != plan.id}:
+        raise InputError(
+            f"{store}: holds {sum(foreign.values())} answers to plan {next(iter(foreign))}, not {plan.id}; "
+            f"run `python -m solesearch.people.answers export {study.paths.profile}`, which keeps that plan "
+            "with them, or move the file away"
+        )
+    PlanFiles.shown(study.paths).write(plan, key)
+    return plan, key
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

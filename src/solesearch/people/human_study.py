@@ -292,31 +292,6 @@ def read_plan(path: Path) -> Plan:
         ) from error
 
 
-def prepare_plan(study: Study, settings: HumanStudySettings) -> tuple[Plan, pd.DataFrame]:
-    """Put plan and key into runs/<profile>/human_study/ and return them.
-
-    A plan that lies beside committed answers is taken as it is: what people saw must not change after them.
-    Where it numbers other photos than the catalogue's, a new study begins and the old one is set aside.
-    Otherwise the plan is made from the settings. Raises InputError when answers not exported yet belong to
-    another plan of the same photos.
-    """
-    from solesearch.people.answers import AnswerStore
-
-    set_foreign_study_aside(study.paths, catalogue=catalogue_digest(study.photos))
-    kept = PlanFiles.kept(study.paths)
-    plan, key = kept.read() if kept.plan.is_file() else make_plan(study, settings)
-    store = study.paths.answer_store
-    waiting = AnswerStore(store).count_by_plan() if store.is_file() else {}
-    if foreign := {name: count for name, count in waiting.items() if name != plan.id}:
-        raise InputError(
-            f"{store}: holds {sum(foreign.values())} answers to plan {next(iter(foreign))}, not {plan.id}; "
-            f"run `python -m solesearch.people.answers export {study.paths.profile}`, which keeps that plan "
-            "with them, or move the file away"
-        )
-    PlanFiles.shown(study.paths).write(plan, key)
-    return plan, key
-
-
 def set_foreign_study_aside(paths: Paths, *, catalogue: str) -> None:
     """Move answers, plan and key of other photos than the catalogue's to data/answers/set-aside/.
 
