@@ -62,13 +62,7 @@ class Evidence:
             path = self.paths.result(name)
             if not path.is_file():
                 raise MissingEvidenceError(f"no table {path.relative_to(self.paths.root).as_posix()} here")
-            try:
-                kept = {"keep_default_na": False, "na_values": [""]}
-                self.tables[name] = files.read_table(path, made_by="the pipeline", **kept)
-            except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-                raise InputError(
-                    f"{path}: damaged ({error}); restore it or run the pipeline again"
-                ) from error
+            self.tables[name] = files.read_result(path)
         return self.tables[name]
 
     def rows(self, name: str, where: Mapping[str, Any], columns: Sequence[str] = ()) -> pd.DataFrame:

@@ -58,6 +58,17 @@ def read_table(path: Path, *, made_by: str, **options: Any) -> pd.DataFrame:
     return pd.read_csv(path, **options)
 
 
+def read_result(path: Path) -> pd.DataFrame:
+    """Return a results table; raises InputError when it is missing or damaged.
+
+    Empty cells alone are gaps: a class may be called "None", and a NaN in a number must not pass unseen.
+    """
+    try:
+        return read_table(path, made_by="the pipeline", keep_default_na=False, na_values=[""])
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: damaged ({error}); restore it or run the pipeline again") from error
+
+
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write one array as .npy (no pickle)."""
     with replacing(path) as temporary:

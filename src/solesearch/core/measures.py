@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from solesearch.core import files
-from solesearch.core.errors import InputError
 from solesearch.core.model_names import NO_WEIGHTS, PROPOSED, is_plain_network
 from solesearch.core.paths import Paths
 from solesearch.core.published import CHAPTER_TIME_S, published_ratio, published_row
@@ -39,14 +38,9 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left
 
 
 def read_result(profile: str, name: str) -> pd.DataFrame | None:
-    """Return results/<profile>/<name>.csv; None if absent. Raises InputError for a damaged file."""
+    """Return a results table of a profile; None if absent. Raises InputError for a damaged file."""
     path = Paths.of(profile).result(name)
-    if not path.is_file():
-        return None
-    try:
-        return files.read_table(path, made_by="the pipeline", keep_default_na=False, na_values=[""])
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: damaged ({error}); restore it or run the pipeline again") from error
+    return files.read_result(path) if path.is_file() else None
 
 
 def without_weights(profile: str) -> set[str]:

@@ -5,7 +5,6 @@ Nothing here imports TensorFlow, so that every value can be checked before anyth
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
@@ -43,26 +42,20 @@ def active_profiles() -> list[str]:
     return profiles
 
 
-def known_profiles() -> list[str]:
-    """Return the names of all profiles in params.yaml, in its order."""
-    return [
-        name for name, value in load_parameters().items() if isinstance(value, dict) and name != "defaults"
-    ]
-
-
-def check_known(profiles: Sequence[str]) -> None:
-    """Raise InputError for the first name that has no section in params.yaml."""
+def check_known(profiles: Sequence[str]) -> dict[str, Any]:
+    """Return params.yaml's profiles; raises InputError for the first name that is none of them."""
+    sections = {name: value for name, value in load_parameters().items() if isinstance(value, dict)}
+    sections.pop("defaults", None)
     for profile in profiles:
-        if profile not in (known := known_profiles()):
-            raise InputError(
-                f"params.yaml has no section for profile {profile!r}; there are {', '.join(known)}"
-            )
+        if profile not in sections:
+            known = ", ".join(sections)
+            raise InputError(f"params.yaml has no section for profile {profile!r}; there are {known}")
+    return sections
 
 
 def load_section(profile: str, section: str) -> dict[str, Any]:
     """Return one section of a profile; raises InputError for an unknown profile or section."""
-    check_known([profile])
-    sections = load_parameters()[profile]
+    sections = check_known([profile])[profile]
     if not isinstance(sections.get(section), dict):
         raise InputError(
             f"params.yaml: profile {profile} has no section {section!r}; it has {', '.join(sections)}"
@@ -119,18 +112,6 @@ class Section(BaseModel):
     def replaced(self, **values: Any) -> Self:
         """Return a copy with other values, checked as those of params.yaml are."""
         return self.checked({**dict(self), **values}, where=self.section)
-
-
-def fill(kind: type, values: dict[str, Any], *, where: str):
-    """Return dataclass `kind` built from `values`; raises InputError naming missing and unknown keys."""
-    wanted = {field.name for field in dataclasses.fields(kind)}
-    missing, unknown = sorted(wanted - values.keys()), sorted(values.keys() - wanted)
-    if missing or unknown:
-        raise InputError(
-            f"params.yaml, {where}: missing {', '.join(missing) or 'none'}; "
-            f"unknown {', '.join(unknown) or 'none'}"
-        )
-    return kind(**values)
 
 
 class GanSettings(Section, section="gan"):

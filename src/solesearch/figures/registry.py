@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from solesearch.core import files
 from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
-from solesearch.figures.drawing import PIPELINE, styled
+from solesearch.figures.drawing import styled
 
 Drawer = Callable[..., Figure]
 
@@ -47,26 +47,8 @@ def chart(*tables: str, beside: tuple[str, ...] = ()) -> Callable[[Drawer], Draw
 
 
 def read_result(paths: Paths, name: str) -> pd.DataFrame:
-    """Return a committed table; raises InputError when it is missing or damaged.
-
-    Empty cells alone are gaps: a class may be called "None", and a NaN in a number must not pass unseen.
-    """
-    path = paths.result(name)
-    try:
-        return files.read_table(path, made_by=PIPELINE, keep_default_na=False, na_values=[""])
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: damaged ({error}); restore it or run {PIPELINE} again") from error
-
-
-def drawn(registered: Registered, paths: Paths) -> Figure:
-    """Draw a registered chart of a profile from its results tables; save nothing.
-
-    Raises InputError for a missing or faulty table.
-    """
-    tables = [read_result(paths, table) for table in registered.tables]
-    there = {table: paths.result(table).is_file() for table in registered.beside}
-    beside = {table: read_result(paths, table) if found else None for table, found in there.items()}
-    return registered.draw(*tables, profile=paths.profile, **beside)
+    """Return a results table of a profile; raises InputError when it is missing or damaged."""
+    return files.read_result(paths.result(name))
 
 
 def draw_chart(name: str, *, profile: str) -> Figure:
@@ -77,4 +59,8 @@ def draw_chart(name: str, *, profile: str) -> Figure:
     """
     if name not in CHARTS:
         raise InputError(f"chart {name!r} is unknown; there are {', '.join(CHARTS)}")
-    return drawn(CHARTS[name], Paths.of(profile))
+    registered, paths = CHARTS[name], Paths.of(profile)
+    tables = [read_result(paths, table) for table in registered.tables]
+    there = {table: paths.result(table).is_file() for table in registered.beside}
+    beside = {table: read_result(paths, table) if found else None for table, found in there.items()}
+    return registered.draw(*tables, profile=profile, **beside)

@@ -10,23 +10,23 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from solesearch.beyond import ablation_figures, growth_figures, latent_figures, likeness_figures  # noqa: F401
-from solesearch.claims import claim_figures  # noqa: F401
+from solesearch.beyond import ablation_figures, growth_figures, latent_figures, likeness_figures
+from solesearch.claims import claim_figures
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.paths import Paths, repository_root
 from solesearch.core.settings import check_known
-from solesearch.cost import cost_figures, speed_figures  # noqa: F401
-
-# imported for their charts, which they register
-from solesearch.figures import (
-    figures,  # noqa: F401
-)
+from solesearch.cost import cost_figures, speed_figures
+from solesearch.figures import figures
 from solesearch.figures.drawing import PIPELINE, save
-from solesearch.figures.registry import CHARTS, drawn
-from solesearch.index import index_figures  # noqa: F401
-from solesearch.networks import comparison_figures  # noqa: F401
-from solesearch.people import study_figures  # noqa: F401
+from solesearch.figures.registry import CHARTS, draw_chart
+from solesearch.index import index_figures
+from solesearch.networks import comparison_figures
+from solesearch.people import study_figures
 
+MODULES = (  # each registers its charts as it is imported
+    *(ablation_figures, claim_figures, comparison_figures, cost_figures, figures, growth_figures),
+    *(index_figures, latent_figures, likeness_figures, speed_figures, study_figures),
+)
 # What README and docs show; the others are a command away (`make figures`).
 SHOWN = (
     *("loss_curves", "checkpoint_curve", "precision_bars", "precision_comparison", "differences"),
@@ -46,7 +46,7 @@ def redraw(profile: str, *, report: Callable[[str], None] = print, shown: bool =
     for name in SHOWN if shown else CHARTS:
         stem = paths.chart(name) if shown else paths.figures / "all" / name
         try:
-            new = save(drawn(CHARTS[name], paths), stem, kinds=("png",) if shown else ("png", "pdf"))
+            new = save(draw_chart(name, profile=profile), stem, kinds=("png",) if shown else ("png", "pdf"))
         except InputError as error:
             report(f"{name} skipped: {error}")
             continue

@@ -25,25 +25,24 @@ from solesearch.index.benchmark import IndexSettings
 from solesearch.networks.networks import NetworkSettings
 from solesearch.networks.retraining import RetrainingSettings
 from solesearch.networks.weights import check_placed
+from solesearch.page.showcase import ShowcaseSettings
+from solesearch.page.uploads import PageSettings
 from solesearch.people.human_study import HumanStudySettings
 from solesearch.photos.catalog import CatalogSettings
-from solesearch.photos.photo import IMAGE_SIZES
 from solesearch.photos.sources import no_photographs
 from solesearch.retrieval.uncertainty import Resampling
+
+SECTIONS = (
+    *(EvaluationSettings, LatencySettings, GallerySettings, LikenessSettings, HumanStudySettings),
+    *(IndexSettings, GrowthSettings, VariantSettings, ShowcaseSettings, PageSettings),
+)
 
 
 def check_values(profile: str) -> None:
     """Build every settings object of a profile; raises InputError for the first impossible value."""
-    catalog = CatalogSettings.load(profile)
-    load_gan(profile, image_size=IMAGE_SIZES[catalog.preset])
-    EvaluationSettings.load(profile)
-    LatencySettings.load(profile)
-    GallerySettings.load(profile)
-    LikenessSettings.load(profile)
-    HumanStudySettings.load(profile)
-    IndexSettings.load(profile)
-    VariantSettings.load(profile)
-    GrowthSettings.load(profile)
+    load_gan(profile, image_size=CatalogSettings.load(profile).image_size)
+    for section in SECTIONS:
+        section.load(profile)
     check_networks(profile)
     check_claims(profile)
 

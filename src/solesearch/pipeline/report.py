@@ -102,9 +102,9 @@ def _profile_summary(profile: str) -> str:
     paths, table = Paths.of(profile), precision(profile)
     if table is None:
         return f"{title(profile)}: {NOT_RUN}; add it to `profiles` in params.yaml, then `make repro`"
-    names = dict(MODEL_NAMES)
+    names, untrained = dict(MODEL_NAMES), without_weights(profile)
     for model in filter(is_plain_network, table.index.unique("model")):
-        names[model] = f"{model}, {NO_WEIGHTS_WORDS}" if model in without_weights(profile) else model
+        names[model] = f"{model}, {NO_WEIGHTS_WORDS}" if model in untrained else model
     rows = [
         [name, *(precision_words(table, model, gallery) for gallery in GALLERIES)]
         for model, name in names.items()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from solesearch.claims.verdicts import MARKS, report_file
@@ -114,7 +115,7 @@ def pick(table: pd.DataFrame | None, column: str, form: str, **where: Any) -> st
     if table is None:
         return NOT_RUN
     rows = table.loc[(table[list(where)] == pd.Series(where)).all(axis=1), column]
-    return form.format(rows.iloc[0]) if len(rows) and rows.iloc[0] else NONE
+    return form.format(rows.iloc[0]) if rows.head(1).notna().any() else NONE
 
 
 # --- P Table II ------------------------------------------------------------------------------------------
@@ -124,6 +125,7 @@ def table_two(profiles: Sequence[str]) -> str:
     """Return P Table II as Markdown: size, time and precision, what P prints beside what was measured."""
     sizes = [table for name in profiles if (table := read_result(name, "sizes")) is not None]
     latency = {name: read_result(name, "latency") for name in profiles}
+    judged = {name: (precision(name), without_weights(name)) for name in profiles}
     header = ["Model", "MB, paper", "MB, with classifier", "MB, without", "ms, paper"]
     header += [f"ms, {name}" for name in profiles]
     header += ["precision, paper", *(f"precision, {name}" for name in profiles)]
@@ -136,7 +138,7 @@ def table_two(profiles: Sequence[str]) -> str:
             printed = [f"{paper['size_mb']:g}", milliseconds, f"{paper['precision']:.2f}"]
         row = [model_name(model), printed[0], *_sizes(pd.concat(sizes) if sizes else None, model), printed[1]]
         row += [*(_time(latency[name], model) for name in profiles), printed[2]]
-        rows.append(row + [_precision(name, model) for name in profiles])
+        rows.append(row + [_precision(*judged[name], model) for name in profiles])
     return markdown_table(header, rows)
 
 
@@ -164,14 +166,13 @@ def _time(latency: pd.DataFrame | None, model: str) -> str:
     return milliseconds if ratio is None else f"{milliseconds} ({ratio:.3g}×)"
 
 
-def _precision(profile: str, model: str) -> str:
-    table = precision(profile)
+def _precision(table: pd.DataFrame | None, untrained: set[str], model: str) -> str:
     words = precision_words(table, model)
     if words in (NOT_RUN, NONE):
         return words
     queries, all_queries = (table["n"].get((name, "naive")) for name in (model, PROPOSED))
     subset = f" (n = {queries:,})" if queries != all_queries else ""
-    return f"{'untrained: ' if model in without_weights(profile) else ''}{words}{subset}"
+    return f"{'untrained: ' if model in untrained else ''}{words}{subset}"
 
 
 # --- the other tables ------------------------------------------------------------------------------------
@@ -186,6 +187,7 @@ def latency_table(tables: dict[str, pd.DataFrame | None]) -> str:
     header += [words for name in tables for words in (f"{name}, ms", f"{name}, photos/s at 32")]
     there = [table for table in tables.values() if table is not None]
     whole = pd.concat(there) if there else pd.DataFrame(columns=["model", "runtime"])
+    whole = whole.replace({"parameters": {0: np.nan}, "file_mb": {0: np.nan}})  # 0: there are none
     rows = []
     for model, runtime in dict.fromkeys(zip(whole["model"], whole["runtime"], strict=True)):
         if is_plain_network(model) and runtime == TENSORFLOW:

@@ -25,7 +25,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import yaml
-from matplotlib import pyplot
 from PIL import Image
 
 from solesearch.claims import verdicts
@@ -91,7 +90,7 @@ def recorded_digest(path: Path) -> str:
     """Return the md5 as dvc.lock has it: of a file's bytes, or of the list of a folder's files and md5s."""
     if path.is_file():
         return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-    inside = sorted(one for one in path.rglob("*") if one.is_file())
+    inside = (one for one in path.rglob("*") if one.is_file())
     entries = [{"md5": recorded_digest(one), "relpath": one.relative_to(path).as_posix()} for one in inside]
     entries.sort(key=lambda entry: entry["relpath"])
     listed = json.dumps(entries, sort_keys=True).encode()
@@ -148,7 +147,6 @@ def check_charts(paths: Paths) -> Iterator[Check]:
                 fault = picture_fault(again, target)
             except InputError as error:
                 fault = str(error)
-            pyplot.close("all")
             yield check(str(target.relative_to(paths.root)), fault, "drawn again, the same")
 
 
@@ -194,6 +192,8 @@ def tolerances() -> list[Rule]:
 
 def full(paths: Paths) -> Iterator[Check]:
     """Run the profile in a temporary copy and compare its tables with the committed ones."""
+    if not paths.result("networks").is_file():
+        raise InputError(f"{paths.results}: no results to compare a run with; `make repro` writes them")
     with tempfile.TemporaryDirectory(prefix="solesearch-verify-") as folder:
         again = Paths(paths.profile, Path(folder) / "solesearch")
         copy_project(paths, again.root)
