@@ -29,7 +29,6 @@ from solesearch.gan import continuation
 from solesearch.gan.infogan import InfoGan
 from solesearch.gan.training import load_gan
 from solesearch.photos.catalog import CatalogSettings
-from solesearch.retrieval.exact_search import squared_distances
 
 STATE_STEP, STEPS = 8, 16
 
@@ -242,48 +241,17 @@ def test_the_command_says_what_is_wrong_in_one_line(world: Path, tmp_path: Path)
 # --- the experiment --------------------------------------------------------------------------------------
 
 
-def random_tables(rng: np.random.Generator, *, q: int, n: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return tables of q queries and n gallery photos of two classes, four products, six positions."""
-    tables = [
-        pd.DataFrame({
-            "id": [f"{kind}{row}" for row in range(size)], "label": rng.choice(["a", "b"], size),
-            "group": rng.choice(list("wxyz"), size), "position": rng.integers(0, 6, size),
-        })
-        for kind, size in (("q", q), ("g", n))
-    ]  # fmt: skip
-    return tables[0], tables[1]
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_precision_of_queries_in_another_gallery_against_plain_loops(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    queries, gallery = random_tables(rng, q=7, n=23)
-    first, second = rng.normal(size=(7, 3)).astype(np.float32), rng.normal(size=(23, 3)).astype(np.float32)
-    new, window, k = rng.random(23) < 0.4, 1, 4
-    found = growth_experiment.judge_split((first, second), (queries, gallery), new=new, window=window, k=k)
-    distances = squared_distances(first, second)
-    for row, asked in queries.iterrows():
-        nearest = list(np.argsort(distances[row], kind="stable"))
-        other = [
-            place for place in nearest
-            if gallery["group"][place] != asked["group"]
-            or abs(int(gallery["position"][place]) - int(asked["position"])) > window
-        ]  # fmt: skip
-        for name, places in (("naive", nearest), ("product_excluded", other)):
-            hits = sum(gallery["label"][place] == asked["label"] for place in places[:k]) / k
-            wanted = [hits, sum(new[place] for place in places[:k]) / k] if len(places) >= k else [np.nan] * 2
-            np.testing.assert_allclose(found[name][:, row], wanted, err_msg=f"{name} {row}")
-
-
-def test_a_query_without_enough_answers_cannot_be_judged() -> None:
-    queries = pd.DataFrame({"id": ["q"], "label": ["a"], "group": ["p"], "position": [0]})
-    gallery = pd.DataFrame({"id": ["1", "2"], "label": ["a", "b"], "group": ["p", "r"], "position": [0, 0]})
-    pair = (np.zeros((1, 2), np.float32), np.array([[1, 0], [2, 0]], np.float32))
-    found = growth_experiment.judge_split(pair, (queries, gallery), new=np.zeros(2, bool), window=0, k=2)
-    assert found["naive"][0, 0] == 0.5
-    assert np.isnan(found["product_excluded"][0, 0])
-    with pytest.raises(InputError, match="k must lie between 1 and 2"):
-        growth_experiment.judge_split(pair, (queries, gallery), new=np.zeros(2, bool), window=0, k=3)
+def test_precision_and_new_answers_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photos on a line: the second query's own product is nearest, and without it one answer is too few."""
+    monkeypatch.setattr(growth_experiment, "K", 2)
+    queries = pd.DataFrame({"id": ["x", "y"], "label": ["a", "b"], "group": ["o", "p"], "position": 0})
+    gallery = pd.DataFrame({"id": list("123"), "label": list("abb"), "group": list("ppr"), "position": 0})
+    pair = (np.array([[1.4], [0]], np.float32), np.array([[1], [2], [9]], np.float32))
+    new = np.array([False, True, True])
+    found = growth_experiment.judge_split(pair, (queries, gallery), new=new, window=0)
+    assert found["naive"].tolist() == [[0.5, 0.5], [0.5, 0.5]]
+    assert found["product_excluded"][:, 0].tolist() == [0.5, 0.5]
+    assert np.isnan(found["product_excluded"][:, 1]).all()
 
 
 def photo_table() -> pd.DataFrame:
@@ -326,10 +294,7 @@ class HandStudy:
 
 def test_stale_vectors_find_nothing_and_a_new_class_is_found_once_it_is_there(monkeypatch) -> None:
     """Worked by hand: two networks whose spaces lie apart; each class has two photos a split, so k is 2."""
-    monkeypatch.setattr(
-        growth_experiment, "judge_split",
-        lambda *args, judge=growth_experiment.judge_split, **options: judge(*args, k=2, **options),
-    )  # fmt: skip
+    monkeypatch.setattr(growth_experiment, "K", 2)
     study = HandStudy()
     grown, arrived = growth_experiment.experiments(study.photos, new_class="")
     judged = growth_experiment.judge_ways(study, grown, study.vectors, growth_experiment.WAYS)["naive"]
@@ -354,7 +319,7 @@ def test_changes_are_paired_and_their_intervals_come_from_products() -> None:
     judged.loc[3, "added"] = np.nan
     for name in names:
         judged[f"new {name}"] = 0.25
-    units = rng.integers(0, 9, 40)
+    units = pd.Series(rng.integers(0, 9, 40))
     table = growth_experiment.way_rows(judged, growth_experiment.WAYS, units, settings).set_index("way")
     difference = (judged["retrained"] - judged["before"]).to_numpy()
     assert table.loc["retrained", "change"] == pytest.approx(difference.mean())

@@ -12,7 +12,6 @@ from solesearch.beyond import likeness
 from solesearch.beyond.likeness import (
     LikenessSettings,
     Measured,
-    answers_of,
     colour_histogram,
     gallery_rows,
     hellinger_likeness,
@@ -157,32 +156,9 @@ def test_even_surfaces_and_objects_without_an_inside_have_a_texture() -> None:
 # --- queries and answers ---------------------------------------------------------------------------------
 
 
-def catalogue(photos: int = 40) -> tuple[pd.DataFrame, np.ndarray]:
-    draw = np.random.default_rng(2)
-    table = pd.DataFrame({"id": [f"{n:02d}.png" for n in range(photos)]})
-    table["label"] = draw.choice(["flats", "heels", "Bags"], photos)
-    table["group"] = draw.integers(0, photos // 3, photos).astype(str)
-    return table.assign(position=0), draw.normal(size=(photos, 6)).astype(np.float32)
-
-
-def test_answers_against_loops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(likeness, "QUERY_BLOCK", 15)  # more than a block
-    photos, vectors = catalogue()
-    found = answers_of(vectors, photos, k=4, window=0)
-    for query in range(len(photos)):
-        others = [n for n in range(len(photos)) if photos["group"][n] != photos["group"][query]]
-        others.sort(key=lambda n: (((vectors[n] - vectors[query]).astype(float) ** 2).sum(), n))
-        assert found[query].tolist() == others[:4]
-
-
-def test_too_few_other_products_are_not_judged() -> None:
-    photos, vectors = catalogue(6)
-    photos["group"] = ["a", "a", "a", "a", "b", "c"]
-    found = answers_of(vectors, photos, k=3, window=0)
-    assert (found[:4] == -1).all() and (found[4:] >= 0).all()
-    assert (answers_of(vectors[:2], photos[:2], k=3, window=0) == -1).all()  # fewer photos than answers
-    table = mean_likeness(measured(*[photo()] * 6), found)
-    assert table["class"].tolist()[4:] == [1, 1] and table[:4].isna().all(axis=None)
+def test_a_query_without_enough_answers_has_no_mean() -> None:
+    table = mean_likeness(measured(*[photo()] * 3), np.array([[-1, -1], [0, 2], [-1, -1]]))
+    assert table["class"].tolist()[1] == 1 and table.iloc[[0, 2]].isna().all(axis=None)
 
 
 def test_means_against_loops() -> None:

@@ -24,7 +24,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory, repository):
 
 def test_every_cheap_reading_is_there_and_changes_are_against_its_default(opened) -> None:
     judged = judge_checkpoints(opened, split="test")
-    oracle = leakage.beside_validation(judged, read_checkpoints(opened))
+    oracle = leakage.beside_validation(judged, read_checkpoints(opened.paths))
     table = readings.readings(opened, oracle)
     assert " ".join(table.columns) == "choice reading default gallery k value change n note"
     run = table[table["value"].notna()]

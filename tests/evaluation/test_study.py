@@ -11,6 +11,7 @@ from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
 from solesearch.evaluation import study
 from solesearch.networks.comparison import OVERVIEW, NetworkFolder
+from solesearch.retrieval.retrieval import summarise
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_choice_is_by_validation_precision_earliest_of_equals_never_untrained() 
 
 
 def test_checkpoints_are_judged_on_validation_photos(opened: study.Study) -> None:
-    checkpoints = study.read_checkpoints(opened)
+    checkpoints = study.read_checkpoints(opened.paths)
     assert sorted(checkpoints["step"].unique()) == [0, 4, 8]
     assert checkpoints["n"].max() == 8 == len(opened.split("validation")[0])
     assert set(study.chosen_steps(checkpoints)) == {1}
@@ -61,12 +62,11 @@ def test_checkpoints_are_judged_on_validation_photos(opened: study.Study) -> Non
 
 def test_whole_study_on_separable_photos(opened: study.Study) -> None:
     queries = pd.concat(
-        rows.assign(model=model, seed=seed, gallery=gallery)
+        opened.judge(vectors, photos, model=model, seed=seed)
         for model, seed in study.models(opened)
         for photos, vectors in [study.model_vectors(opened, model, seed=seed)]
-        for gallery, rows in opened.judge(vectors, photos).items()
     )
-    table = study.summarise_queries(queries).set_index(["model", "gallery", "metric", "k", "class"])
+    table = summarise(queries).set_index(["model", "gallery", "metric", "k", "class"])
     assert set(table.index.unique("model")) == {
         "infogan", "untrained_discriminator", "random", "mean_colour", "colour_histogram", "pixels", "hog",
         "VGG16", "ResNet50",

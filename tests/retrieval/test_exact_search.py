@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from solesearch.retrieval import exact_search
 from solesearch.retrieval.exact_search import nearest, ranking, squared_distances
 
 
@@ -36,9 +37,23 @@ def test_ranks_as_a_sort_does(seed: int, n: int, levels: int, k: int) -> None:
     queries = draw.integers(0, levels, (5, 3)).astype(np.float32)
     distances, rows = sorted_rows(queries, gallery)
     assert ranking(queries, gallery).tolist() == rows.tolist()
-    found_distances, found = nearest(queries, gallery, k=min(k, n))
+    found_distances, found = nearest(queries, gallery, k=k)
     assert found.tolist() == rows[:, :k].tolist()
     np.testing.assert_allclose(found_distances, distances[:, :k], rtol=1e-12)
+
+
+@pytest.mark.parametrize("block", [3, 512])
+def test_excluded_photos_come_last_at_no_distance(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(exact_search, "QUERY_BLOCK", block)
+    draw = np.random.default_rng(6)
+    vectors = draw.integers(0, 4, (8, 2)).astype(np.float32)
+    excluded = draw.random((8, 8)) < 0.5
+    distances, rows = nearest(vectors, vectors, k=5, excluded=excluded)
+    _, order = sorted_rows(vectors, vectors)
+    for query, mask in enumerate(excluded):
+        allowed = [row for row in order[query] if not mask[row]][:5]
+        assert rows[query, : len(allowed)].tolist() == allowed
+        assert np.isfinite(distances[query]).sum() == len(allowed)
 
 
 def tight(random: np.random.Generator) -> np.ndarray:

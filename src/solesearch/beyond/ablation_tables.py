@@ -10,7 +10,6 @@ import pandas as pd
 from solesearch.beyond.ablation import Ablation, needs_labels
 from solesearch.beyond.effects import (
     FINALIST,
-    HIGHER,
     PAPER,
     PLAIN,
     UNTRAINED,
@@ -18,7 +17,6 @@ from solesearch.beyond.effects import (
     Model,
     untrained_twin,
 )
-from solesearch.beyond.intervals import means_with_intervals, with_seed_means
 from solesearch.beyond.post_processing import embedding_function, fit_method, photo_vectors
 from solesearch.core import files
 from solesearch.core.model_names import model_name
@@ -29,7 +27,7 @@ from solesearch.evaluation.study import Study, read_chosen
 from solesearch.gan.trainer import TrainingFolder
 from solesearch.photos.photo import to_signed
 from solesearch.retrieval.controls import CONTROLS, control_features
-from solesearch.retrieval.uncertainty import Resampling
+from solesearch.retrieval.uncertainty import HIGHER, Resampling, means_with_intervals, with_seed_means
 
 RIVALS = ("hog", "MobileNetV2")  # the goals name them
 SINGLE_IDEAS = ("normalised", "whitened", "flipped", "layers_max", "layers_gem")

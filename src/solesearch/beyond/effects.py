@@ -12,15 +12,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from solesearch.beyond.intervals import means_with_intervals
 from solesearch.beyond.variants import GRADIENTS, VARIANTS
 from solesearch.core.errors import InputError
-from solesearch.retrieval.uncertainty import Resampling, holm, sign_flip_p_values
+from solesearch.retrieval.uncertainty import Resampling, conclude, holm, paired_differences
 
 # Trunks that need no training of this stage: stage train's chosen checkpoints, and drawn weights.
 PAPER, UNTRAINED, UNTRAINED_EDGES = "paper", "untrained", "untrained_gradients"
 PLAIN = "plain"
-HIGHER, LOWER, UNDECIDED = "higher", "lower", "undecided"
 FINALIST = "finalist"
 EFFECTS = [
     *("rung", "split", "variant", "recipe", "against", "against_recipe", "gallery", "k", "difference", "low"),
@@ -68,23 +66,17 @@ def effects(
     """
     blocks = []
     for split in dict.fromkeys(comparison.split for comparison in comparisons):
-        chosen = [one for one in comparisons if one.split == split]
+        chosen = [comparison for comparison in comparisons if comparison.split == split]
         rows = queries[queries["split"] == split]
         wide = rows.pivot_table(index="id", columns=["variant", "recipe", "seed"], values="value")
         gaps = [seed_differences(wide, comparison.model, comparison.against) for comparison in chosen]
         means = pd.concat([gap.mean(axis=1) for gap in gaps], axis=1, keys=range(len(gaps)))
-        unit = pd.factorize(units[means.index].to_numpy())[0]
         block = pd.DataFrame([_row(*pair) for pair in zip(chosen, gaps, strict=True)])
-        block = block.join(
-            means_with_intervals(means, units, settings).rename(columns={"value": "difference"})
-        )
-        p = sign_flip_p_values(means.to_numpy(), unit, permutations=settings.permutations, seed=settings.seed)
-        blocks.append(block.assign(p=p, units=unit.max() + 1))
+        blocks.append(block.join(paired_differences(means, units, settings)))
     table = pd.concat(blocks, ignore_index=True)
-    for _, rows in table.groupby(["rung", "split"], sort=False):
-        table.loc[rows.index, "p_holm"] = holm(rows["p"].to_numpy())
+    table["p_holm"] = table.groupby(["rung", "split"])["p"].transform(holm)
     decided = [decide(row, significance=settings.significance) for row in table.to_dict("records")]
-    table["verdict"], table["reason"] = [list(column) for column in zip(*decided, strict=True)]
+    table[["verdict", "reason"]] = decided
     return table
 
 
@@ -121,12 +113,8 @@ def _row(comparison: Comparison, gaps: pd.DataFrame) -> dict[str, Any]:
 def decide(row: dict[str, Any], *, significance: float) -> tuple[str, str]:
     """Return (verdict, reason) of a row of effects; where a side has seeds, two must agree in sign."""
     drawn = row["seeds"].split()
-    if drawn != ["0"] and len(drawn) == 1:
-        return UNDECIDED, "one training seed: its spread is unknown"
-    if row["seed_low"] <= 0 <= row["seed_high"]:
-        return UNDECIDED, "the seeds do not agree"
-    if row["p_holm"] >= significance:
-        return UNDECIDED, f"Holm's p is not below {significance:g}"
-    if row["low"] <= 0 <= row["high"]:
-        return UNDECIDED, "the interval holds 0"
-    return (HIGHER if row["difference"] > 0 else LOWER), ""
+    doubts = {
+        "one training seed: its spread is unknown": drawn != ["0"] and len(drawn) == 1,
+        "the seeds do not agree": row["seed_low"] <= 0 <= row["seed_high"],
+    }
+    return conclude(row, significance=significance, doubts=doubts)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,48 +29,43 @@ from solesearch.core.workers import run_trainings
 from solesearch.evaluation.study import Study
 from solesearch.gan.continuation import continue_training, last_discriminator, last_state
 from solesearch.photos.splits import SPLITS, UNLABELLED
-from solesearch.retrieval.exact_search import ranking
-from solesearch.retrieval.retrieval import (
-    GALLERIES,
-    QUERY_BLOCK,
-    excluded_pairs,
-    precision_at,
-    ranked_relevance,
-)
-from solesearch.retrieval.uncertainty import Resampling, bootstrap_intervals, resampling_units
+from solesearch.retrieval.retrieval import GALLERIES, answers
+from solesearch.retrieval.uncertainty import Resampling, means_with_intervals, resampling_units
 
 K = 5  # answers judged; as everywhere
 NEW_PHOTOS, NEW_CLASS = "new photos", "new class"
+MEASURES = {  # -> the columns of its mean and of the ends of its interval
+    "precision": ["precision", "low", "high"],
+    "change": ["change", "change_low", "change_high"],
+    "over_added": ["over_added", "over_added_low", "over_added_high"],
+}
 COLUMNS = [
-    "experiment", "queries", "gallery", "way", "precision", "low", "high", "change", "change_low",
-    "change_high", "over_added", "over_added_low", "over_added_high", "new_share", "n", "units",
-    "old_photos", "new_photos", "same_as_rebuilt",
-]  # fmt: skip
-MEASURES = ("precision", "change", "over_added")
+    *("experiment", "queries", "gallery", "way"),
+    *(column for columns in MEASURES.values() for column in columns),
+    *("new_share", "n", "units", "old_photos", "new_photos", "same_as_rebuilt"),
+]
 
 
-@dataclass(frozen=True)
-class Way:
+class Way(NamedTuple):
     """One way to let a catalogue grow: whose vectors stand for queries, old and new photos."""
 
     name: str
     title: str
     network: str  # embeds queries and new photos
     old: str  # whose vectors the old photos have
-    grown: bool  # the new photos are in the gallery
-    reference: str = ""  # the way before growing; "": this is one
+    reference: str = ""  # the way before growing; "": this is one, without the new photos
 
 
 WAYS = (
-    Way("before", "before: old photos alone", "last", "last", grown=False),
-    Way("added", "added to the index, network frozen", "last", "last", True, "before"),
-    Way("retrained", "retrained on old and new, all embedded anew", "retrained", "retrained", True, "before"),
-    Way("stale", "retrained, old vectors left as they were", "retrained", "last", True, "before"),
-    Way("continued", "as many steps on old photos alone", "continued", "continued", True, "before"),
-    Way("served_before", "chosen checkpoint, before", "served", "served", grown=False),
-    Way("served_added", "chosen checkpoint, added", "served", "served", True, "served_before"),
-    Way("untrained_before", "untrained, before", "untrained", "untrained", grown=False),
-    Way("untrained_added", "untrained, added", "untrained", "untrained", True, "untrained_before"),
+    Way("before", "before: old photos alone", "last", "last"),
+    Way("added", "added to the index, network frozen", "last", "last", "before"),
+    Way("retrained", "retrained on old and new, all embedded anew", "retrained", "retrained", "before"),
+    Way("stale", "retrained, old vectors left as they were", "retrained", "last", "before"),
+    Way("continued", "as many steps on old photos alone", "continued", "continued", "before"),
+    Way("served_before", "chosen checkpoint, before", "served", "served"),
+    Way("served_added", "chosen checkpoint, added", "served", "served", "served_before"),
+    Way("untrained_before", "untrained, before", "untrained", "untrained"),
+    Way("untrained_added", "untrained, added", "untrained", "untrained", "untrained_before"),
 )
 TRAINED_ON = ("retrained", "continued")
 TITLES = {way.name: way.title for way in WAYS}
@@ -167,28 +161,21 @@ def judge_split(
     *,
     new: np.ndarray,
     window: int,
-    k: int = K,
 ) -> dict[str, np.ndarray]:
-    """Return gallery name -> float64 [2, q]: precision@k and the share of new photos among the k answers.
+    """Return gallery name -> float64 [2, q]: precision@K and the share of new photos among the K answers.
 
     Takes (query, gallery) vectors float32 [q, d] and [n, d] with their photo tables, and `new` bool [n]. The
     naive gallery leaves nothing out, since no query is in it; the other leaves out the query's own product.
-    NaN where fewer than k photos may answer. Raises InputError for a k beyond the gallery.
+    NaN where fewer than K photos may answer.
     """
-    queries, gallery = tables
-    if not 1 <= k <= len(gallery):
-        raise InputError(f"k must lie between 1 and {len(gallery)} (photos in the gallery); got {k}")
-    both = pd.concat(tables, ignore_index=True)
-    arrived = both.assign(label=np.concatenate([np.ones(len(queries), bool), new]))  # a hit: a new photo
-    blocks: dict[str, list[np.ndarray]] = {name: [] for name in GALLERIES}
-    for start in range(0, len(queries), QUERY_BLOCK):
-        rows = np.arange(start, min(start + QUERY_BLOCK, len(queries)))
-        order = ranking(vectors[0][rows], vectors[1]) + len(queries)
-        for name in GALLERIES:
-            excluded = excluded_pairs(both, queries=rows, gallery=name, window=window)
-            hits = [ranked_relevance(order, of, queries=rows, excluded=excluded) for of in (both, arrived)]
-            blocks[name].append(np.stack([precision_at(*one, k=k) for one in hits]))
-    return {name: np.concatenate(parts, axis=1) for name, parts in blocks.items()}
+    first, second = (table["label"].to_numpy() for table in tables)
+    judged = {}
+    for name in GALLERIES:
+        among = (vectors[1], tables[1])
+        rows = answers(vectors[0], tables[0], k=K, gallery=name, window=window, among=among)
+        shares = [(second[rows] == first[:, None]).mean(axis=1), new[rows].mean(axis=1)]
+        judged[name] = np.where(rows[:, 0] >= 0, shares, np.nan)
+    return judged
 
 
 def judge_ways(
@@ -198,7 +185,7 @@ def judge_ways(
     queries, window = study.photos.iloc[experiment.queries], study.evaluation.exclusion_window
     columns: dict[str, dict[str, np.ndarray]] = {name: {} for name in GALLERIES}
     for way in ways:
-        arriving = experiment.new if way.grown else experiment.new[:0]
+        arriving = experiment.new if way.reference else experiment.new[:0]
         rows = np.concatenate([experiment.old, arriving])
         gallery = np.concatenate([vectors[way.old][experiment.old], vectors[way.network][arriving]])
         new = np.arange(len(rows)) >= len(experiment.old)
@@ -210,59 +197,43 @@ def judge_ways(
 
 
 def way_rows(
-    judged: pd.DataFrame, ways: Sequence[Way], units: np.ndarray, settings: Resampling
+    judged: pd.DataFrame, ways: Sequence[Way], units: pd.Series, settings: Resampling
 ) -> pd.DataFrame:
     """Return a row a way: precision, its paired changes, each with an interval over products.
 
     `change` is the difference from the way's own gallery before, `over_added` that from `added`, both query
-    by query; empty where there is nothing to compare with. `judged` as from `judge_ways`, `units` int [q].
+    by query; empty where there is nothing to compare with. `judged` as from `judge_ways`, `units`: photo id
+    -> product.
     """
-    names, nothing = [way.name for way in ways], pd.Series(np.nan, index=judged.index)
-    queries = {
-        "precision": [judged[name] for name in names],
-        "change": [judged[w.name] - judged[w.reference] if w.reference else nothing for w in ways],
-        "over_added": [
-            judged[w.name] - judged["added"] if w.grown and w.name != "added" else nothing for w in ways
-        ],
-    }
-    values = np.concatenate([np.stack(columns, axis=1) for columns in queries.values()], axis=1)
-    kept = np.isfinite(values).any(axis=0)
-    table = np.full((3, values.shape[1]), np.nan)  # mean, low, high
-    table[0, kept] = np.nanmean(values[:, kept], axis=0)
-    table[1:, kept] = bootstrap_intervals(
-        values[:, kept], pd.factorize(units)[0],
-        resamples=settings.resamples, confidence=settings.confidence, seed=settings.seed,
-    )  # fmt: skip
-    cells = {}
-    for measure, part in zip(MEASURES, np.split(table, len(MEASURES), axis=1), strict=True):
-        cells |= dict(zip(columns_of(measure), part, strict=True))
-    finite = np.isfinite(values[:, : len(ways)])
-    return pd.DataFrame({
-        "way": names, **cells, "new_share": [np.nanmean(judged[f"new {name}"]) for name in names],
-        "n": finite.sum(axis=0), "units": [len(np.unique(units[column])) for column in finite.T],
-    })  # fmt: skip
-
-
-def columns_of(measure: str) -> tuple[str, str, str]:
-    """Return the columns of a measure's mean and the ends of its interval."""
-    prefix = "" if measure == "precision" else f"{measure}_"
-    return measure, f"{prefix}low", f"{prefix}high"
+    queries = {("precision", way.name): judged[way.name] for way in ways}
+    for way in (way for way in ways if way.reference):
+        queries["change", way.name] = judged[way.name] - judged[way.reference]
+        if way.name != "added":
+            queries["over_added", way.name] = judged[way.name] - judged["added"]
+    table, names = means_with_intervals(pd.DataFrame(queries), units, settings), [way.name for way in ways]
+    blocks = [
+        table.loc[measure][["value", "low", "high"]].set_axis(columns, axis=1).reindex(names)
+        for measure, columns in MEASURES.items()
+        if measure in table.index
+    ]
+    shares = {name: judged[f"new {name}"].mean() for name in names}
+    found = pd.concat([*blocks, table.loc["precision"][["n", "units"]]], axis=1)
+    return found.assign(new_share=shares).rename_axis("way").reset_index()
 
 
 def growth_rows(
     study: Study, experiment: Experiment, vectors: dict[str, np.ndarray], settings: Resampling
 ) -> pd.DataFrame:
     """Return the rows of one experiment for every gallery, part of the queries, and way that has vectors."""
-    ways = [way for way in WAYS if way.network in vectors]
-    all_units = resampling_units(study.photos, window=study.evaluation.exclusion_window)
-    units, blocks = all_units.iloc[experiment.queries].to_numpy(), []
+    ways, blocks = [way for way in WAYS if way.network in vectors], []
+    units = resampling_units(study.photos, window=study.evaluation.exclusion_window)
     for gallery, judged in judge_ways(study, experiment, vectors, ways).items():
         for part, mask in experiment.parts.items():
-            rows = way_rows(judged[mask], ways, units[mask], settings)
+            rows = way_rows(judged[mask], ways, units, settings)
             blocks.append(rows.assign(experiment=experiment.name, queries=part, gallery=gallery))
     table = pd.concat(blocks, ignore_index=True)
-    arrived = table["way"].map({way.name: way.grown for way in ways}) * len(experiment.new)
-    return table.assign(old_photos=len(experiment.old), new_photos=arrived.astype(int))
+    arrived = {way.name: len(experiment.new) if way.reference else 0 for way in ways}
+    return table.assign(old_photos=len(experiment.old), new_photos=table["way"].map(arrived))
 
 
 def seconds_table(
@@ -278,29 +249,22 @@ def seconds_table(
     Queries are not counted. A way that keeps the old vectors embeds and adds the new photos alone.
     """
     rows = []
-    for way in (way for way in WAYS if way.grown and way.network in embedding_s):
-        anew = way.network in TRAINED_ON and way.old == way.network
+    for way in (way for way in WAYS if way.reference and way.network in embedding_s):
+        anew = way.old in TRAINED_ON
         splits = ["training", "validation"] if anew else ["validation"]
         embedding = sum(embedding_s[way.network][split] for split in splits)
-        training, index = training_s.get(way.network, 0.0), build_s if anew else add_s
-        cost = (training, embedding, index)
+        cost = (training_s.get(way.network, 0.0), embedding, build_s if anew else add_s)
         rows.append((way.name, photos[splits].sum(), *cost, sum(cost)))
     columns = ["way", "photos_embedded", "training_s", "embedding_s", "index_s", "seconds"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def shown(table: pd.DataFrame, *, experiment: str, gallery: str = "product_excluded") -> pd.DataFrame:
-    """Return one experiment's rows for reading: way in words, precision and changes with their intervals."""
-    rows = table[(table["experiment"] == experiment) & (table["gallery"] == gallery)]
-    cells = {
-        measure: [_with_interval(*ends, sign="+" if measure != "precision" else "") for ends in
-                  rows[[*columns_of(measure)]].itertuples(index=False)]
-        for measure in MEASURES
-    }  # fmt: skip
-    words = rows.assign(**cells, way=rows["way"].map(TITLES), share=rows["new_share"].round(3))
-    words = words.rename(columns={"share": "new among answers"})
-    return words.set_index(["queries", "way"])[[*MEASURES, "new among answers"]]
-
-
-def _with_interval(value: float, low: float, high: float, *, sign: str) -> str:
-    return f"{value:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})" if np.isfinite(value) else ""
+def shown(table: pd.DataFrame, *, experiment: str) -> pd.DataFrame:
+    """Return one experiment's rows for reading, the stricter gallery: ways in words, means with intervals."""
+    rows = table[(table["experiment"] == experiment) & (table["gallery"] == "product_excluded")]
+    words = rows[["queries"]].assign(way=rows["way"].map(TITLES))
+    for measure, columns in MEASURES.items():
+        sign = "" if measure == "precision" else "+"
+        line = f"{{:{sign}.3f}} ({{:{sign}.3f}} to {{:{sign}.3f}})"
+        words[measure] = [line.format(*ends) if np.isfinite(ends[0]) else "" for ends in rows[columns].values]
+    return words.assign(**{"new among answers": rows["new_share"].round(3)}).set_index(["queries", "way"])

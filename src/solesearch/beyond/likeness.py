@@ -8,7 +8,7 @@ photos reach differs from measure to measure, and the random model beside the ot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 
 import numpy as np
 import pandas as pd
@@ -17,12 +17,9 @@ from scipy.ndimage import binary_erosion, binary_fill_holes, find_objects, gauss
 from skimage.color import rgb2lab
 from skimage.feature import local_binary_pattern
 
-from solesearch.beyond.intervals import means_with_intervals, with_seed_means
 from solesearch.core.settings import Section
 from solesearch.photos.photo import object_mask
-from solesearch.retrieval.exact_search import ranking
-from solesearch.retrieval.retrieval import excluded_pairs
-from solesearch.retrieval.uncertainty import Resampling
+from solesearch.retrieval.uncertainty import Resampling, means_with_intervals, with_seed_means
 
 GALLERIES = ("all", "without_bags", "bags_only")  # which photos ask and answer
 COLUMNS = ["model", "seed", "gallery", "measure", "class", "value", "low", "high", "n"]
@@ -124,9 +121,7 @@ MEASURES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "shape": overlap,
     "texture": hellinger_likeness,
 }
-Measured = dict[
-    str, np.ndarray
-]  # measure -> [n] or [n, d], a row a photo; histograms as roots of their shares
+Measured = dict[str, np.ndarray]  # measure -> [n] or [n, d], a row a photo; histograms as roots of shares
 
 
 def measure_photos(
@@ -158,24 +153,6 @@ def pair_likeness(measured: Measured, queries: np.ndarray, answers: np.ndarray) 
 # --- queries and answers ---------------------------------------------------------------------------------
 
 
-def answers_of(vectors: np.ndarray, photos: pd.DataFrame, *, k: int, window: int) -> np.ndarray:
-    """Return the rows of the k photos nearest to each of `photos`, int64 [n, k], other products only.
-
-    Takes vectors float32 [n, d] and n rows with group and position. A row of -1 where fewer than k photos
-    of other products are there: that query cannot be judged.
-    """
-    found = np.full((len(photos), k), -1, dtype=np.int64)
-    for start in range(0, len(photos), QUERY_BLOCK):
-        queries = np.arange(start, min(start + QUERY_BLOCK, len(photos)))
-        own = excluded_pairs(photos, queries=queries, gallery="product_excluded", window=window)
-        rows = ranking(vectors[queries], vectors)
-        last = np.argsort(np.take_along_axis(own, rows, axis=1), axis=1, kind="stable")  # own product last
-        enough = (~own).sum(axis=1) >= k
-        if enough.any():
-            found[queries[enough]] = np.take_along_axis(rows, last, axis=1)[enough, :k]
-    return found
-
-
 def mean_likeness(measured: Measured, answers: np.ndarray) -> pd.DataFrame:
     """Return each photo's mean likeness with its answers int64 [n, k], a column a measure, float [n].
 
@@ -187,9 +164,8 @@ def mean_likeness(measured: Measured, answers: np.ndarray) -> pd.DataFrame:
         likeness = pair_likeness(measured, queries, answers[queries])
         means = {name: pd.DataFrame(values).mean(axis=1).to_numpy() for name, values in likeness.items()}
         blocks.append(pd.DataFrame(means, index=queries))
-    names = [name for name in MEASURES if name in measured]
-    table = pd.concat(blocks) if blocks else pd.DataFrame(columns=names, dtype=float)
-    return table.reindex(range(len(answers)))
+    nothing = pd.DataFrame(columns=[name for name in MEASURES if name in measured], dtype=float)
+    return pd.concat(blocks or [nothing]).reindex(range(len(answers)))
 
 
 def gallery_rows(labels: pd.Series, bag_labels: Collection[str]) -> dict[str, np.ndarray]:
@@ -213,29 +189,19 @@ def likeness_table(queries: pd.DataFrame, units: pd.Series, resampling: Resampli
     `queries`: a row a query, model, seed and gallery with id, label and `mean_likeness`; `units` (photo id ->
     product) from uncertainty.resampling_units. Seed `all` is the mean over the seeds, query by query.
     """
-    blocks = []
-    for gallery, label, wide in _classes(queries):
-        if wide.notna().any(axis=None):  # a gallery or class too small to be judged has no rows
+    blocks, measures = [], [name for name in MEASURES if name in queries]
+    for gallery, rows in queries.groupby("gallery", sort=False):
+        every = with_seed_means(rows.pivot(index=["label", "id"], columns=["model", "seed"], values=measures))
+        for label in (EVERY, *sorted(rows["label"].unique())):
+            wide = every.droplevel("label") if label == EVERY else every.loc[label]
             means = means_with_intervals(wide, units, resampling).rename_axis(["measure", "model", "seed"])
             blocks.append(means.reset_index().assign(gallery=gallery, **{"class": label}))
-    table = pd.concat(blocks, ignore_index=True)
-    order = [
-        *dict.fromkeys(queries["model"]),
-        *GALLERIES,
-        *MEASURES,
-    ]  # seeds and classes: by name, EVERY first
-    ranks = {"model": order.index, "gallery": order.index, "measure": order.index}
+    table = pd.concat(blocks, ignore_index=True).dropna(subset="value")  # what is too small to be judged
+    order = pd.Index(
+        [*queries["model"].unique(), *GALLERIES, *MEASURES]
+    )  # seeds, classes: by name, EVERY first
+    ranks = dict.fromkeys(("model", "gallery", "measure"), order.get_loc)
     ranks["class"] = lambda label: "" if label == EVERY else label
     by = ["model", "seed", "gallery", "measure", "class"]
     ranked = table.sort_values(by, kind="stable", key=lambda column: column.map(ranks.get(column.name, str)))
     return ranked[COLUMNS].reset_index(drop=True)
-
-
-def _classes(queries: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Yield gallery, class and a table: a row a query, columns (measure, model, seed) and the seeds' mean."""
-    measures = [name for name in MEASURES if name in queries]
-    for gallery, rows in queries.groupby("gallery", sort=False):
-        wide = with_seed_means(rows.pivot(index=["label", "id"], columns=["model", "seed"], values=measures))
-        yield str(gallery), EVERY, wide.droplevel("label")
-        for label in sorted(rows["label"].unique()):
-            yield str(gallery), label, wide.loc[label]

@@ -16,9 +16,8 @@ from sklearn.metrics import pairwise_distances_argmin_min
 from sklearn.metrics.pairwise import euclidean_distances, polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
 
-from solesearch.beyond.intervals import means_with_intervals
 from solesearch.core.errors import InputError
-from solesearch.retrieval.uncertainty import Resampling
+from solesearch.retrieval.uncertainty import Resampling, means_with_intervals
 
 NOT_KNOWN = float("nan")
 SLICE = 1000  # photos whose features are held at a time
@@ -191,7 +190,7 @@ def row(seed: int, measure: str, item: str, found: Estimate, *, unit: str, note:
 def mean_with_interval(values: np.ndarray, units: np.ndarray, resampling: Resampling) -> Estimate:
     """Return the mean of values [n] with its bootstrap interval over units int [n] (uncertainty.py)."""
     table = means_with_intervals(pd.DataFrame({0: values}, dtype=float), pd.Series(units), resampling)
-    value, low, high, count = table.iloc[0].tolist()
+    value, low, high, count = table[["value", "low", "high", "n"]].iloc[0].tolist()
     return Estimate(value, low, high, int(count))
 
 

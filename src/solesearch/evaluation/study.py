@@ -83,17 +83,11 @@ class Study:
         """Return the embedder of a seed as it was after `step` updates; 0 is untrained."""
         return self.embedder.load(checkpoint_file(self.paths.gan_seed(seed), step))
 
-    def judge(self, vectors: np.ndarray, photos: pd.DataFrame) -> dict[str, pd.DataFrame]:
-        """Return for each gallery one row a query with its precisions (see retrieval.evaluate_each)."""
+    def judge(self, vectors: np.ndarray, photos: pd.DataFrame, *, model: str, seed: int) -> pd.DataFrame:
+        """Return a row a query and gallery with its precisions (see retrieval.evaluate_each)."""
         window, ks = self.evaluation.exclusion_window, self.evaluation.ks
-        return evaluate_each(vectors, photos, galleries=GALLERIES, window=window, ks=ks)
-
-    def results(self, vectors: np.ndarray, photos: pd.DataFrame, *, model: str, seed: int) -> pd.DataFrame:
-        """Return the results rows of one model in both galleries (see retrieval.summarise)."""
-        rows = [
-            summarise(judged, model=model, seed=seed, gallery=gallery, ks=self.evaluation.ks)
-            for gallery, judged in self.judge(vectors, photos).items()
-        ]
+        judged = evaluate_each(vectors, photos, galleries=GALLERIES, window=window, ks=ks)
+        rows = [table.assign(model=model, seed=seed, gallery=gallery) for gallery, table in judged.items()]
         return pd.concat(rows, ignore_index=True)
 
 
@@ -110,7 +104,8 @@ def judge_checkpoints(study: Study, *, split: str) -> pd.DataFrame:
     progress, tables = Progress(f"judging checkpoints, {split}", total=len(tasks), unit="checkpoint"), []
     for done, (seed, step) in enumerate(tasks, start=1):
         vectors = study.discriminator(seed=seed, step=step).embed(pixels)
-        tables.append(study.results(vectors, photos, model="infogan", seed=seed).assign(step=step))
+        judged = study.judge(vectors, photos, model="infogan", seed=seed)
+        tables.append(summarise(judged).assign(step=step))
         progress.update(done)
     return pd.concat(tables, ignore_index=True).query("`class` == 'all'")[CHECKPOINTS]
 
@@ -118,11 +113,8 @@ def judge_checkpoints(study: Study, *, split: str) -> pd.DataFrame:
 def judge_controls(study: Study, *, split: str) -> pd.DataFrame:
     """Judge the features that nobody trained on the photos of a split (columns CHECKPOINTS; step 0)."""
     photos, pixels = study.split(split)
-    tables = [
-        study.results(control_features(name, pixels), photos, model=name, seed=0).assign(step=0)
-        for name in CONTROLS
-    ]
-    return pd.concat(tables, ignore_index=True).query("`class` == 'all'")[CHECKPOINTS]
+    judged = [study.judge(control_features(name, pixels), photos, model=name, seed=0) for name in CONTROLS]
+    return summarise(pd.concat(judged)).assign(step=0).query("`class` == 'all'")[CHECKPOINTS]
 
 
 def mark_chosen(checkpoints: pd.DataFrame, *, gallery: str, k: int) -> pd.DataFrame:
@@ -140,14 +132,14 @@ def chosen_steps(checkpoints: pd.DataFrame) -> dict[int, int]:
     return {int(seed): int(step) for seed, step in chosen.groupby("seed")["step"].first().items()}
 
 
-def read_checkpoints(study: Study) -> pd.DataFrame:
+def read_checkpoints(paths: Paths) -> pd.DataFrame:
     """Return the checkpoint table of stage embed."""
-    return files.read_table(study.paths.embeddings / "checkpoints.csv", made_by="stage embed")
+    return files.read_table(paths.embeddings / "checkpoints.csv", made_by="stage embed")
 
 
 def read_chosen(paths: Paths) -> dict[int, int]:
     """Return seed -> chosen step of a profile, from stage embed's table."""
-    return chosen_steps(files.read_table(paths.embeddings / "checkpoints.csv", made_by="stage embed"))
+    return chosen_steps(read_checkpoints(paths))
 
 
 # --- models ----------------------------------------------------------------------------------------------
@@ -188,16 +180,6 @@ def model_vectors(study: Study, model: str, *, seed: int) -> tuple[pd.DataFrame,
     embedding = study.networks.load(model)
     embedded = photos[photos["id"].isin(set(embedding.ids))].reset_index(drop=True)
     return embedded, embedding.of(embedded["id"])
-
-
-def summarise_queries(queries: pd.DataFrame) -> pd.DataFrame:
-    """Return the results rows (see retrieval.summarise) of every model, seed and gallery among `queries`."""
-    ks = [int(name.removeprefix("precision_")) for name in queries if name.startswith("precision_")]
-    rows = [
-        summarise(judged, model=model, seed=seed, gallery=gallery, ks=ks)
-        for (model, seed, gallery), judged in queries.groupby(["model", "seed", "gallery"], sort=False)
-    ]
-    return pd.concat(rows, ignore_index=True)
 
 
 def precision_metrics(retrieval: pd.DataFrame, k: int = 5) -> dict[str, dict[str, float]]:

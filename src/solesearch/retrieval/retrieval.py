@@ -13,10 +13,9 @@ import numpy as np
 import pandas as pd
 
 from solesearch.core.errors import InputError
-from solesearch.retrieval.exact_search import ranking
+from solesearch.retrieval.exact_search import QUERY_BLOCK, nearest, ranking
 
 GALLERIES = ("naive", "product_excluded")
-QUERY_BLOCK = 512  # queries ranked at a time: 512 x 10,000 distances are 20 MB
 
 
 def excluded_pairs(photos: pd.DataFrame, *, queries: np.ndarray, gallery: str, window: int) -> np.ndarray:
@@ -35,6 +34,32 @@ def excluded_pairs(photos: pd.DataFrame, *, queries: np.ndarray, gallery: str, w
     position = photos["position"].to_numpy(dtype=np.int64)
     near = np.abs(position[queries, None] - position[None, :]) <= window
     return itself | ((group[queries, None] == group[None, :]) & near)
+
+
+def answers(
+    vectors: np.ndarray,
+    photos: pd.DataFrame,
+    *,
+    k: int,
+    gallery: str,
+    window: int,
+    among: tuple[np.ndarray, pd.DataFrame] | None = None,
+) -> np.ndarray:
+    """Return the k photos nearest to each of `photos`, int64 [q, k], nearest first; ties in their order.
+
+    Takes vectors float32 [q, d] and q rows with group and position. The answers are rows of `photos`, or of
+    another table: `among` holds its vectors [n, d] and rows. -1 where fewer than k photos may answer.
+    """
+    others, table = among or (vectors, photos)
+    both = pd.concat([photos, table], ignore_index=True) if among else photos
+    found = np.full((len(photos), k), -1)
+    for start in range(0, len(photos) if k <= len(table) else 0, QUERY_BLOCK):
+        queries = np.arange(start, min(start + QUERY_BLOCK, len(photos)))
+        excluded = excluded_pairs(both, queries=queries, gallery=gallery, window=window)[:, -len(table) :]
+        distances, rows = nearest(vectors[queries], others, k=k, excluded=excluded)
+        enough = np.isfinite(distances).all(axis=1)
+        found[queries[enough]] = rows[enough]
+    return found
 
 
 def ranked_relevance(
@@ -98,17 +123,11 @@ def evaluate_each(
         order = ranking(vectors[queries], vectors)
         for gallery in galleries:
             excluded = excluded_pairs(photos, queries=queries, gallery=gallery, window=window)
-            hits = ranked_relevance(order, photos, queries=queries, excluded=excluded)
-            blocks[gallery].append(_judged(photos.iloc[queries], *hits, ks=ks))
+            relevant, allowed = ranked_relevance(order, photos, queries=queries, excluded=excluded)
+            judged = {f"precision_{k}": precision_at(relevant, allowed, k=k) for k in ks}
+            judged["average_precision"] = average_precision(relevant)
+            blocks[gallery].append(photos.iloc[queries][["id", "label"]].assign(**judged))
     return {gallery: pd.concat(parts, ignore_index=True) for gallery, parts in blocks.items()}
-
-
-def _judged(
-    queries: pd.DataFrame, relevant: np.ndarray, allowed: np.ndarray, *, ks: Sequence[int]
-) -> pd.DataFrame:
-    columns = {f"precision_{k}": precision_at(relevant, allowed, k=k) for k in ks}
-    judged = queries[["id", "label"]].reset_index(drop=True)
-    return judged.assign(**columns, average_precision=average_precision(relevant))
 
 
 def _check(vectors: np.ndarray, photos: pd.DataFrame, ks: Sequence[int]) -> None:
@@ -123,20 +142,25 @@ def _check(vectors: np.ndarray, photos: pd.DataFrame, ks: Sequence[int]) -> None
         )
 
 
-def summarise(
-    queries: pd.DataFrame, *, model: str, seed: int, gallery: str, ks: Sequence[int]
-) -> pd.DataFrame:
-    """Turn `evaluate`'s rows into results rows: model, seed, gallery, metric, k, class, value, n.
+def measures(queries: pd.DataFrame) -> dict[str, tuple[str, int]]:
+    """Return column -> (metric, k) of judged queries: precision_<k>, and average_precision as map, 0."""
+    ks = [int(name.removeprefix("precision_")) for name in queries if name.startswith("precision_")]
+    return {**{f"precision_{k}": ("precision", k) for k in ks}, "average_precision": ("map", 0)}
 
-    class `all` is the mean over queries (micro), `macro` the mean of the classes' means; n counts the
-    queries that could be judged. metric is precision with its k, or map with k = 0 (the whole ranking).
+
+def summarise(queries: pd.DataFrame) -> pd.DataFrame:
+    """Turn `evaluate`'s rows, with model, seed and gallery beside them, into results rows.
+
+    Columns model, seed, gallery, metric, k, class, value, n. class `all` is the mean over queries (micro),
+    `macro` the mean of the classes' means; n counts the queries that could be judged. metric is precision
+    with its k, or map with k = 0 (the whole ranking).
     """
-    measures = [("precision", k, f"precision_{k}") for k in ks] + [("map", 0, "average_precision")]
     rows = []
-    for metric, k, column in measures:
-        judged = queries.dropna(subset=[column])
-        classes = judged.groupby("label")[column].agg(["mean", "size"])
-        cells = [("all", judged[column].mean(), len(judged)), ("macro", classes["mean"].mean(), len(judged))]
-        cells += [(label, row["mean"], int(row["size"])) for label, row in classes.iterrows()]
-        rows += [(model, seed, gallery, metric, k, *cell) for cell in cells]
+    for key, mine in queries.groupby(["model", "seed", "gallery"], sort=False):
+        for column, (metric, k) in measures(queries).items():
+            judged = mine.dropna(subset=[column])
+            classes = judged.groupby("label")[column].agg(["mean", "size"])
+            cells = [("all", judged[column].mean(), len(judged))]
+            cells += [("macro", classes["mean"].mean(), len(judged)), *classes.itertuples(name=None)]
+            rows += [(*key, metric, k, *cell) for cell in cells]
     return pd.DataFrame(rows, columns=["model", "seed", "gallery", "metric", "k", "class", "value", "n"])

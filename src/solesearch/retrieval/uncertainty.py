@@ -7,7 +7,8 @@ say little about a distribution): their range stands beside the interval, and no
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from solesearch.core.errors import InputError
 from solesearch.core.model_names import PROPOSED
 from solesearch.core.paths import Paths
 from solesearch.core.settings import Section
+from solesearch.retrieval.retrieval import measures
 
 CELLS_AT_ONCE = 4_000_000  # random weights held at a time: 32 MB
 ROUNDING = 1e-12  # sums that differ by less are equal: a tie counts against a difference
@@ -84,13 +86,35 @@ def bootstrap_intervals(
         with np.errstate(invalid="ignore", divide="ignore"):
             means.append((drawn @ sums) / (drawn @ counts))
     tail = (1 - confidence) / 2
-    return np.nanquantile(np.concatenate(means), [tail, 1 - tail], axis=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a column that nobody judged: its ends are NaN
+        return np.nanquantile(np.concatenate(means), [tail, 1 - tail], axis=0)
 
 
 def intervals_of_means(values: np.ndarray, units: np.ndarray, settings: Resampling) -> np.ndarray:
     """Return `bootstrap_intervals` as the settings say."""
     chosen = settings.model_dump(include={"resamples", "confidence", "seed"})
     return bootstrap_intervals(values, units, **chosen)
+
+
+def means_with_intervals(wide: pd.DataFrame, units: pd.Series, settings: Resampling) -> pd.DataFrame:
+    """Return value, low, high, n, units of each column of `wide`, a row a column, all by the same draws.
+
+    `wide` has a row a query, its index the photo's id, NaN where it was not judged; `units`: photo id -> what
+    is resampled (`resampling_units`). n counts the queries that were judged, units what they belong to.
+    """
+    values, unit = wide.to_numpy(float), _units_of(wide.index, units)
+    judged, (low, high) = np.isfinite(values), intervals_of_means(values, unit, settings)
+    counts = {"n": judged.sum(axis=0), "units": [len(np.unique(unit[column])) for column in judged.T]}
+    return pd.DataFrame({"value": wide.mean(), "low": low, "high": high, **counts}, index=wide.columns)
+
+
+def with_seed_means(wide: pd.DataFrame) -> pd.DataFrame:
+    """Return `wide`, columns (kind, model, seed), with the seeds' mean as columns (kind, model, "all")."""
+    means = wide.T.groupby(level=[0, 1], sort=False).mean().T
+    single = [(*column[:2], str(column[2])) for column in wide]
+    columns = pd.MultiIndex.from_tuples([*single, *((*column, "all") for column in means)])
+    return pd.concat([wide, means], axis=1).set_axis(columns, axis=1)
 
 
 def sign_flip_p_values(
@@ -110,6 +134,40 @@ def sign_flip_p_values(
     return reached / (permutations + 1)
 
 
+def paired_differences(gaps: pd.DataFrame, units: pd.Series, settings: Resampling) -> pd.DataFrame:
+    """Return difference, low, high, n, units, p of paired differences, a row a column of `gaps`.
+
+    `gaps` and `units` as in `means_with_intervals`.
+    """
+    table = means_with_intervals(gaps, units, settings).rename(columns={"value": "difference"})
+    values, unit = gaps.to_numpy(float), _units_of(gaps.index, units)
+    options = {"permutations": settings.permutations, "seed": settings.seed}
+    return table.assign(p=sign_flip_p_values(values, unit, **options))
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Return Holm's adjusted p-values, float64 [m], of p-values that are tested together (statsmodels)."""
+    from statsmodels.stats.multitest import multipletests  # two seconds that only this needs
+
+    return multipletests(p_values, method="holm")[1]
+
+
+def conclude(row: Mapping, *, significance: float, doubts: Mapping[str, bool]) -> tuple[str, str]:
+    """Return (HIGHER, LOWER or UNDECIDED, why it is undecided) of a paired difference.
+
+    `row`: difference, low, high, p_holm; `doubts`: what the seeds say against it -> whether it holds.
+    """
+    doubts = {
+        **doubts,
+        f"Holm's p is not below {significance:g}": row["p_holm"] >= significance,
+        "the interval holds 0": row["low"] <= 0 <= row["high"],
+    }
+    for doubt, holds in doubts.items():
+        if holds:
+            return UNDECIDED, doubt
+    return (HIGHER if row["difference"] > 0 else LOWER), ""
+
+
 # --- tables ----------------------------------------------------------------------------------------------
 
 
@@ -120,12 +178,6 @@ def read_queries(paths: Paths) -> pd.DataFrame:
     return files.read_table(path, made_by="stage evaluate", na_values=[""], **kept)
 
 
-def measures(queries: pd.DataFrame) -> dict[str, tuple[str, int]]:
-    """Return column -> (metric, k) of a table of queries: precision_<k>, and average_precision as map, 0."""
-    precisions = {name: ("precision", int(name[10:])) for name in queries if name.startswith("precision_")}
-    return {**precisions, "average_precision": ("map", 0)}
-
-
 def intervals(queries: pd.DataFrame, units: pd.Series, settings: Resampling) -> pd.DataFrame:
     """Return the interval of every model, seed, gallery and measure (columns INTERVALS).
 
@@ -133,20 +185,12 @@ def intervals(queries: pd.DataFrame, units: pd.Series, settings: Resampling) -> 
     seeds, query by query. n counts the queries that could be judged, units what was resampled.
     """
     columns, tables = measures(queries), []
+    names = pd.DataFrame.from_dict(columns, orient="index", columns=["metric", "k"])
     for (model, gallery), rows in queries.groupby(["model", "gallery"], sort=False):
-        seeds = {str(seed): found for seed, found in rows.groupby("seed")}
-        seeds["all"] = rows.groupby("id", sort=False)[list(columns)].mean().reset_index()
+        seeds = {str(seed): found.set_index("id") for seed, found in rows.groupby("seed")}
+        seeds["all"] = rows.groupby("id", sort=False)[list(columns)].mean()
         for seed, found in seeds.items():
-            values, unit = found[list(columns)].to_numpy(float), _units_of(found["id"], units)
-            low, high = intervals_of_means(values, unit, settings)
-            judged = np.isfinite(values)
-            table = pd.DataFrame(columns.values(), columns=["metric", "k"]).assign(
-                value=found[list(columns)].mean().to_numpy(),
-                low=low,
-                high=high,
-                n=judged.sum(axis=0),
-                units=[len(np.unique(unit[column])) for column in judged.T],
-            )
+            table = names.join(means_with_intervals(found[list(columns)], units, settings))
             tables.append(table.assign(model=model, seed=seed, gallery=gallery))
     return pd.concat(tables, ignore_index=True)[INTERVALS]
 
@@ -193,34 +237,21 @@ def differences(
         for column, (metric, k) in measures(queries).items():
             wide = rows.pivot_table(index="id", columns="model", values=column, aggfunc="mean", sort=False)
             compared = [model for model, reason in reasons.items() if not reason]
-            paired = wide.reindex(index=sorted(asked[PROPOSED]), columns=[*compared, PROPOSED])
-            table = _paired(paired[compared].sub(paired[PROPOSED], axis=0), units, settings)
-            table = table.reindex(list(reasons)).rename_axis("model").reset_index()
-            table = table.assign(gallery=gallery, metric=metric, k=k, reason=table["model"].map(reasons))
-            ranges = [spread.reindex(_keys(table, model)).to_numpy() for model in (None, PROPOSED)]
-            tables.append(table.assign(seed_spread=np.maximum(*ranges)))
-    table = pd.concat(tables, ignore_index=True)
-    concluded = [conclude(row, significance=settings.significance) for row in table.to_dict("records")]
+            wide = wide.reindex(index=sorted(asked[PROPOSED]), columns=[*compared, PROPOSED])
+            gaps = wide[compared].sub(wide[PROPOSED], axis=0)
+            table = pd.DataFrame(index=list(reasons))
+            if compared:
+                paired = paired_differences(gaps, units, settings)
+                table = table.join(paired.assign(p_holm=holm(paired["p"])))
+            seeds = [spread.get((model, gallery, metric, k), np.nan) for model in (*reasons, PROPOSED)]
+            table = table.assign(seed_spread=np.maximum(seeds[:-1], seeds[-1]), reason=reasons)
+            tables.append(
+                table.rename_axis("model").reset_index().assign(gallery=gallery, metric=metric, k=k)
+            )
+    table = pd.concat(tables, ignore_index=True).reindex(columns=DIFFERENCES)
+    concluded = [_concluded(row, significance=settings.significance) for row in table.to_dict("records")]
     table[["conclusion", "reason"]] = concluded
-    return table.reindex(columns=DIFFERENCES)
-
-
-def _keys(table: pd.DataFrame, model: str | None) -> pd.MultiIndex:
-    """Return the keys of the rows of a table, of another model if one is named."""
-    keys = table[["model", *MEASURE]]
-    return pd.MultiIndex.from_frame(keys if model is None else keys.assign(model=model))
-
-
-def _paired(gaps: pd.DataFrame, units: pd.Series, settings: Resampling) -> pd.DataFrame:
-    """Return what the paired differences of each model say, a row a model; `gaps` [query, model]."""
-    names = ["difference", "low", "high", "p", "p_holm", "n", "units"]
-    if gaps.empty:
-        return pd.DataFrame(columns=names, dtype=float)
-    values, unit = gaps.to_numpy(), _units_of(gaps.index, units)
-    low, high = intervals_of_means(values, unit, settings)
-    p = sign_flip_p_values(values, unit, permutations=settings.permutations, seed=settings.seed)
-    numbers = (gaps.mean(), low, high, p, holm(p), gaps.notna().sum(), len(np.unique(unit)))
-    return pd.DataFrame(dict(zip(names, numbers, strict=True)), index=gaps.columns)
+    return table
 
 
 def _why_not(model: str, asked: pd.Series, untrained: Collection[str]) -> str:
@@ -235,43 +266,12 @@ def _why_not(model: str, asked: pd.Series, untrained: Collection[str]) -> str:
     )
 
 
-def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Return Holm's adjusted p-values, float64 [m], of p-values that are tested together (statsmodels)."""
-    from statsmodels.stats.multitest import multipletests  # two seconds that only this needs
-
-    return multipletests(p_values, method="holm")[1]
-
-
-def conclude(row: dict, *, significance: float) -> tuple[str, str]:
+def _concluded(row: dict, *, significance: float) -> tuple[str, str]:
     """Return (conclusion, reason) of one row of differences."""
     if row["reason"] or not np.isfinite(row["difference"]):
         return NOT_COMPARED, row["reason"] or "no query could be judged"
     doubts = {
         "one training seed: its spread is unknown": not np.isfinite(row["seed_spread"]),
         "the gap is not larger than the spread of the seeds": abs(row["difference"]) <= row["seed_spread"],
-        f"Holm's p is not below {significance:g}": row["p_holm"] >= significance,
-        "the interval holds 0": row["low"] <= 0 <= row["high"],
     }
-    for doubt, holds in doubts.items():
-        if holds:
-            return UNDECIDED, doubt
-    return (HIGHER if row["difference"] > 0 else LOWER), ""
-
-
-# --- the stage -------------------------------------------------------------------------------------------
-
-
-def uncertainty_tables(
-    queries: pd.DataFrame,
-    photos: pd.DataFrame,
-    settings: Resampling,
-    *,
-    window: int,
-    untrained: Collection[str] = (),
-) -> dict[str, pd.DataFrame]:
-    """Return the tables intervals, seed_spread and differences of one profile's judged queries."""
-    units = resampling_units(photos, window=window)
-    table = intervals(queries, units, settings)
-    spreads = seed_spreads(table)
-    compared = differences(queries, units, spreads, settings, untrained=untrained)
-    return {"intervals": table, "seed_spread": spreads, "differences": compared}
+    return conclude(row, significance=significance, doubts=doubts)
