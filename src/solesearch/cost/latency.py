@@ -73,26 +73,36 @@ class Subject:
     image_size: tuple[int, int]  # height, width
 
 
+def time_one(call: Callable[[], object], settings: LatencySettings) -> np.ndarray:
+    """Return the seconds of each run of a call on one photo, float64 [n], by the protocol."""
+    return time_calls(
+        call,
+        warm_up=settings.warm_up,
+        runs=settings.runs,
+        least_runs=settings.least_runs,
+        precision=settings.precision,
+        longest_s=settings.longest_s,
+    )
+
+
+def time_batch(call: Callable[[], object], settings: LatencySettings) -> np.ndarray:
+    """Return the seconds of each run of a call on a batch, float64 [n]: compiled and warm by then."""
+    limits = {"runs": settings.runs, "precision": settings.precision, "longest_s": settings.batch_longest_s}
+    return time_calls(call, warm_up=0, least_runs=1, **limits)
+
+
 def measure(subject: Subject, *, settings: LatencySettings) -> list[dict]:
     """Return a row of the latency table for each batch size, on noise as photos.
 
-    The first call compiles and counts for nothing. Larger batches get no warm-up of their own: the code is
-    compiled and warm by then.
+    The first call compiles and counts for nothing.
     """
     draw = np.random.default_rng(0)
     pixels = draw.integers(0, 256, (DRAWN, *subject.image_size, 3), dtype=np.uint8)
     subject.embed(pixels[:1])
     rows = []
     for batch in settings.batches:
-        single, photos = batch == 1, np.resize(pixels, (batch, *pixels.shape[1:]))
-        seconds = time_calls(
-            partial(subject.embed, photos),
-            warm_up=settings.warm_up if single else 0,
-            runs=settings.runs,
-            least_runs=settings.least_runs if single else 1,
-            precision=settings.precision,
-            longest_s=settings.longest_s if single else settings.batch_longest_s,
-        )
+        photos = np.resize(pixels, (batch, *pixels.shape[1:]))
+        seconds = (time_one if batch == 1 else time_batch)(partial(subject.embed, photos), settings)
         median, high = np.quantile(seconds, (0.5, 0.95))
         values = (batch, median * 1000, high * 1000, batch / median, len(seconds))
         weighs = (subject.parameters, subject.parameters * BYTES / 1e6)
