@@ -79,7 +79,7 @@ def make_showcase() -> Paths:
         models.append({
             "name": name, "title": name.replace("_", " "), "photos": len(held), "dimensions": held.shape[1],
             "file": "infogan.onnx" if learned else "", "takes": SIGNED if learned else PIXELS,
-            "height": HEIGHT, "width": WIDTH,
+            "size": [HEIGHT, WIDTH],
         })  # fmt: skip
     (folder / "infogan.onnx").write_bytes(mean_network())
     points = np.random.default_rng(0).random((PHOTOS, 2))
@@ -87,7 +87,7 @@ def make_showcase() -> Paths:
         folder / "map.csv", pd.DataFrame({"id": table["id"], "x": points[:, 0], "y": points[:, 1]})
     )
     files.write_json(folder / "showcase.json", {
-        "profile": PROFILE, "catalogue": "0123456789abcdef", "synthetic": True, "photos": PHOTOS,
+        "catalogue": "0123456789abcdef", "synthetic": True, "photos": PHOTOS,
         "photo_folder": str(paths.drawn.relative_to(paths.root)), "fit": "stretch", "exclusion_window": 0,
         "checkpoint": {"seed": 1, "step": 4}, "models": models,
     })  # fmt: skip

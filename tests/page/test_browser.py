@@ -4,6 +4,10 @@ Screenshots land in runs/screenshots/, so that a person can look at them. Where 
 skipped with a line that says so.
 """
 
+import threading
+import urllib.request
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,11 @@ from solesearch.page.page_process import PageProcess
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 PICTURES = Path(__file__).resolve().parents[2] / "runs" / "screenshots"
 ANSWERS = "#results .answers li"
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *words: object) -> None:
+        """Say nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +173,24 @@ def test_map(desk: Browser) -> None:
     assert desk.all(ANSWERS)  # still there
 
 
+def test_a_slow_answer_does_not_bring_an_old_query_back(desk: Browser) -> None:
+    """A photo is pressed, and k changed before its answer comes: what is asked anew is the pressed photo."""
+    desk.run("""
+        const old = document.querySelector("#results .query").dataset.value;
+        const buttons = [...document.querySelectorAll("#picker button.photo")];
+        window.pressed = buttons.find((button) => button.dataset.photo !== old);
+        const ask = window.fetch, slow = (done) => setTimeout(done, 300);
+        window.fetch = async (address) => { await new Promise(slow); return ask(address); };
+        window.pressed.click();
+        const k = document.querySelector("[name=k]");
+        k.value = 2;
+        for (const kind of ["input", "change"]) k.dispatchEvent(new Event(kind, { bubbles: true }));
+        window.fetch = ask;""")
+    models = len(desk.all("input[name=model]:checked"))
+    desk.wait(lambda: len(desk.all(ANSWERS)) == 2 * models, "two answers a model")
+    assert query(desk) == f"Query: {desk.run('return window.pressed.title')}"
+
+
 def test_nothing_is_asked_for_elsewhere_and_nothing_complains(desk: Browser, page: PageProcess) -> None:
     asked = desk.requests()
     assert any(address.startswith(f"{page.address}/photo/") for address in asked)
@@ -175,6 +202,26 @@ def test_nothing_is_asked_for_elsewhere_and_nothing_complains(desk: Browser, pag
         "status of 404",
     )  # as the tests above ask for
     assert [line for line in desk.complaints() if not any(words in line for words in refused)] == []
+
+
+def test_the_page_shows_inside_a_notebook(desk: Browser, page: PageProcess, tmp_path: Path) -> None:
+    """Jupyter serves from another port of this machine, under one name or the other."""
+    (tmp_path / "notebook.html").write_text(page._repr_html_())
+    handler = partial(QuietHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as jupyter:
+        threading.Thread(target=jupyter.serve_forever, daemon=True).start()
+        for name in ("127.0.0.1", "localhost"):
+            desk.driver.get(f"http://{name}:{jupyter.server_port}/notebook.html")
+            desk.driver.switch_to.frame(desk.one("iframe"))
+            desk.wait(lambda: desk.all(ANSWERS), "the answers inside the notebook's frame")
+            tab(desk, "Annotate")
+            desk.driver.switch_to.frame(desk.one("#annotate iframe"))
+            desk.wait(lambda: "Which rows are most similar" in desk.text("h1"), "the study in it")
+        jupyter.shutdown()
+    for path in ("/", "/study/", "/study/results"):
+        with urllib.request.urlopen(page.address + path, timeout=30) as reply:
+            frames = reply.headers["Content-Security-Policy"].rpartition("frame-ancestors ")[2]
+        assert frames == "'self' http://127.0.0.1:* http://localhost:*"  # nobody else's page
 
 
 def test_dark_mode(page: PageProcess) -> None:

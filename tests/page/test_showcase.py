@@ -73,9 +73,8 @@ def test_a_whole_showcase(workspace: Path) -> None:
     upload = read_upload(
         service.photo_file(service.photos[0].number).read_bytes(), PageSettings.load("smoke")
     )
-    for model in service.models:
-        [first, *_] = service.search_upload(upload, model, k=2).answers
-        assert first.photo == service.photos[0], model
+    for row in service.search_upload(upload, service.models, k=2):
+        assert row.answers[0].photo == service.photos[0], row.model.name
     small = showcase.build("smoke", settings(model_megabytes=0, map_photos=10))
     assert dict(zip(small["model"], small["answers from photos"], strict=True))["HOG"] == 12
     assert len(SearchService(study.paths).map_table()) == 10

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from page_world import draw_photo, encoded, png
-from PIL import Image
+from PIL import Image, ImageFile
 
 from solesearch.core.errors import InputError
 from solesearch.page.uploads import LARGEST_SIDE, PageSettings, Upload, UploadStore, read_upload, small_jpeg
@@ -27,63 +27,70 @@ def test_a_catalogue_photo_gives_the_catalogues_pixels(tmp_path: Path) -> None:
     assert upload.remarks == ()
 
 
-def test_exif_rotation_is_honoured() -> None:
-    upright = draw_photo("heels", 0)
+def rotated() -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: the stored picture lies on its side
-    upload = read_upload(encoded(Image.fromarray(np.rot90(upright).copy()), "PNG", exif=exif), SETTINGS)
-    np.testing.assert_array_equal(np.asarray(upload.image), upright)
-    assert upload.remarks == ("EXIF orientation 6: turned upright",)
+    return encoded(Image.fromarray(np.rot90(draw_photo("boots", 0)).copy()), "PNG", exif=exif)
+
+
+def moving() -> bytes:
+    first, second = (Image.fromarray(draw_photo(label, 0)) for label in ("boots", "sandals"))
+    return encoded(first, "WEBP", save_all=True, append_images=[second], lossless=True)
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "remark"),
     [
-        png(draw_photo("boots", 0))[:60],
-        encoded(Image.fromarray(draw_photo("boots", 0)), "JPEG")[:-200],
-        b"GIF89a",
-        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 50\nshowpage\n",  # Pillow would run Ghostscript
-        b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',
+        (rotated(), "EXIF orientation 6: turned upright"),
+        (moving(), "animated: 2 frames: first frame used"),
     ],
 )
-def test_what_is_no_whole_image_is_refused(data: bytes) -> None:
-    with pytest.raises(InputError, match=UNREADABLE):
+def test_what_is_odd_is_put_right_and_named(data: bytes, remark: str) -> None:
+    upload = read_upload(data, SETTINGS)
+    np.testing.assert_array_equal(np.asarray(upload.image), draw_photo("boots", 0))
+    assert upload.remarks == (remark,)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "file is empty"),
+        (b"x" * 1_000_001, "larger than 1 MB"),
+        (png(draw_photo("boots", 0)[:15]), "too small: at least 16 pixels"),
+        (png(draw_photo("boots", 0))[:60], UNREADABLE),
+        (encoded(Image.fromarray(draw_photo("boots", 0)), "JPEG")[:-200], UNREADABLE),
+        (b"GIF89a", UNREADABLE),
+        # Pillow would run Ghostscript
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 50\nshowpage\n", UNREADABLE),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>', UNREADABLE),
+    ],
+)
+def test_what_is_no_whole_photo_is_refused(data: bytes, words: str) -> None:
+    with pytest.raises(InputError, match=words):
         read_upload(data, SETTINGS)
 
 
-def test_empty_large_and_tiny() -> None:
-    with pytest.raises(InputError, match="file is empty"):
-        read_upload(b"", SETTINGS)
-    with pytest.raises(InputError, match=r"larger than 1 MB"):
-        read_upload(b"x" * 1_000_001, SETTINGS)
-    with pytest.raises(InputError, match="too small: at least 16 pixels"):
-        read_upload(png(draw_photo("boots", 0)[:15]), SETTINGS)
-
-
 def test_a_bomb_is_refused_by_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A PNG of 30,000 x 30,000 pixels in a few bytes: refused, and no pixel is decoded."""
+    """PNGs of many pixels in a few bytes, above our limit and above Pillow's: no pixel is decoded."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         size, check = len(content).to_bytes(4), zlib.crc32(kind + content).to_bytes(4)
         return size + kind + content + check
 
-    side = (30_000).to_bytes(4)
-    header = chunk(b"IHDR", side + side + bytes([8, 2, 0, 0, 0]))
-    bomb = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
-    monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("a pixel was decoded"))
-    with pytest.raises(InputError, match="more than 1 megapixels"):
-        read_upload(bomb, SETTINGS)
-    monkeypatch.undo()
-    with pytest.raises(InputError, match="more than 1 megapixels"):  # between Pillow's limit and ours
-        read_upload(encoded(Image.new("L", (1001, 1000)), "PNG"), SETTINGS)
+    def claiming(side: int) -> bytes:
+        header = chunk(b"IHDR", side.to_bytes(4) * 2 + bytes([8, 2, 0, 0, 0]))
+        data = chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+        return b"\x89PNG\r\n\x1a\n" + header + data
 
-
-def test_of_an_animation_the_first_frame_counts_and_is_named() -> None:
-    first, second = (Image.fromarray(draw_photo(label, 0)) for label in ("boots", "sandals"))
-    moving = encoded(first, "WEBP", save_all=True, append_images=[second], lossless=True)
-    upload = read_upload(moving, SETTINGS)
-    np.testing.assert_array_equal(np.asarray(upload.image), np.asarray(first))
-    assert upload.remarks == ("animated: 2 frames: first frame used",)
+    decoded, load = [], ImageFile.ImageFile.load
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: decoded.append(image.size) or load(image))
+    for side in (1_001, 30_000):
+        with pytest.raises(InputError, match="more than 1 megapixels"):
+            read_upload(claiming(side), SETTINGS)
+    assert decoded == []
+    with pytest.raises(InputError, match=UNREADABLE):
+        read_upload(claiming(1_000), SETTINGS)
+    assert set(decoded) == {(1_000, 1_000)}  # what may be decoded is, and was seen here
 
 
 def test_large_photos_are_kept_small_and_previews_carry_no_metadata() -> None:
@@ -98,7 +105,7 @@ def test_large_photos_are_kept_small_and_previews_carry_no_metadata() -> None:
     assert b"a camera" in sent and b"a camera" not in shown
 
 
-def test_the_shelf_forgets_the_oldest() -> None:
+def test_the_oldest_upload_is_forgotten() -> None:
     store = UploadStore(kept=2)
     uploads = [Upload(Image.new("RGB", (16, 16), (shade, 0, 0)), ()) for shade in range(3)]
     tokens = [store.put(upload) for upload in uploads]
@@ -109,7 +116,6 @@ def test_the_shelf_forgets_the_oldest() -> None:
             store.get(unknown)
 
 
-def test_settings(workspace: Path) -> None:
-    assert PageSettings.load("sample").upload_pixels == 40_000_000
+def test_no_limit_above_what_can_be_decoded(workspace: Path) -> None:
     with pytest.raises(InputError, match=r"params\.yaml, sample\.page\.upload_pixels"):
         PageSettings.load("sample", upload_pixels=10**9)

@@ -109,7 +109,8 @@ def test_searches(client) -> None:
 
 
 def test_every_refused_search_says_why(client) -> None:
-    assert "no photo of that id" in refusal(client, photo="../x", **BOTH)
+    for photo in ("../x", "", " "):  # an empty field is no wish for any photo
+        assert "no photo of that id" in refusal(client, photo=photo, **BOTH)
     assert "Choose at least one model" in refusal(client, photo="boots/00.png")
     assert "'../x': not on this page; there are infogan" in refusal(
         client, photo="boots/00.png", model="../x"
@@ -199,8 +200,8 @@ def test_the_page_says_what_is_wrong_and_ends(page: PageProcess, workspace: Path
     make_showcase()
     with pytest.raises(InputError, match=rf"127\.0\.0\.1, port {page.port}: .*make app PORT="):
         PageProcess(PROFILE, port=page.port)
-    for profile, words in ((PROFILE, f"port {page.port}: "), ("nosuch", "'nosuch'")):
-        command = [sys.executable, "-m", "solesearch.page.web_page", profile, "--port", str(page.port)]
+    for profile, port, words in ((PROFILE, page.port, f"port {page.port}: "), ("nosuch", 0, "'nosuch'")):
+        command = [sys.executable, "-m", "solesearch.page.web_page", profile, "--port", str(port)]
         ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         assert ended.returncode == 1 and ended.stderr.startswith("error: ") and words in ended.stderr
         assert len(ended.stderr.splitlines()) == 1

@@ -30,7 +30,7 @@ def paths(workspace: Path) -> Paths:
 
 @pytest.fixture
 def client(paths: Paths) -> TestClient:
-    return TestClient(annotation_page.study_app(paths), raise_server_exceptions=False)
+    return TestClient(annotation_page.study_app(paths.profile), raise_server_exceptions=False)
 
 
 def answer(task: str = "t001", **changes) -> dict:
@@ -111,7 +111,7 @@ def test_bodies_are_limited_and_must_be_json(client: TestClient) -> None:
     assert status(json.dumps(answer()).encode(), "text/plain") == 415  # what another site's form can send
     assert status(b" " * 5000) == 413
     assert status(b" " * 1000 for _ in range(50)) == 413  # without a length, as a stream
-    for name in ("", "a b", "x" * 41, "simulated-01"):
+    for name in ("", "a b", "ann\n", "x" * 41, "simulated-01"):
         assert client.get("/study/next", params={"annotator": name}).status_code == 422
 
 

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import settings as budget
 from hypothesis import strategies as some
-from study_world import LABELS, MODELS, planned, settings, write_small_plan
+from study_world import LABELS, MODELS, given, planned, settings, write_small_plan
 
 from solesearch.core import files
 from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
-from solesearch.people import human_study
-from solesearch.people.answers import Answer, AnswerStore, export, prepare_plan
+from solesearch.people import human_study, planning
+from solesearch.people.answers import AnswerStore, export
 from solesearch.people.human_study import ATTENTION, FIRST, REPEAT, PlanFiles
+from solesearch.people.planning import prepare_plan
 
 studies = some.builds(
     settings,
@@ -31,36 +32,24 @@ studies = some.builds(
 
 @budget(max_examples=25, deadline=None)
 @drawn(studies)
-def test_every_task_shows_every_model_once(rules) -> None:
+def test_every_task_shows_every_model_once_and_repeats_and_checks_are_as_asked(rules) -> None:
     tasks, key = planned(rules)
     for task, rows in key.groupby("task"):
-        models = set(rows["model"]) - {ATTENTION}
-        assert models == {name for name, _ in MODELS} and rows["model"].is_unique
+        assert {*rows["model"]} - {ATTENTION} == {name for name, _ in MODELS} and rows["model"].is_unique
         assert sorted(rows["row"]) == sorted(tasks[task].rows) == list("ABCDE"[: len(rows)])
-    for line in key.to_dict("records"):
-        task = tasks[line["task"]]
-        assert line["photos"] == " ".join(map(str, task.rows[line["row"]]))
-        assert line["same_class"] == sum(
-            LABELS[photo] == LABELS[task.query] for photo in task.rows[line["row"]]
-        )
-
-
-@budget(max_examples=25, deadline=None)
-@drawn(studies)
-def test_repeats_and_checks_are_as_asked(rules) -> None:
-    tasks, key = planned(rules)
+    for line in key.itertuples():
+        photos, label = tasks[line.task].rows[line.row], LABELS[tasks[line.task].query]
+        assert line.photos == " ".join(map(str, photos))
+        assert line.same_class == sum(LABELS[photo] == label for photo in photos)
     kinds = key.drop_duplicates("task").set_index("task")
-    repeats = kinds[kinds["kind"] == REPEAT]
+    repeats, order = kinds[kinds["kind"] == REPEAT], list(tasks)
     assert len(repeats) == (max(1, round(rules.repeats * rules.queries)) if rules.repeats else 0)
     assert (kinds["kind"] == FIRST).sum() == rules.queries
-    order = list(tasks)
     for task, original in repeats["repeats"].items():
         assert tasks[original].query == tasks[task].query
         assert order.index(task) - order.index(original) > rules.queries // 2 - 1
         first, again = (key[(key["task"] == name) & (key["model"] != ATTENTION)] for name in (original, task))
-        assert dict(zip(first["model"], first["photos"], strict=True)) == dict(
-            zip(again["model"], again["photos"], strict=True)
-        )
+        assert first.set_index("model")["photos"].to_dict() == again.set_index("model")["photos"].to_dict()
     checks = key[key["model"] == ATTENTION]
     assert len(checks) == checks["task"].nunique() == rules.attention_checks
     assert (checks["same_class"] == 0).all() and (checks["kind"] == FIRST).all()
@@ -83,22 +72,21 @@ def test_what_the_page_loads_names_neither_model_nor_class(workspace: Path) -> N
     for secret in [*(name for name, _ in MODELS), ATTENTION, *LABELS, FIRST, REPEAT, "model", "label"]:
         assert secret not in text
     assert human_study.read_plan(path) == plan and set(key["plan"]) == {plan.id}
-    content = json.loads(text)
-    assert {frozenset(task) for task in content["tasks"].values()} == {frozenset({"query", "rows"})}
-    older = {**content, "tasks": [{"task": name, **task} for name, task in content["tasks"].items()]}
-    path.write_text(json.dumps({"plan": older.pop("id"), **older}))  # as people may have committed it
-    assert human_study.read_plan(path) == plan
+    assert {frozenset(task) for task in json.loads(text)["tasks"].values()} == {frozenset({"query", "rows"})}
 
 
-def test_an_impossible_study_is_refused() -> None:
-    for change, words in [
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
         ({"models": ["hog", "hog"]}, "once"),
         ({"models": list("abcdefghi")}, "at most 8"),
         ({"attention_checks": 11}, "attention_checks"),
         ({"simulated_careless": 9}, "simulated"),
-    ]:
-        with pytest.raises(InputError, match=f"human_study.*{words}"):
-            settings(**change)
+    ],
+)
+def test_an_impossible_study_is_refused(change: dict, words: str) -> None:
+    with pytest.raises(InputError, match=f"human_study.*{words}"):
+        settings(**change)
 
 
 def test_a_plan_that_is_not_whole_or_not_of_its_key_is_named(workspace: Path) -> None:
@@ -154,19 +142,16 @@ ASKED = {"models": ["VGG19", "MobileNetV2", "hog", "pixels", "mean_colour"]}
 
 def test_plan_leaves_out_networks_without_weights_and_the_own_product(small: SmallStudy) -> None:
     rules = settings(**ASKED)  # VGG19 has no weights; MobileNetV2 embedded a part of the photos only
-    assert human_study.study_models(small, rules) == [("hog", 0), ("pixels", 0), ("mean_colour", 0)]
-    plan, key = human_study.make_plan(small, rules)
-    for task in plan.tasks.values():
-        assert all(task.query not in photos for photos in task.rows.values())
+    assert planning.study_models(small, rules) == [("hog", 0), ("pixels", 0), ("mean_colour", 0)]
+    plan, key = planning.make_plan(small, rules)
     for line in key[key["model"] != ATTENTION].to_dict("records"):
         assert all(int(photo) // 2 != line["query"] // 2 for photo in line["photos"].split())
-    labels = LABELS[[task.query for task in plan.tasks.values()]]
-    assert set(labels) == {"boots", "flats", "heels"}
+    assert {LABELS[task.query] for task in plan.tasks.values()} == {"boots", "flats", "heels"}
 
 
 def test_nearest_rows_are_those_of_a_plain_loop(small: SmallStudy) -> None:
     query = small.photos["id"][4]
-    [found] = human_study.nearest_rows(small, "mean_colour", seed=0, queries=[query], k=3)
+    [found] = planning.nearest_rows(small, "mean_colour", seed=0, queries=[query], k=3)
     means = small.pixels.mean(axis=(1, 2)) / 255
     others = [n for n in range(24) if n // 2 != 2]
     assert found.tolist() == sorted(others, key=lambda n: float(((means[n] - means[4]) ** 2).sum()))[:3]
@@ -179,18 +164,17 @@ def test_a_study_that_cannot_be_is_named(small: SmallStudy) -> None:
         ({**ASKED, "queries": 25}, "25 asked for, there are 24 test photos"),
     ]:
         with pytest.raises(InputError, match=words):
-            human_study.make_plan(small, settings(**change))
+            planning.make_plan(small, settings(**change))
 
 
-def answer_once(small: SmallStudy, plan: str) -> None:
-    answer = Answer(plan=plan, annotator="ann", task="t001", rows="A", milliseconds=900)
-    AnswerStore(small.paths.answer_store).record(answer)
+def answer_once(paths: Paths, plan: str) -> None:
+    AnswerStore(paths.answer_store).record(given().model_copy(update={"plan": plan}))
 
 
 def test_answers_keep_their_plan(small: SmallStudy) -> None:
     """Answers waiting for export forbid another plan; once exported, theirs is taken whatever changes."""
     first, _ = prepare_plan(small, settings(**ASKED))
-    answer_once(small, first.id)
+    answer_once(small.paths, first.id)
     assert prepare_plan(small, settings(**ASKED))[0] == first
     other = settings(**ASKED, seed=99)
     with pytest.raises(InputError, match=f"1 answers to plan {first.id}.*answers export smoke"):
@@ -203,19 +187,24 @@ def test_answers_keep_their_plan(small: SmallStudy) -> None:
 def test_other_photographs_begin_a_new_study_and_the_old_one_is_kept(
     small: SmallStudy, capsys: pytest.CaptureFixture, exported: bool
 ) -> None:
+    """And so are the answers of a profile whose name begins with this one's."""
     old, key = prepare_plan(small, settings(**ASKED))
-    answer_once(small, old.id)
-    paths = small.paths
-    if exported:
-        export(paths)
+    paths, neighbour = small.paths, Paths("smoke.v2", small.paths.root)
+    for each in (paths, neighbour):
+        answer_once(each, old.id)
+        PlanFiles.shown(each).write(old, key)
+        if exported:
+            export(each)
+    beside = sorted(paths.answers.parent.glob("smoke.v2*"))
     small.photos = small.photos.iloc[::-1].reset_index(drop=True)
     new, _ = prepare_plan(small, settings(**ASKED))
     assert new.catalogue != old.catalogue
     assert prepare_plan(small, settings(**ASKED))[0] == new
     assert not paths.answers.exists() and not paths.answer_store.exists()
+    assert sorted(paths.answers.parent.glob("smoke.v2*")) == beside != []
     [aside] = (paths.answers.parent / "set-aside").iterdir()
     assert f"its answers are kept in data/answers/set-aside/{aside.name}/" in capsys.readouterr().out
     kept_plan, kept_key = PlanFiles(aside / "smoke.plan.json", aside / "smoke.key.csv").read()
     assert kept_plan == old and kept_key.equals(key)
-    assert AnswerStore(aside / "smoke.sqlite").count_by_plan() == {old.id: 1}
+    assert AnswerStore(aside / "smoke.sqlite").table()["plan"].tolist() == [old.id]
     assert (aside / "smoke.csv").is_file() == exported

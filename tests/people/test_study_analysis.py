@@ -117,31 +117,26 @@ def test_position_bias_evens_models_out() -> None:
     assert even.loc["position 1", "value"] == even.loc["position 2", "value"] == 0.5
 
 
-def test_exclusions_state_their_reason() -> None:
-    fine = {"tasks": 10, "checks": 4, "failed": 1, "median_ms": 2000.0}
-    assert study_analysis.exclusion_reason(fine, settings()) == ""
-    for change, words in [
-        ({"tasks": 1}, "fewer than 2 tasks"),
-        ({"checks": 0, "failed": 0}, "met no attention check"),
-        ({"failed": 2}, "ticked 2 of 4 attention checks"),
-        ({"median_ms": 499.0}, "median below 500 ms"),
-    ]:
-        assert study_analysis.exclusion_reason({**fine, **change}, settings()) == words
-
-
-def test_who_ticks_the_random_row_counts_nowhere() -> None:
-    careless = said(("eve", "t1", "B"), ("eve", "t2", "B"), ("eve", "t3", ""))
-    every = pd.concat([ANSWERS, careless], ignore_index=True)
+def test_who_counts_nowhere_and_why() -> None:
+    """eve ticks the random row, the others are too few, too fast, or never met one."""
+    eve = said(("eve", "t1", "B"), ("eve", "t2", "B"), ("eve", "t3", ""))
+    few = said(("few", "t2", "A"))
+    fast = said(("fast", "t1", "A"), ("fast", "t2", "A")).assign(milliseconds=499)
+    blind = said(("blind", "t1", "A"), ("blind", "t3", "A"))
     options = {"source": "people", "settings": settings(), "resampling": RESAMPLES}
-    tables = study_analysis.study_tables(every, KEY, **options)
+    tables = study_analysis.study_tables(pd.concat([ANSWERS, eve, few, fast, blind]), KEY, **options)
     without = study_analysis.study_tables(ANSWERS, KEY, **options)
     for name in ("human_study", "human_study_agreement"):
         pd.testing.assert_frame_equal(tables[name], without[name])
-    eve = tables["human_study_annotators"].set_index("annotator").loc["eve"]
-    assert not eve["kept"] and eve["reason"] == "ticked 1 of 1 attention checks"
-    assert (eve["tasks"], eve["none"], eve["median_ms"]) == (3, 1, 2000)
+    annotators = tables["human_study_annotators"].set_index("annotator")
+    assert annotators["reason"].to_dict() == {
+        "ann": "", "bo": "", "eve": "ticked 1 of 1 attention checks", "few": "fewer than 2 tasks",
+        "fast": "median below 500 ms", "blind": "met no attention check",
+    }  # fmt: skip
+    assert (annotators["kept"] == (annotators["reason"] == "")).all()
+    assert annotators.loc["eve", ["tasks", "none", "median_ms"]].tolist() == [3, 1, 2000]
     with pytest.raises(InputError, match=r"none of 1 annotators counts.*ticked 1 of 1"):
-        study_analysis.study_tables(careless, KEY, **options)
+        study_analysis.study_tables(eve, KEY, **options)
 
 
 # --- simulated annotators --------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 const find = (selector, inside = document) => inside.querySelector(selector);
 const form = find("#choices"), results = find("#results"), neighbours = find("#map-neighbours");
 const drawing = find("svg.points");
-const latest = new Map();  // place -> the address that it waits for; an older answer comes too late
+const latest = new Map();  // place -> the question whose answer it waits for
+const GONE = "The page does not answer. Is its server still running?";
 
 function refuse(place, words) {
   const line = Object.assign(document.createElement("p"), { className: "message problem", textContent: words });
@@ -11,28 +12,30 @@ function refuse(place, words) {
   place.replaceChildren(line);
 }
 
-// Put what an address answers into a place, or the sentence that says why it does not.
+// Put what an address answers into a place, or the sentence that says why it does not. Return whether that is
+// what the place waits for: the answer to an older question comes too late and is dropped.
 async function load(place, path, parameters) {
   const asked = Symbol(path);
   latest.set(place, asked);
+  let reply, content;
   try {
-    const reply = await fetch(`${path}?${new URLSearchParams(parameters)}`);
-    const content = reply.ok ? await reply.text() : (await reply.json()).detail;
-    if (latest.get(place) !== asked) return;
-    if (reply.ok) place.innerHTML = content; else refuse(place, content);
-  } catch {
-    refuse(place, "The page does not answer. Is its server still running?");
-  }
+    reply = await fetch(`${path}?${new URLSearchParams(parameters)}`);
+    content = reply.ok ? await reply.text() : (await reply.json()).detail;
+  } catch { content = GONE; }
+  if (latest.get(place) !== asked) return false;
+  if (reply?.ok) place.innerHTML = content; else refuse(place, content);
+  return true;
 }
 
 // Search with a photo's id, an upload's token, or any photo of a class; `from` is the button that was pressed.
 // The keyboard's place moves to the new query when the button was among the old answers, and on a phone, where
 // answers lie below the screen, the page scrolls to them.
-let query = ["photo", find(".query", results).dataset.value];
+let query = ["photo", find(".query", results).dataset.value];  // what is shown or asked for, and asked again
 async function search(name, value, { place = results, from = null } = {}) {
   const moves = Boolean(from && place.contains(from));
   const choices = place === results ? [...new FormData(form)] : [["model", find("#map").dataset.model]];
-  await load(place, "/answers", [...choices, [name, value]]);
+  if (place === results) query = [name, value];
+  if (!await load(place, "/answers", [...choices, [name, value]])) return;
   const figure = find(".query", place);
   if (figure && place === results) query = [figure.dataset.name, figure.dataset.value];
   if (moves) figure?.focus({ preventScroll: true });
@@ -72,19 +75,16 @@ document.addEventListener("click", (event) => {
 find("#upload").addEventListener("change", async (event) => {
   const [file] = event.target.files, most = Number(event.target.dataset.most);
   if (!file) return;
-  try {
-    if (file.size > most * 1e6) throw new RangeError(`The file is larger than ${most} MB. Please choose a smaller photo.`);
+  let said = { detail: `The file is larger than ${most} MB. Please choose a smaller photo.` };
+  if (file.size <= most * 1e6) {
     const headers = { "Content-Type": "application/octet-stream" };
-    const reply = await fetch("/upload", { method: "POST", body: file, headers });
-    const said = await reply.json();
-    if (!reply.ok) throw new RangeError(said.detail);
-    await search("upload", said.token, { from: event.target });
-  } catch (error) {
-    const words = error instanceof RangeError ? error.message : "The page does not answer. Is its server still running?";
-    refuse(results, words);
-    results.scrollIntoView({ block: "nearest" });
+    const sent = fetch("/upload", { method: "POST", body: file, headers });
+    said = await sent.then((reply) => reply.json()).catch(() => ({ detail: GONE }));
   }
   event.target.value = "";  // the same file may be chosen again
+  if (said.token) return search("upload", said.token, { from: event.target });
+  refuse(results, said.detail);
+  results.scrollIntoView({ block: "nearest" });
 });
 
 // --- the map ---------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ drawing.addEventListener("keydown", (event) => {
     const [right, down] = arrows[event.key];
     const from = current && !current.parentNode.hasAttribute("hidden") ? place(current) : null;
     const ahead = (x, y) => x * right + y * down > Math.abs(x * down) + Math.abs(y * right);
-    const [mark] = from ? nearest(from.e, from.f, ahead) : nearest(500, 320);
+    const [mark] = from ? nearest(from.e, from.f, ahead) : nearest(484, 304);
     if (mark) show(mark);
   } else if ((event.key === "Enter" || event.key === " ") && current) choose(current);
   else return;

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,7 +24,6 @@ from solesearch.core.paths import Paths
 from solesearch.cost.onnx_model import OnnxModel
 from solesearch.page.uploads import Upload
 from solesearch.photos.photo import load_pixels, to_signed
-from solesearch.retrieval.controls import control_features
 from solesearch.retrieval.retrieval import excluded_pairs
 
 PIXELS, SIGNED = "uint8 pixels", "float32 in [-1, 1]"  # what a model takes
@@ -42,13 +41,7 @@ class Model:
     dimensions: int
     file: str  # its ONNX network; "" for features that are computed (controls.py)
     takes: str  # PIXELS or SIGNED
-    height: int  # of the input, pixels
-    width: int
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the input, pixels."""
-        return self.height, self.width
+    size: tuple[int, int]  # height and width of the input, pixels
 
 
 @dataclass(frozen=True)
@@ -90,20 +83,9 @@ def pairs_file(folder: Path, model: str) -> Path:
     return folder / f"{model}.pairs.npy"
 
 
-def similarity(distance: float, pairs: np.ndarray) -> float:
-    """Return which percentage of `pairs` (distances, ascending) is larger than `distance`, 0 to 100."""
-    return 100.0 * (len(pairs) - int(np.searchsorted(pairs, distance, side="right"))) / len(pairs)
-
-
-def nearest(vectors: np.ndarray, query: np.ndarray, *, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (rows int [k], Euclidean distances float32 [k]) of the rows of `vectors` nearest to `query` [d].
-
-    FAISS computes them on the vectors as they lie there: no index to build, no copy a visitor.
-    """
-    import faiss  # after TensorFlow, where a notebook has both
-
-    squared, rows = faiss.knn(np.ascontiguousarray(query[None], dtype=np.float32), vectors, k)
-    return rows[0], np.sqrt(squared[0])
+def similarity(distances: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Return which percentage of `pairs` (distances, ascending) is larger than each distance, 0 to 100."""
+    return 100 * (len(pairs) - np.searchsorted(pairs, distances, side="right")) / len(pairs)
 
 
 class SearchService:
@@ -133,8 +115,10 @@ class SearchService:
         self.labels = sorted({photo.label for photo in self.photos})
         self._row = {photo.id: row for row, photo in enumerate(self.photos)}
         self._numbered = {photo.number: photo for photo in self.photos}
-        # Read when a model is first asked, and kept.
-        self.vectors, self.pairs, self._network = map(cache, (self._vectors, self._pairs, self._onnx))
+        # Read when a model is first asked, and kept. Visitors search side by side, a thread each.
+        self.vectors = cache(self._vectors)
+        self.pairs = cache(lambda model: files.read_array(pairs_file(self.folder, model), made_by=STAGE))
+        self._network = cache(lambda file: OnnxModel(self.folder / file, threads=1))
 
     def _vectors(self, model: str) -> np.ndarray:
         """Return a model's vectors, float32 [photos, d]; InputError when they are not of these photos."""
@@ -145,12 +129,6 @@ class SearchService:
                 f"{self.folder / model}.npy: of other photos; delete {self.folder} and run `make repro`"
             )
         return held.vectors
-
-    def _pairs(self, model: str) -> np.ndarray:
-        return files.read_array(pairs_file(self.folder, model), made_by=STAGE)
-
-    def _onnx(self, file: str) -> OnnxModel:
-        return OnnxModel(self.folder / file, threads=1)  # visitors side by side, a thread each
 
     def photo(self, photo: str) -> Photo:
         """Return a photo by its id; raises InputError for an unknown one."""
@@ -185,32 +163,38 @@ class SearchService:
             raise InputError(f"model {name!r}: not on this page; there are {', '.join(self.models)}")
         return self.models[name]
 
-    def common_photos(self, models: Iterable[str]) -> int:
-        """Return how many photos all of `models` know: rows side by side answer from those alone."""
-        return min(self.model(name).photos for name in models)
-
     def search_photo(
-        self, photo: str, model: str, *, k: int, leave_out_product: bool = False, among: int | None = None
-    ) -> AnswerRow:
-        """Return the k photos nearest to a catalogue photo, itself left out by its id, nearest first.
+        self, photo: str, models: Iterable[str], *, k: int, leave_out_product: bool = False
+    ) -> list[AnswerRow]:
+        """Return from each model the k photos nearest to a catalogue photo, itself left out by its id.
 
-        `among` looks at the first so many photos only (see `common_photos`); `leave_out_product` leaves out
-        the other photos of the query's product, too. Raises InputError for an unknown id or model, or a k
-        that is out of reach.
+        All answer from the photos that each of them knows. `leave_out_product` leaves out the other photos of
+        the query's product, too. Raises InputError for an unknown id or model, or a k that is out of reach.
         """
-        query, known, row = self.photo(photo), self.model(model).photos, self._row[photo]
+        query, row = self.photo(photo), self._row[photo]
         # A model of the test photos may be asked about another one: that is embedded now.
-        vector = self.vectors(model)[row] if row < known else self.embed_file(photo, model)
-        hidden = self._own_product(row) if leave_out_product else {row}
-        return self._answer(model, vector, k=k, among=among, hidden=hidden, label=query.label)
+        vectors = {
+            model: self.vectors(model)[row]
+            if row < self.model(model).photos
+            else self.embed_file(photo, model)
+            for model in models
+        }
+        gallery, window = "product_excluded" if leave_out_product else "naive", self.facts["exclusion_window"]
+        [own] = excluded_pairs(self._table, queries=np.array([row]), gallery=gallery, window=window)
+        return self._answers(vectors, k=k, hidden=np.flatnonzero(own).tolist(), label=query.label)
 
-    def search_upload(self, upload: Upload, model: str, *, k: int, among: int | None = None) -> AnswerRow:
-        """Return the k photos nearest to an uploaded one; raises InputError as `search_photo` does."""
-        pixels = upload.pixels(self.model(model).size, fit=self.facts["fit"])
-        return self._answer(model, self.embed(pixels, model), k=k, among=among, hidden=set(), label="")
+    def search_upload(self, upload: Upload, models: Iterable[str], *, k: int) -> list[AnswerRow]:
+        """Return what `search_photo` does for an uploaded photo, whose class is not known."""
+        fit = self.facts["fit"]
+        vectors = {
+            model: self.embed(upload.pixels(self.model(model).size, fit=fit), model) for model in models
+        }
+        return self._answers(vectors, k=k)
 
     def embed(self, pixels: np.ndarray, model: str) -> np.ndarray:
         """Return the features, float32 [d], of uint8 pixels [height, width, 3] of the model's input size."""
+        from solesearch.retrieval.controls import control_features  # scikit-image: not while the page starts
+
         facts, images = self.model(model), pixels[None]
         if not facts.file:
             return control_features(model, images)[0]
@@ -228,30 +212,31 @@ class SearchService:
     def warm_up(self) -> None:
         """Load what the first search and the first upload of each model would wait for."""
         for name, model in self.models.items():
-            black = self.embed(np.zeros((*model.size, 3), dtype=np.uint8), name)
-            self._answer(name, black, k=1, among=None, hidden=set(), label="")
+            self._answers({name: self.embed(np.zeros((*model.size, 3), np.uint8), name)}, k=1)
 
-    def _own_product(self, row: int) -> set[int]:
-        """Return the rows that the product-excluded gallery leaves out, the photo itself among them."""
-        window = self.facts["exclusion_window"]
-        [own] = excluded_pairs(
-            self._table, queries=np.array([row]), gallery="product_excluded", window=window
-        )
-        return set(np.flatnonzero(own).tolist())
+    def _answers(
+        self, vectors: dict[str, np.ndarray], *, k: int, hidden: Sequence[int] = (), label: str = ""
+    ) -> list[AnswerRow]:
+        """Return what each model answers to its vector of the query; `hidden` are rows that may not answer.
 
-    def _answer(
-        self, model: str, vector: np.ndarray, *, k: int, among: int | None, hidden: set[int], label: str
-    ) -> AnswerRow:
-        facts, pairs = self.model(model), self.pairs(model)
-        among = min(among or facts.photos, facts.photos)
+        FAISS compares the vectors as they lie there: no index to build, no copy a visitor.
+        """
+        import faiss  # after TensorFlow, where a notebook has both
+
+        if not vectors:
+            raise InputError("Choose at least one model.")
+        among = min(self.model(name).photos for name in vectors)
         unseen = sum(row < among for row in hidden)
         if not 1 <= k <= among - unseen:
             raise InputError(f"k must lie between 1 and {among - unseen} here; got {k}")
-        rows, distances = nearest(self.vectors(model)[:among], vector, k=k + unseen)
         answers = []
-        for row, distance in zip(rows.tolist(), distances.tolist(), strict=True):
-            if row not in hidden:
-                photo = self.photos[row]
-                same = photo.label == label if label else None
-                answers.append(Answer(photo, distance, similarity(distance, pairs), same))
-        return AnswerRow(facts, among, answers[:k])
+        for name, vector in vectors.items():
+            query = np.ascontiguousarray(vector[None], dtype=np.float32)
+            squared, rows = faiss.knn(query, self.vectors(name)[:among], k + unseen)
+            shown = ~np.isin(rows[0], hidden)
+            distances, photos = np.sqrt(squared[0][shown]), [self.photos[row] for row in rows[0][shown]]
+            same = [photo.label == label if label else None for photo in photos]
+            shares = similarity(distances, self.pairs(name)).tolist()
+            found = map(Answer, photos, distances.tolist(), shares, same)
+            answers.append(AnswerRow(self.model(name), among, list(found)[:k]))
+        return answers

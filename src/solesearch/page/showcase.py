@@ -8,7 +8,7 @@ embedded only those covers the first rows of the same table.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,23 @@ from solesearch.core import files
 from solesearch.core.embedding import Embedding, embedding_name, load_embedding, save_embedding
 from solesearch.core.errors import InputError
 from solesearch.core.model_names import CONTROLS as BEST_CONTROLS_FIRST
-from solesearch.core.model_names import PRIOR, PROPOSED, UNTRAINED, NetworkRow, model_name
+from solesearch.core.model_names import PRIOR, PROPOSED, UNTRAINED, NetworkRow, model_name, network_row
 from solesearch.core.progress import Progress
 from solesearch.core.settings import Section
 from solesearch.cost.onnx_model import export_features, save_onnx
-from solesearch.evaluation.study import Study, catalogue_summary, model_vectors, read_chosen
+from solesearch.evaluation.study import Study, catalogue_summary, read_chosen
+from solesearch.index.recommendations import shown_models
 from solesearch.networks.networks import NetworkEmbedder, NetworkSettings
 from solesearch.networks.weights import recorded
 from solesearch.page.search_service import PIXELS, SIGNED, Model, SearchService, pairs_file
 from solesearch.photos.catalog import CatalogSettings
 from solesearch.photos.originals import photo_folder
-from solesearch.retrieval.controls import CONTROLS, control_features
+from solesearch.retrieval.controls import control_features
 
 PAIR_BLOCK = 512  # pairs at a time: 512 x 18,432 differences of raw pixels are 38 MB
 CHECKED = 8  # photos that every model must embed as the stages before did
 TOLERANCE = 1e-3  # of the distance from the stored vector, relative to the vector's length
+Weights = dict[str, Path]  # of the ImageNet networks, by name
 COLUMNS = ["number", "id", "label", "split", "group", "position"]
 
 
@@ -55,31 +57,26 @@ def build(profile: str, settings: ShowcaseSettings | None = None) -> pd.DataFram
     `showcase.json` goes last, so a killed run leaves none. Raises InputError that names what the stages
     before did not leave, or a model that does not embed photos as it did there.
     """
-    import tensorflow  # noqa: F401  before faiss, which recommendations imports
-
     settings, study = settings or ShowcaseSettings.load(profile), Study.open(profile)
     folder, photos = study.paths.showcase, ordered(study.photos)
     (folder / "showcase.json").unlink(missing_ok=True)
     files.write_table(folder / "photos.csv", photos[COLUMNS])
-    exporter = Exporter(study, photos, settings)
-    asked, models = page_models(study), []
+    asked, models, weights = page_models(study), [], {}
+    if any(network_row(name) for name, _ in asked):
+        weights = {row.network: row.path for row in recorded(profile, NetworkSettings.load(profile))}
     progress = Progress("preparing the web page", total=len(asked), unit="model")
     for name, seed in asked:
-        models.append(exporter.add(name, seed=seed))
+        models.append(add_model(study, photos, settings, name=name, seed=seed, weights=weights))
         progress.update(len(models))
     write_map(study, photos, settings)
     files.write_json(folder / "showcase.json", description(study, models))
     check_models(SearchService(study.paths))
     shown = {"title": "model", "photos": "answers from photos", "file": "network"}
-    return pd.DataFrame(map(vars, models))[
-        ["title", "photos", "dimensions", "file", "height", "width"]
-    ].rename(columns=shown)
+    return pd.DataFrame(map(vars, models)).rename(columns=shown)[[*shown.values(), "dimensions", "size"]]
 
 
 def page_models(study: Study) -> list[tuple[str, int]]:
     """Return (model, seed) of every row of the page: ours first, then controls, then networks."""
-    from solesearch.index.recommendations import shown_models
-
     order = (PROPOSED, UNTRAINED, *BEST_CONTROLS_FIRST)
     models = [(name, seed) for name, seed in shown_models(study) if name != PRIOR]
     return sorted(models, key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order))
@@ -88,62 +85,40 @@ def page_models(study: Study) -> list[tuple[str, int]]:
 def ordered(photos: pd.DataFrame) -> pd.DataFrame:
     """Return photos.csv with the column `number` (its row there), test photos first."""
     numbered = photos.assign(number=np.arange(len(photos)))
-    late = (numbered["split"] != "test").to_numpy()
-    return numbered.iloc[np.argsort(late, kind="stable")].reset_index(drop=True)
+    return numbered.sort_values("split", key=lambda split: split != "test", kind="stable", ignore_index=True)
 
 
-@dataclass(frozen=True)
-class Exporter:
-    """Writes a model's vectors, its network for uploads and the distances of its pairs."""
+def add_model(
+    study: Study, photos: pd.DataFrame, settings: ShowcaseSettings, *, name: str, seed: int, weights: Weights
+) -> Model:
+    """Write a model's vectors, the distances of its pairs and its network; return its entry of showcase.json.
 
-    study: Study
-    photos: pd.DataFrame  # in the showcase's order
-    settings: ShowcaseSettings
-
-    def add(self, name: str, *, seed: int) -> Model:
-        """Write one model's files and return its entry of showcase.json."""
-        folder, vectors = self.study.paths.showcase, self._vectors(name, seed=seed)
-        save_embedding(folder, name, Embedding(self.photos["id"].head(len(vectors)).tolist(), vectors))
-        test = int((self.photos["split"] == "test").sum())
-        distances = pair_distances(vectors[:test], pairs=self.settings.pairs, seed=self.settings.seed)
-        files.write_array(pairs_file(folder, name), distances)
-        file, takes, (height, width) = self._export(folder, name, seed=seed)
-        return Model(
-            name, model_name(name), *vectors.shape, file=file, takes=takes, height=height, width=width
-        )
-
-    def _vectors(self, name: str, *, seed: int) -> np.ndarray:
-        """Return a model's vectors float32 [n, d], in the showcase's order: of all photos or the test's."""
-        ids, study = self.photos["id"], self.study
-        if name == PROPOSED:
-            return load_embedding(study.paths.embeddings, embedding_name(name, seed)).of(ids)
-        judged, vectors = model_vectors(study, name, seed=seed)
-        if name != UNTRAINED and name not in CONTROLS:
-            held = study.networks.load(name)
-            return held.of(ids) if len(held.ids) == len(ids) else held.of(judged["id"])
-        megabytes = vectors.shape[1] * vectors.itemsize * len(ids) / 1e6
-        if megabytes > self.settings.model_megabytes:
-            return vectors
-        pixels = study.pixels[self.photos["number"].to_numpy()]
-        if name in CONTROLS:
-            return control_features(name, pixels)
-        return study.discriminator(seed=seed, step=0).embed(pixels)
-
-    def _export(self, folder: Path, name: str, *, seed: int) -> tuple[str, str, tuple[int, int]]:
-        """Write the ONNX file of a network; return its name ("" for a control), what it takes, its size."""
-        study, size = self.study, self.study.pixels.shape[1:3]
-        if name in CONTROLS:
-            return "", PIXELS, size
-        if name in (PROPOSED, UNTRAINED):
-            step = read_chosen(study.paths)[seed] if name == PROPOSED else 0
-            network, takes = study.discriminator(seed=seed, step=step), SIGNED
-        else:
-            settings = NetworkSettings.load(study.paths.profile)
-            weights = {row.network: row.path for row in recorded(study.paths.profile, settings)}
-            network, takes = NetworkEmbedder(NetworkRow(name), settings, weights=weights[name]), PIXELS
-            size = (network.size, network.size)
+    Vectors, float32 [n, d], are of all `photos` or of the test's, which come first.
+    """
+    folder, ids, test = study.paths.showcase, photos["id"], int((photos["split"] == "test").sum())
+    network, takes, size = None, SIGNED, study.pixels.shape[1:3]
+    if name == PROPOSED:
+        network = study.discriminator(seed=seed, step=read_chosen(study.paths)[seed])
+        vectors = load_embedding(study.paths.embeddings, embedding_name(name, seed)).of(ids)
+    elif network_row(name):
+        networks, held = NetworkSettings.load(study.paths.profile), study.networks.load(name)
+        network = NetworkEmbedder(NetworkRow(name), networks, weights=weights[name])
+        vectors = held.of(ids if len(held.ids) == len(ids) else ids[:test])
+        takes, size = PIXELS, (network.size, network.size)
+    else:
+        network = study.discriminator(seed=seed, step=0) if name == UNTRAINED else None
+        takes = SIGNED if network else PIXELS
+        embed = network.embed if network else partial(control_features, name)
+        numbers = photos["number"].to_numpy()
+        megabytes = embed(study.pixels[numbers[:1]]).nbytes * len(ids) / 1e6
+        vectors = embed(study.pixels[numbers if megabytes <= settings.model_megabytes else numbers[:test]])
+    save_embedding(folder, name, Embedding(ids.head(len(vectors)).tolist(), vectors))
+    distances = pair_distances(vectors[:test], pairs=settings.pairs, seed=settings.seed)
+    files.write_array(pairs_file(folder, name), distances)
+    if network:
         save_onnx(folder / f"{name}.onnx", export_features(network.features))
-        return f"{name}.onnx", takes, size
+    file = f"{name}.onnx" if network else ""
+    return Model(name, model_name(name), *vectors.shape, file=file, takes=takes, size=size)
 
 
 def pair_distances(vectors: np.ndarray, *, pairs: int, seed: int) -> np.ndarray:
@@ -198,7 +173,6 @@ def description(study: Study, models: list[Model]) -> dict[str, Any]:
     catalogue = CatalogSettings.load(paths.profile)
     folder = photo_folder(paths, catalogue)
     return {
-        "profile": paths.profile,
         "catalogue": catalogue_summary(paths)["sha256"],
         "synthetic": catalogue.source == "drawn",
         "photos": len(study.photos),

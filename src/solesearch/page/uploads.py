@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import secrets
-from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
 
@@ -28,7 +27,7 @@ LARGEST_SIDE = 640  # what is kept of an upload, pixels; the networks see 299 at
 PREVIEW_SIDE = 240  # pixels
 TOKEN_BYTES = 16
 MEGABYTE = 1_000_000
-UNREADABLE = "This is no photo that can be read, or it is damaged. Please choose a JPEG, PNG or WebP file."
+ASKED = "Please choose a JPEG, PNG or WebP file."
 
 
 class PageSettings(Section, section="page"):
@@ -58,13 +57,11 @@ class Upload:
         return fit_to(self.image, size=size, fit=fit)
 
 
-def small_jpeg(image: Image.Image, *, side: int, quality: int = 88) -> bytes:
+def small_jpeg(image: Image.Image, *, side: int) -> bytes:
     """Return an RGB image as JPEG with no side above `side` pixels; no metadata goes along."""
     small, written = image.copy(), io.BytesIO()
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
-    bare = Image.new("RGB", small.size)
-    bare.paste(small)
-    bare.save(written, "JPEG", quality=quality)
+    Image.fromarray(np.asarray(small)).save(written, "JPEG", quality=88)
     return written.getvalue()
 
 
@@ -83,22 +80,17 @@ def read_upload(data: bytes, settings: PageSettings) -> Upload:
     try:
         image, remarks = open_checked(data, limits=limits)
     except PhotoRefusedError as error:
-        raise InputError(refusal(str(error), settings)) from error
+        kind, _, what = str(error).partition(":")
+        megapixels = f"{settings.upload_pixels / 1e6:g} megapixels"
+        sentences = {
+            NOT_TAKEN: f"This is no photo that can be read here, but{what.partition(';')[0]}. {ASKED}",
+            "huge": f"The photo has more than {megapixels}. Please choose a smaller.",
+            "tiny": f"The photo is too small: at least {SMALLEST_SIDE} pixels on each side are needed.",
+        }
+        unreadable = f"This is no photo that can be read, or it is damaged. {ASKED}"
+        raise InputError(sentences.get(kind, unreadable)) from error
     image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.BOX, reducing_gap=None)
     return Upload(image, tuple(f"{problem}: {action}" for problem, action in remarks))
-
-
-def refusal(reason: str, settings: PageSettings) -> str:
-    """Return the visitor's sentence for a reason of `photo.PhotoRefusedError`."""
-    kind, _, what = reason.partition(":")
-    megapixels = f"{settings.upload_pixels / 1e6:g} megapixels"
-    sentences = {
-        NOT_TAKEN: f"This is no photo that can be read here, but{what.partition(';')[0]}. "
-        "Please choose a JPEG, PNG or WebP file.",
-        "huge": f"The photo has more than {megapixels}. Please choose a smaller.",
-        "tiny": f"The photo is too small: at least {SMALLEST_SIDE} pixels on each side are needed.",
-    }
-    return sentences.get(kind, UNREADABLE)
 
 
 class UploadStore:
@@ -107,20 +99,19 @@ class UploadStore:
     def __init__(self, *, kept: int):
         """Take how many uploads are held at most."""
         self._kept, self._lock = kept, Lock()
-        self._uploads: OrderedDict[str, Upload] = OrderedDict()
+        self._uploads: dict[str, Upload] = {}
 
     def put(self, upload: Upload) -> str:
         """Keep an upload and return its token."""
         token = secrets.token_urlsafe(TOKEN_BYTES)
         with self._lock:
             self._uploads[token] = upload
-            while len(self._uploads) > self._kept:
-                self._uploads.popitem(last=False)
+            if len(self._uploads) > self._kept:
+                del self._uploads[next(iter(self._uploads))]
         return token
 
     def get(self, token: str) -> Upload:
         """Return an upload; raises InputError when it has been forgotten."""
-        with self._lock:
-            if token in self._uploads:
-                return self._uploads[token]
+        if upload := self._uploads.get(token):
+            return upload
         raise InputError("Your photo is no longer held here. Please upload it again.")

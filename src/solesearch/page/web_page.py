@@ -4,7 +4,6 @@ FastAPI answers a page, rows of answers as HTML, photos by number, uploads, and 
 a visitor sends is ever a file's: photos are found in a table, uploads by a token, and all else is not there.
 """
 
-import argparse
 import base64
 import secrets
 import sys
@@ -12,14 +11,14 @@ import threading
 import warnings
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from solesearch.core.errors import InputError, exit_status
+from solesearch.core.errors import InputError
 from solesearch.core.model_names import PROPOSED, UNTRAINED
 from solesearch.core.paths import Paths
 from solesearch.page.search_service import SearchService
@@ -32,7 +31,7 @@ from solesearch.page.uploads import (
     small_jpeg,
 )
 from solesearch.people import annotation_page
-from solesearch.people.serving import HOST, PORT, limited_body, listen, new_app
+from solesearch.people.serving import limited_body, new_app, serve_command
 from solesearch.photos.photo import load_photo
 
 HERE = Path(__file__).parent
@@ -52,17 +51,6 @@ SHAPES = (
     "M0-7.5L6 0L0 7.5L-6 0Z",  # diamond
     "M-2-6.5H2V-2H6.5V2H2V6.5H-2V2H-6.5V-2H-2Z",  # plus
 )
-MAP_WIDTH, MAP_HEIGHT, MARGIN = 1000, 640, 16  # of the drawing, in its own unit
-
-
-def create_app(service: SearchService, settings: PageSettings, paths: Paths) -> FastAPI:
-    """Return the whole page as one application; raises InputError when the showcase is incomplete."""
-    app, page = new_app("solesearch"), Page(service, settings)
-    add_files(app, page)
-    add_searches(app, page)
-    add_uploads(app, page)
-    annotation_page.attach(app, paths=paths, photo_url=page.photo_url)
-    return app
 
 
 class Page:
@@ -107,31 +95,22 @@ class Page:
         self, *, models: list[str], k: int, photo: str = "", upload: str = "", leave_out: bool = False
     ) -> str:
         """Return what `models` answer to a photo by its id, or to an upload by its token."""
-        service = self.service
-        if not models:
-            raise InputError("Choose at least one model.")
-        among = service.common_photos(models)
         if upload:
             sent = self.uploads.get(upload)
             # the picture goes inside the page, so that nobody else can ask for it
             preview = base64.b64encode(small_jpeg(sent.image, side=PREVIEW_SIDE)).decode("ascii")
-            rows = [service.search_upload(sent, model, k=k, among=among) for model in models]
+            rows = self.service.search_upload(sent, models, k=k)
             return self.parts.answers_to_upload(upload, preview, sent.remarks, rows)
-        options = {"k": k, "leave_out_product": leave_out, "among": among}
-        rows = [service.search_photo(photo, model, **options) for model in models]
-        return self.parts.answers_to_photo(service.photo(photo), rows)
+        rows = self.service.search_photo(photo, models, k=k, leave_out_product=leave_out)
+        return self.parts.answers_to_photo(self.service.photo(photo), rows)
 
     def map(self) -> str:
         """Return the map of the proposed model's features as an SVG: a mark a photo, its look by class."""
         points, looks = self.service.map_table(), class_looks(self.service.labels)
-        points["across"] = MARGIN + points["x"] * (MAP_WIDTH - 2 * MARGIN)
-        points["down"] = MARGIN + points["y"] * (MAP_HEIGHT - 2 * MARGIN)
         classes = [
             (label, *looks[label], marks.to_dict("records")) for label, marks in points.groupby("label")
         ]
-        return self.parts.feature_map(
-            classes, self.service.model(PROPOSED).title, len(points), (MAP_WIDTH, MAP_HEIGHT)
-        )
+        return self.parts.feature_map(classes, self.service.model(PROPOSED).title, len(points))
 
 
 def class_looks(labels: list[str]) -> dict[str, tuple[str, str]]:
@@ -142,20 +121,17 @@ def class_looks(labels: list[str]) -> dict[str, tuple[str, str]]:
     }
 
 
-def add_files(app: FastAPI, page: Page) -> None:
-    """Register the page itself, its style and script, /photo/<number> and /health."""
+def create_app(service: SearchService, settings: PageSettings, paths: Paths) -> FastAPI:
+    """Return the whole page as one application; raises InputError when the showcase is incomplete."""
+    app, page = new_app("solesearch"), Page(service, settings)
 
     @app.get("/")
     def whole() -> HTMLResponse:
         return HTMLResponse(page.html)
 
-    @app.get("/page.css")
-    def style() -> FileResponse:
-        return FileResponse(HERE / "page.css", media_type="text/css")
-
-    @app.get("/page.js")
-    def script() -> FileResponse:
-        return FileResponse(HERE / "page.js", media_type="text/javascript")
+    @app.get("/page.{kind}")
+    def style_or_script(kind: Literal["css", "js"]) -> FileResponse:
+        return FileResponse(HERE / f"page.{kind}")
 
     @app.get("/photo/{number}")
     def photo(number: int) -> Response:
@@ -166,12 +142,20 @@ def add_files(app: FastAPI, page: Page) -> None:
 
     @app.get("/health")
     def health() -> dict[str, Any]:
-        return {"profile": page.service.profile, "photos": len(page.service.photos)}
+        return {"profile": service.profile, "photos": len(service.photos)}
+
+    add_searches(app, page)
+    annotation_page.attach(app, paths=paths, photo_url=page.photo_url)
+    return app
 
 
 def add_searches(app: FastAPI, page: Page) -> None:
-    """Register /picker and /answers, which give pieces of HTML, or {"detail": why not}."""
-    most = page.settings.most_answers
+    """Register /picker, /answers and /upload: pieces of HTML, or a file's token, or {"detail": why not}."""
+    settings, decoders = page.settings, threading.Semaphore(page.settings.decoders)
+
+    async def sent_photo(request: Request) -> bytes:
+        most, kind = settings.upload_megabytes * MEGABYTE, "application/octet-stream"
+        return await limited_body(request, kind=kind, most=most, too_large=settings.too_large)
 
     @app.get("/picker")
     def picker(label: str = "") -> HTMLResponse:
@@ -179,25 +163,14 @@ def add_searches(app: FastAPI, page: Page) -> None:
 
     @app.get("/answers")
     def answers(
-        photo: str = "", upload: str = "", label: str = "", model: Annotated[tuple[str, ...], Query()] = (),
-        k: Annotated[int, Query(ge=1, le=most)] = K, leave_out: bool = False,
+        photo: str | None = None, upload: str = "", label: str = "", leave_out: bool = False,
+        model: Annotated[tuple[str, ...], Query()] = (),
+        k: Annotated[int, Query(ge=1, le=settings.most_answers)] = K,
     ) -> HTMLResponse:  # fmt: skip
-        if not photo and not upload:  # any photo of the class
+        if photo is None and not upload:  # any photo of the class
             photo = page.service.sample(label=label, count=1, seed=secrets.randbits(32))[0].id
-        models = list(dict.fromkeys(model))
-        return HTMLResponse(
-            page.answers(photo=photo.strip(), upload=upload, models=models, k=k, leave_out=leave_out)
-        )
-
-
-def add_uploads(app: FastAPI, page: Page) -> None:
-    """Register /upload: a file's bytes in, a token out, or a sentence that says what is wrong."""
-    settings, decoders = page.settings, threading.Semaphore(page.settings.decoders)
-
-    async def sent_photo(request: Request) -> bytes:
-        most = settings.upload_megabytes * MEGABYTE
-        kind = "application/octet-stream"
-        return await limited_body(request, kind=kind, most=most, too_large=settings.too_large)
+        asked = {"photo": (photo or "").strip(), "upload": upload, "leave_out": leave_out}
+        return HTMLResponse(page.answers(models=model, k=k, **asked))
 
     @app.post("/upload")
     def upload(data: Annotated[bytes, Depends(sent_photo)]) -> dict[str, str]:
@@ -205,51 +178,16 @@ def add_uploads(app: FastAPI, page: Page) -> None:
             return {"token": page.uploads.put(read_upload(data, settings))}
 
 
-def serve(profile: str, *, host: str = HOST, port: str | int = PORT, follow: bool = False) -> None:
-    """Serve a profile's page until the process is ended, or with `follow` until its standard input is.
-
-    Raises InputError before anything is loaded.
-    """
+def open_page(profile: str) -> FastAPI:
+    """Return the page of a profile, its models loading in the background; raises InputError without one."""
     settings = PageSettings.load(profile)  # first, since it knows which profiles there are
     paths = Paths.of(profile)
-    service, listening = SearchService(paths), listen(host, port)
-    import uvicorn
-    from threadpoolctl import threadpool_limits
-
+    service = SearchService(paths)
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
-    config = uvicorn.Config(
-        create_app(service, settings, paths),
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=3,
-    )
-    server, shown = uvicorn.Server(config), f"[{host}]" if ":" in host else host
-    address = f"http://{shown}:{listening.getsockname()[1]}"
-    print(f"The page of {profile} is at {address} (Ctrl+C ends it)", flush=True)
-    with threadpool_limits(1):  # visitors side by side, a thread each, instead of one on all cores
-        threading.Thread(target=service.warm_up, daemon=True).start()
-        if follow:
-            threading.Thread(target=end_with_input, args=[server], daemon=True).start()
-        server.run(sockets=[listening])
-
-
-def end_with_input(server: Any) -> None:
-    """Tell a uvicorn server to end once standard input ends: whoever started it is gone."""
-    while sys.stdin.buffer.read(1):
-        pass
-    server.should_exit = True
-
-
-def main() -> int:
-    """Serve the web page of a profile."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("profile", nargs="?", default="sample")
-    parser.add_argument("--host", default=HOST, help="0.0.0.0 lets other machines in; there is no login")
-    parser.add_argument("--port", default=PORT, help="0: any free one")
-    parser.add_argument("--follow", action="store_true", help="end when standard input ends")
-    chosen = vars(parser.parse_args())
-    return exit_status(lambda: serve(chosen.pop("profile"), **chosen))
+    app = create_app(service, settings, paths)
+    threading.Thread(target=service.warm_up, daemon=True).start()
+    return app
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve_command(open_page, what="The page"))

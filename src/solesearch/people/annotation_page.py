@@ -4,29 +4,25 @@ The server knows the plan and the answers, never the key: neither a model's name
 the results. `python -m solesearch.people.annotation_page PROFILE` serves the study alone, without TensorFlow.
 """
 
-import argparse
 import io
-import json
 import sys
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import pandas as pd
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pydantic import AfterValidator
+from PIL import Image
 
 from solesearch.core import files
-from solesearch.core.errors import exit_status
 from solesearch.core.model_names import model_name
 from solesearch.core.paths import Paths
 from solesearch.core.settings import check_known
-from solesearch.people.answers import SIMULATED, Annotator, Answer, AnswerStore, Assignment, check_answer
+from solesearch.people.answers import Annotator, Answer, AnswerStore, Assignment, check_answer
 from solesearch.people.human_study import Plan, PlanFiles, read_plan
-from solesearch.people.serving import HOST, PORT, limited_body, listen, new_app
+from solesearch.people.serving import FRAMES, PORT, limited_body, new_app, serve_command
 from solesearch.people.study_analysis import TABLES
 
 HERE = Path(__file__).parent
@@ -34,59 +30,35 @@ LARGEST_BODY = 4096  # bytes; an answer has about 150
 # Page and results hold their own style and script, and ask for nothing but photos and answers.
 OWN_STYLE = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; "
-    "script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'self'"
+    f"script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; {FRAMES}"
 }
-
-
-def person(name: str) -> str:
-    """Return an annotator's name if it can be a person's; raises ValueError otherwise."""
-    if name.lower().startswith(SIMULATED):
-        raise ValueError(f"names with {SIMULATED} are those of simulated annotators")
-    return name
-
-
-Person = Annotated[Annotator, AfterValidator(person)]
-
-
-class SentTask(Assignment):
-    """What the page sends about a task; anything else is refused."""
-
-    annotator: Person
-
-
-class SentAnswer(Answer):
-    """An answer as the page sends it; when it came is for the server to say."""
-
-    annotator: Person
-    answered_at: Literal[""] = ""
 
 
 class Questionnaire:
     """Plan and store of one profile, and what an annotator sees next."""
 
     def __init__(self, paths: Paths, photo_url: Callable[[int], str]):
-        """Take the profile's paths; plan and store are opened when first asked for."""
+        """Take the profile's paths; plan and store are read at every call, since a stage may write them."""
         self.paths, self.photo_url = paths, photo_url
-        self._read = lru_cache(maxsize=1)(
-            lambda path, written: (read_plan(path), AnswerStore(paths.answer_store))
-        )
 
-    def open(self) -> tuple[Plan, AnswerStore]:
-        """Return plan and store; a plan written anew is read anew. Raises HTTPException (404) without one."""
+    def open(self, sent: Assignment | None = None) -> tuple[Plan, AnswerStore]:
+        """Return plan and store; HTTPException 404 without a plan, 409 where `sent` belongs to another."""
         path = PlanFiles.shown(self.paths).plan
         if not path.is_file():  # 404, not 5xx: the page would ask again and again
             raise HTTPException(404, "no study is planned yet; `make repro` plans it")
-        return self._read(path, path.stat().st_mtime_ns)
+        plan = read_plan(path)
+        if sent and sent.plan != plan.id:
+            raise HTTPException(409, "the study was planned anew; going on with the new plan")
+        return plan, AnswerStore(self.paths.answer_store)
 
     def state(self, annotator: str, *, again: Answer | None = None) -> dict[str, Any]:
         """Return an annotator's progress and the next task; after an undo that task with its old ticks."""
         plan, store = self.open()
-        answered, last = store.progress(plan=plan.id, annotator=annotator)
+        answered = [answer.task for answer in store.given(plan=plan.id, annotator=annotator)]
         name = again.task if again else next((task for task in plan.tasks if task not in answered), None)
         state = {
             "plan": plan.id, "total": len(plan.tasks), "answered": len(answered), "task": name,
-            "last": last.task if last else None,
+            "last": answered[-1] if answered else None,
         }  # fmt: skip
         if name is None:
             return state
@@ -98,23 +70,17 @@ class Questionnaire:
         ticked = list(again.rows) if again else []
         return {**state, "query": self.photo_url(task.query), "rows": rows, "ticked": ticked}
 
-    def answer(self, sent: SentAnswer) -> dict[str, Any]:
+    def answer(self, sent: Answer) -> dict[str, Any]:
         """Keep an answer and return what comes next; raises InputError, or HTTPException (409)."""
-        plan, store = self._opened_for(sent)
+        plan, store = self.open(sent)
         check_answer(sent, plan)
         store.record(sent)
         return self.state(sent.annotator)
 
-    def undo(self, sent: SentTask) -> dict[str, Any]:
+    def undo(self, sent: Assignment) -> dict[str, Any]:
         """Take back the last answer, if `sent.task` is the last one; return what comes next."""
-        _, store = self._opened_for(sent)
+        _, store = self.open(sent)
         return self.state(sent.annotator, again=store.undo(sent))
-
-    def _opened_for(self, sent: Assignment) -> tuple[Plan, AnswerStore]:
-        plan, store = self.open()
-        if sent.plan != plan.id:
-            raise HTTPException(409, "the study was planned anew; going on with the new plan")
-        return plan, store
 
 
 def attach(app: FastAPI, *, paths: Paths, photo_url: Callable[[int], str]) -> None:
@@ -138,16 +104,16 @@ def attach(app: FastAPI, *, paths: Paths, photo_url: Callable[[int], str]) -> No
         return FileResponse(HERE / "annotation_page.html", headers=OWN_STYLE)
 
     @app.get("/study/next")
-    def next_task(annotator: Person) -> dict[str, Any]:
+    def next_task(annotator: Annotator) -> dict[str, Any]:
         return questionnaire.state(annotator)
 
     @app.post("/study/answer")
     def answer(sent: Annotated[bytes, Depends(body)]) -> dict[str, Any]:
-        return questionnaire.answer(SentAnswer.model_validate_json(sent, strict=True))
+        return questionnaire.answer(Answer.model_validate_json(sent, strict=True))
 
     @app.post("/study/undo")
     def undo(sent: Annotated[bytes, Depends(body)]) -> dict[str, Any]:
-        return questionnaire.undo(SentTask.model_validate_json(sent, strict=True))
+        return questionnaire.undo(Assignment.model_validate_json(sent, strict=True))
 
     @app.get("/study/results")
     def results() -> HTMLResponse:
@@ -161,16 +127,14 @@ def results_page(paths: Paths) -> str:
     """
     templates = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
     templates.globals |= {"model_name": model_name, "interval": interval}
+    options = {"made_by": "stage human_study", "keep_default_na": False}
     tables = {
-        name: files.read_table(
-            paths.result(name), made_by="stage human_study", keep_default_na=False
-        ).to_dict("records")
+        name: files.read_table(paths.result(name), **options).to_dict("records")
         for name in TABLES
         if paths.result(name).is_file()
     }
-    return templates.get_template("study_results.html").render(
-        profile=paths.profile, analysed=len(tables) == len(TABLES), tables=tables
-    )
+    page = templates.get_template("study_results.html")
+    return page.render(profile=paths.profile, analysed=len(tables) == len(TABLES), tables=tables)
 
 
 def interval(row: dict[str, Any], value: str, low: str, high: str) -> str:
@@ -181,27 +145,24 @@ def interval(row: dict[str, Any], value: str, low: str, high: str) -> str:
     return f"{middle:.2f}" + ("" if pd.isna(least) else f" ({least:.2f} to {most:.2f})")
 
 
-# --- alone -----------------------------------------------------------------------------------------------
+def study_app(profile: str) -> FastAPI:
+    """Return an app that serves a profile's study alone, photos as PNG from the decoded pixels.
 
-
-def study_app(paths: Paths) -> FastAPI:
-    """Return an app that serves the study alone, photos as PNG from the decoded pixels."""
-    from PIL import Image
-
-    app = new_app("solesearch, human study")
+    Raises InputError for an unknown profile, and where plan or pixels are missing.
+    """
+    check_known([profile])
+    app, paths = new_app("solesearch, human study"), Paths.of(profile)
+    read_plan(PlanFiles.shown(paths).plan)  # a missing plan is named before anything is served
     pixels = files.read_array(paths.pixels, made_by="stage prepare", memory_map=True)
-
-    @lru_cache(maxsize=2048)
-    def picture(number: int) -> bytes:
-        written = io.BytesIO()
-        Image.fromarray(pixels[number]).save(written, format="PNG")
-        return written.getvalue()
 
     @app.get("/photo/{number}")
     def photo(number: int) -> Response:
         if not 0 <= number < len(pixels):
             raise HTTPException(404, "no such photo")
-        return Response(picture(number), media_type="image/png", headers={"Cache-Control": "max-age=3600"})
+        written = io.BytesIO()
+        Image.fromarray(pixels[number]).save(written, format="PNG")
+        headers = {"Cache-Control": "max-age=3600"}
+        return Response(written.getvalue(), media_type="image/png", headers=headers)
 
     @app.get("/")
     def start() -> RedirectResponse:
@@ -211,28 +172,5 @@ def study_app(paths: Paths) -> FastAPI:
     return app
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve the human study of a profile alone, on this machine."""
-    parser = argparse.ArgumentParser(
-        prog="python -m solesearch.people.annotation_page", description=main.__doc__
-    )
-    parser.add_argument("profile", nargs="?", default="sample")
-    parser.add_argument("--host", default=HOST, help="0.0.0.0 lets other machines in")
-    parser.add_argument("--port", default=PORT + 1, help="0: any free one")
-    chosen = parser.parse_args(arguments)
-
-    def serve() -> None:
-        import uvicorn
-
-        check_known([chosen.profile])
-        paths = Paths.of(chosen.profile)
-        read_plan(PlanFiles.shown(paths).plan)  # a missing plan is named before anything is served
-        listening = listen(chosen.host, chosen.port)
-        print(json.dumps({"study": f"http://{chosen.host}:{listening.getsockname()[1]}/study/"}), flush=True)
-        uvicorn.Server(uvicorn.Config(study_app(paths), log_level="warning")).run(sockets=[listening])
-
-    return exit_status(serve)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve_command(study_app, what="The human study", port=PORT + 1, path="/study/"))

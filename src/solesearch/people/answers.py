@@ -23,16 +23,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from solesearch.core import files
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.paths import Paths
-from solesearch.evaluation.study import Study
-from solesearch.people.human_study import (
-    LETTERS,
-    HumanStudySettings,
-    Plan,
-    PlanFiles,
-    catalogue_digest,
-    make_plan,
-    set_foreign_study_aside,
-)
+from solesearch.people.human_study import LETTERS, Plan, PlanFiles, first_problem
 
 SIMULATED = "simulated-"  # begins the names of simulated annotators, and of nobody else
 BUSY_S = 15.0  # how long a writer waits for the others
@@ -40,6 +31,8 @@ WRITE = "BEGIN IMMEDIATE"  # takes the lock now, so that reading and writing are
 NOTHING = "none"  # in the CSV: no row was ticked
 UNIQUE = ["plan", "annotator", "task"]
 COLUMNS = [*UNIQUE, "rows", "milliseconds", "answered_at"]
+NAMES = ", ".join(COLUMNS)
+THIS_TASK = "plan = ? AND annotator = ? AND task = ?"
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -66,12 +59,19 @@ def in_order(rows: str) -> str:
     return "".join(sorted(rows))
 
 
+def person(name: str) -> str:
+    """Return an annotator's name if it can be a person's; raises ValueError otherwise."""
+    if name.lower().startswith(SIMULATED):
+        raise ValueError(f"names with {SIMULATED} are those of simulated annotators")
+    return name
+
+
 Letters = Annotated[
     str,
     BeforeValidator(lambda rows: "".join(map(str, rows)) if isinstance(rows, list) else rows),  # as JSON
     AfterValidator(in_order),
 ]
-Annotator = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
+Annotator = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$"), AfterValidator(person)]
 
 
 class Assignment(BaseModel):
@@ -94,7 +94,12 @@ class Answer(Assignment):
 
     rows: Letters
     milliseconds: int = Field(ge=0, le=24 * 3600 * 1000)
-    answered_at: str = ""
+
+
+class KeptAnswer(Answer):
+    """An answer as store and CSV hold it; when it came is for the server to say."""
+
+    answered_at: str
 
 
 def check_answer(answer: Answer, plan: Plan) -> None:
@@ -135,73 +140,62 @@ class AnswerStore:
 
         It is on the disk when this returns. Raises ConflictError where the annotator answered otherwise.
         """
-        where = "plan = ? AND annotator = ? AND task = ?"
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
         with self._open(WRITE) as connection:
-            known = connection.execute(f"SELECT rows FROM answers WHERE {where}", answer.unique).fetchone()
-            if known and known[0] != answer.rows:
-                raise ConflictError(f"task {answer.task}: answered already, otherwise; undo that first")
-            if known:
-                return False
-            connection.execute(
-                f"INSERT INTO answers ({', '.join(COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?)",
-                (*answer.unique, answer.rows, answer.milliseconds, answer.answered_at or now()),
-            )
-        return True
+            written = connection.execute(
+                f"INSERT INTO answers ({NAMES}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (*answer.unique, answer.rows, answer.milliseconds, now),
+            ).rowcount
+            kept = connection.execute(f"SELECT rows FROM answers WHERE {THIS_TASK}", answer.unique).fetchone()
+        if kept[0] != answer.rows:
+            raise ConflictError(f"task {answer.task}: answered already, otherwise; undo that first")
+        return written == 1
 
     def undo(self, asked: Assignment) -> Answer | None:
         """Take back an annotator's last answer and return it.
 
         None, and nothing changes, when the task is not the last one answered: a second click, or another tab.
         """
-        where, columns = "plan = ? AND annotator = ? AND task = ?", ", ".join(COLUMNS)
         with self._open(WRITE) as connection:
-            last = self._last(connection, asked.plan, asked.annotator)
-            if last is None or last.task != asked.task:
+            last = self._given(connection, asked.plan, asked.annotator)[-1:]
+            if [answer.task for answer in last] != [asked.task]:
                 return None
-            connection.execute(f"INSERT INTO undone SELECT {columns} FROM answers WHERE {where}", last.unique)
-            connection.execute(f"DELETE FROM answers WHERE {where}", last.unique)
-            return last
+            connection.execute(
+                f"INSERT INTO undone SELECT {NAMES} FROM answers WHERE {THIS_TASK}", asked.unique
+            )
+            connection.execute(f"DELETE FROM answers WHERE {THIS_TASK}", asked.unique)
+            return last[0]
 
     @staticmethod
-    def _last(connection: sqlite3.Connection, plan: str, annotator: str) -> Answer | None:
-        row = connection.execute(
-            f"SELECT {', '.join(COLUMNS)} FROM answers WHERE plan = ? AND annotator = ? "
-            "ORDER BY number DESC LIMIT 1",
-            (plan, annotator),
-        ).fetchone()
-        return Answer(**dict(zip(COLUMNS, row, strict=True))) if row else None
+    def _given(connection: sqlite3.Connection, plan: str, annotator: str) -> list[KeptAnswer]:
+        found = connection.execute(
+            f"SELECT {NAMES} FROM answers WHERE plan = ? AND annotator = ? ORDER BY number", (plan, annotator)
+        )
+        return [KeptAnswer(**dict(zip(COLUMNS, row, strict=True))) for row in found]
 
-    def progress(self, *, plan: str, annotator: str) -> tuple[set[str], Answer | None]:
-        """Return (tasks that an annotator has answered, the last answer)."""
+    def given(self, *, plan: str, annotator: str) -> list[KeptAnswer]:
+        """Return an annotator's answers in the order they came in."""
         with self._open() as connection:
-            tasks = connection.execute(
-                "SELECT task FROM answers WHERE plan = ? AND annotator = ?", (plan, annotator)
-            ).fetchall()
-            return {task for (task,) in tasks}, self._last(connection, plan, annotator)
-
-    def count_by_plan(self) -> dict[str, int]:
-        """Return plan -> number of answers."""
-        with self._open() as connection:
-            return dict(connection.execute("SELECT plan, count(*) FROM answers GROUP BY plan").fetchall())
+            return self._given(connection, plan, annotator)
 
     def table(self, name: str = "answers") -> pd.DataFrame:
         """Return all answers (or those `undone`) in the order they came in, columns COLUMNS."""
         with self._open() as connection:
-            return pd.read_sql(f"SELECT {', '.join(COLUMNS)} FROM {name} ORDER BY rowid", connection)
-
-
-def now() -> str:
-    """Return the time in UTC to the millisecond, as ISO 8601 writes it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+            return pd.read_sql(f"SELECT {NAMES} FROM {name} ORDER BY rowid", connection)
 
 
 # --- CSV -------------------------------------------------------------------------------------------------
 
 
-def write_answers(path: Path, answers: pd.DataFrame) -> None:
-    """Write answers (columns COLUMNS) as CSV, sorted, so that a diff shows what was added; "" as `none`."""
-    shown = answers.assign(rows=answers["rows"].replace("", NOTHING))
-    files.write_table(path, shown.sort_values(UNIQUE, ignore_index=True)[COLUMNS])
+def write_answers(path: Path, tables: Sequence[pd.DataFrame]) -> int:
+    """Write all answers of `tables` (columns COLUMNS) as one CSV, sorted for readable diffs; return how many.
+
+    Of two to the same task by the same annotator the later one stands. "" is written as `none`.
+    """
+    every = pd.concat(tables, ignore_index=True).sort_values("answered_at", kind="stable")
+    every = every.drop_duplicates(UNIQUE, keep="last").replace({"rows": {"": NOTHING}})
+    files.write_table(path, every.sort_values(UNIQUE)[COLUMNS])
+    return len(every)
 
 
 def read_answers(path: Path, plan: Plan) -> pd.DataFrame:
@@ -210,27 +204,18 @@ def read_answers(path: Path, plan: Plan) -> pd.DataFrame:
         table = files.read_table(path, made_by="answers export", dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a table of answers ({error})") from error
-    answers: dict[tuple[str, str, str], Answer] = {}
+    answers: dict[tuple[str, str, str], KeptAnswer] = {}
     for number, line in enumerate(table.replace({"rows": {NOTHING: ""}}).to_dict("records"), start=2):
         try:
-            answer = Answer(**line)
+            answer = KeptAnswer(**line)
             check_answer(answer, plan)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise InputError(f"{path}, line {number}: {first['loc'][0]}: {first['msg']}") from error
-        except InputError as error:
-            raise InputError(f"{path}, line {number}: {error}") from error
+        except ValueError as error:
+            words = first_problem(error) if isinstance(error, ValidationError) else error
+            raise InputError(f"{path}, line {number}: {words}") from error
         if answer.unique in answers:
             raise InputError(f"{path}, line {number}: task {answer.task} is answered twice")
         answers[answer.unique] = answer
     return pd.DataFrame([answer.model_dump() for answer in answers.values()], columns=COLUMNS)
-
-
-def merged(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return all answers, each once; of two to the same task by the same annotator the later one stands."""
-    every = pd.concat(tables, ignore_index=True)
-    every = every.sort_values("answered_at", kind="stable").drop_duplicates(UNIQUE, keep="last")
-    return every.sort_values(UNIQUE, ignore_index=True)
 
 
 # --- the command -----------------------------------------------------------------------------------------
@@ -245,54 +230,30 @@ def export(paths: Paths) -> list[Path]:
     if not paths.answer_store.is_file():
         raise InputError(f"{paths.answer_store}: no answers yet; `make app` serves the study")
     plan, key = PlanFiles.shown(paths).read()
-    store = AnswerStore(paths.answer_store)
-    if foreign := set(store.count_by_plan()) - {plan.id}:
-        raise InputError(f"{paths.answer_store}: holds answers to plan {foreign.pop()}, not {plan.id}")
+    store, kept_files = AnswerStore(paths.answer_store), PlanFiles.kept(paths)
     tables = [store.table()]
+    if foreign := set(tables[0]["plan"]) - {plan.id}:
+        raise InputError(f"{paths.answer_store}: holds answers to plan {foreign.pop()}, not {plan.id}")
     if paths.answers.is_file():
         kept, undone = read_answers(paths.answers, plan), store.table("undone")
         exact = [*UNIQUE, "answered_at"]  # an answer given anew after an undo is another one
         taken_back = pd.MultiIndex.from_frame(kept[exact]).isin(pd.MultiIndex.from_frame(undone[exact]))
         tables.insert(0, kept[~taken_back])
-    kept_files = PlanFiles.kept(paths)
     kept_files.write(plan, key)
-    write_answers(paths.answers, merged(tables))
+    write_answers(paths.answers, tables)
     return [paths.answers, *kept_files]
 
 
 def merge_files(paths: Paths, others: Sequence[Path]) -> int:
     """Add the answers of other CSV files, say from other machines, to the committed ones; return how many."""
+    if not others:
+        raise InputError("merge: name the CSV files to add, say those that `export` wrote on other machines")
     kept = PlanFiles.kept(paths)
     plan, key = (kept if kept.plan.is_file() else PlanFiles.shown(paths)).read()
     before = [read_answers(paths.answers, plan)] if paths.answers.is_file() else []
-    answers = merged([*before, *(read_answers(path, plan) for path in others)])
-    if not kept.plan.is_file():
-        kept.write(plan, key)
-    write_answers(paths.answers, answers)
-    return len(answers) - sum(map(len, before))
-
-
-def prepare_plan(study: Study, settings: HumanStudySettings) -> tuple[Plan, pd.DataFrame]:
-    """Put plan and key into runs/<profile>/human_study/ and return them.
-
-    A plan that lies beside committed answers is taken as it is: what people saw must not change after them.
-    Where it numbers other photos than the catalogue's, a new study begins and the old one is set aside.
-    Otherwise the plan is made from the settings. Raises InputError when answers not exported yet belong to
-    another plan of the same photos.
-    """
-    set_foreign_study_aside(study.paths, catalogue=catalogue_digest(study.photos))
-    kept = PlanFiles.kept(study.paths)
-    plan, key = kept.read() if kept.plan.is_file() else make_plan(study, settings)
-    store = study.paths.answer_store
-    waiting = AnswerStore(store).count_by_plan() if store.is_file() else {}
-    if foreign := {name: count for name, count in waiting.items() if name != plan.id}:
-        raise InputError(
-            f"{store}: holds {sum(foreign.values())} answers to plan {next(iter(foreign))}, not {plan.id}; "
-            f"run `python -m solesearch.people.answers export {study.paths.profile}`, which keeps that plan "
-            "with them, or move the file away"
-        )
-    PlanFiles.shown(study.paths).write(plan, key)
-    return plan, key
+    tables = [*before, *(read_answers(path, plan) for path in others)]
+    kept.write(plan, key)
+    return write_answers(paths.answers, tables) - sum(map(len, before))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

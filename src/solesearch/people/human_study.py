@@ -4,31 +4,23 @@ A task shows one query photo and one row of nearest photos from every model. The
 letters in an order drawn anew for each task, photos are numbers (rows of photos.csv), and neither models nor
 classes are named. What the letters stand for is in a key of its own, which the page never reads. Some queries
 come twice, in another order of rows; some tasks hold a row more, random photos of other classes, which nobody
-who looks would tick.
+who looks would tick. How a plan follows from a profile's embeddings says planning.py.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from solesearch.core import files
 from solesearch.core.errors import InputError, not_made_yet
 from solesearch.core.paths import Paths
-from solesearch.core.progress import tell
 from solesearch.core.settings import Section
-
-if TYPE_CHECKING:
-    from solesearch.evaluation.study import Study
 
 ATTENTION = "attention_check"  # stands for a model in the key
 FIRST, REPEAT = "first", "repeat"
@@ -70,21 +62,14 @@ class Task(BaseModel):
     rows: dict[str, list[int]] = Field(min_length=1)  # letter -> k photos
 
 
-def by_name(tasks: Any) -> Any:
-    """Return tasks by their names; plans of version 0.1 list them, each with its name in it."""
-    if isinstance(tasks, list) and all(isinstance(task, dict) and "task" in task for task in tasks):
-        return {task["task"]: task for task in tasks}
-    return tasks
-
-
 class Plan(BaseModel):
     """What the page loads."""
 
-    id: str = Field(validation_alias=AliasChoices("id", "plan"))
+    id: str
     profile: str
     k: int
     catalogue: str  # digest of the photos' ids in their order, so that numbers keep their meaning
-    tasks: Annotated[dict[str, Task], BeforeValidator(by_name)] = Field(min_length=1)
+    tasks: dict[str, Task] = Field(min_length=1)  # in the order shown
 
 
 # --- planning, without photos ----------------------------------------------------------------------------
@@ -130,25 +115,22 @@ def plan_tasks(
     random = np.random.default_rng(settings.seed)
     order = schedule(len(queries), repeats=settings.repeats, random=random)
     checks = checked_tasks(order, checks=settings.attention_checks, random=random)
-    names = [f"t{number:03d}" for number in range(1, len(order) + 1)]
-    first = {query: name for name, (query, kind) in zip(names, order, strict=True) if kind == FIRST}
-    tasks, key = {}, []
-    for place, (name, (query, kind)) in enumerate(zip(names, order, strict=True)):
-        number = int(queries[query])
-        shown = {model: np.asarray(nearest[query]) for model, nearest in rows.items()}
+    first_shown, tasks, key = {}, {}, []
+    for place, (query, kind) in enumerate(order):
+        name, number = f"t{place + 1:03d}", queries[query]
+        shown = {model: nearest[query] for model, nearest in rows.items()}
         if place in checks:
             shown[ATTENTION, 0] = random_row(number, labels, distractors, k=settings.k, random=random)
         models = list(shown)
-        letters = {
+        drawn = {
             letter: models[at] for letter, at in zip(LETTERS, random.permutation(len(models)), strict=False)
         }
-        tasks[name] = Task(
-            query=number, rows={letter: shown[model].tolist() for letter, model in letters.items()}
-        )
-        for letter, model in letters.items():
+        original = first_shown.setdefault(query, name)
+        tasks[name] = Task(query=number, rows={row: shown[model].tolist() for row, model in drawn.items()})
+        for row, model in drawn.items():
             same_class = int((labels[shown[model]] == labels[number]).sum())
-            photos, repeated = " ".join(map(str, shown[model])), first[query] if kind == REPEAT else ""
-            key.append((name, kind, repeated, number, letter, *model, photos, same_class))
+            photos, repeats = " ".join(map(str, shown[model])), original if kind == REPEAT else ""
+            key.append((name, kind, repeats, number, row, *model, photos, same_class))
     return tasks, pd.DataFrame(key, columns=KEY[1:])
 
 
@@ -163,79 +145,6 @@ def random_row(
             f"{labels[query]}, there are {len(others)}; lower human_study.k"
         )
     return random.choice(others, size=k, replace=False)
-
-
-# --- planning, from a study ------------------------------------------------------------------------------
-
-
-def study_models(study: Study, settings: HumanStudySettings) -> list[tuple[str, int]]:
-    """Return (model, seed) of every row shown.
-
-    Shown are those that galleries show, too (recommendations.shown_models): the first seed's, controls, and
-    ImageNet networks with weights that embedded all test photos. An empty `models` takes all of them.
-    Raises InputError for a name that is no model, or when fewer than two remain.
-    """
-    from solesearch.core.model_names import MODEL_NAMES, network_row
-    from solesearch.index.recommendations import shown_models
-
-    seeds = dict(shown_models(study))
-    asked = settings.models or list(seeds)
-    unknown = [name for name in asked if name not in MODEL_NAMES and network_row(name) is None]
-    if unknown:
-        raise InputError(f"params.yaml, human_study.models: {unknown[0]!r} is no model of this study")
-    models = [(name, seeds[name]) for name in asked if name in seeds]
-    if not 2 <= len(models) < len(LETTERS):
-        raise InputError(
-            f"human study: 2 to {len(LETTERS) - 1} models are compared, here {len(models)} can be shown; "
-            "change human_study.models in params.yaml, or see weights/README.md"
-        )
-    return models
-
-
-def nearest_rows(study: Study, model: str, *, seed: int, queries: Sequence[str], k: int) -> np.ndarray:
-    """Return photo numbers int [q, k]: for each query id its nearest test photos, its product left out.
-
-    They are the photos that the galleries show (recommendations.py). Raises InputError for a k out of reach.
-    """
-    from solesearch.evaluation.study import model_vectors
-    from solesearch.index.recommendations import nearest_photos
-
-    photos, vectors = model_vectors(study, model, seed=seed)
-    numbers = pd.Index(study.photos["id"]).get_indexer(photos["id"])
-    return np.array([numbers[nearest_photos(study, photos, vectors, query, k=k)[1]] for query in queries])
-
-
-def catalogue_digest(photos: pd.DataFrame) -> str:
-    """Return a digest of the photos' ids in their order: equal digests, equal photo numbers."""
-    return hashlib.sha256("\n".join(photos["id"]).encode()).hexdigest()[:16]
-
-
-def make_plan(study: Study, settings: HumanStudySettings) -> tuple[Plan, pd.DataFrame]:
-    """Return a new plan and its key (columns KEY), the same for the same settings and embeddings."""
-    from solesearch.index.recommendations import pick_queries
-
-    test, _ = study.split("test")
-    if settings.queries > len(test):
-        raise InputError(
-            f"params.yaml, human_study.queries: {settings.queries} asked for, there are {len(test)} "
-            "test photos"
-        )
-    chosen = pick_queries(test, queries=settings.queries, seed=settings.seed)
-    numbers = pd.Series(np.arange(len(study.photos)), index=study.photos["id"])
-    rows = {
-        (model, seed): nearest_rows(study, model, seed=seed, queries=chosen, k=settings.k)
-        for model, seed in study_models(study, settings)
-    }
-    labels, distractors = study.photos["label"].to_numpy(), numbers[test["id"]].to_numpy()
-    tasks, key = plan_tasks(
-        numbers[chosen].tolist(), rows, labels, distractors=distractors, settings=settings
-    )
-    shown = json.dumps({name: task.model_dump() for name, task in tasks.items()}, sort_keys=True)
-    digest = hashlib.sha256((shown + key.to_csv(index=False)).encode()).hexdigest()[:12]
-    catalogue = catalogue_digest(study.photos)
-    plan = Plan(id=digest, profile=study.paths.profile, k=settings.k, catalogue=catalogue, tasks=tasks)
-    key.insert(0, "plan", plan.id)
-    return plan, key
 
 
 # --- files -----------------------------------------------------------------------------------------------
@@ -266,16 +175,11 @@ class PlanFiles(NamedTuple):
     def read(self) -> tuple[Plan, pd.DataFrame]:
         """Return plan and key (columns KEY); InputError when they are not whole, or not of each other."""
         plan = read_plan(self.plan)
-        types = {name: str for name in KEY} | {"query": int, "seed": int, "same_class": int}
         key = files.read_table(self.key, made_by=STAGE, dtype=str, keep_default_na=False)
-        rows = {(name, letter) for name, task in plan.tasks.items() for letter in task.rows}
-        if (
-            list(key) != KEY
-            or {*key["plan"]} != {plan.id}
-            or {*zip(key["task"], key["row"], strict=True)} != rows
-        ):
+        rows = {(plan.id, name, row) for name, task in plan.tasks.items() for row in task.rows}
+        if list(key) != KEY or {*zip(key["plan"], key["task"], key["row"], strict=True)} != rows:
             raise InputError(f"{self.key}: is not the key of plan {plan.id}; run {STAGE} again")
-        return plan, key.astype(types)
+        return plan, key.astype({"query": int, "seed": int, "same_class": int})
 
 
 def read_plan(path: Path) -> Plan:
@@ -285,39 +189,12 @@ def read_plan(path: Path) -> Plan:
     try:
         return Plan.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "file"
-        raise InputError(
-            f"{path}: not a whole plan ({where}: {first['msg']}); delete it and run {STAGE} again"
-        ) from error
+        words = first_problem(error)
+        raise InputError(f"{path}: not a whole plan ({words}); delete it and run {STAGE} again") from error
 
 
-def set_foreign_study_aside(paths: Paths, *, catalogue: str) -> None:
-    """Move answers, plan and key of other photos than the catalogue's to data/answers/set-aside/.
-
-    The plan is the one beside committed answers, or else the last one that the page showed. Nothing is
-    deleted; one line says where it lies.
-    """
-    kept, shown = PlanFiles.kept(paths), PlanFiles.shown(paths)
-    last = kept if kept.plan.is_file() else shown
-    held = sorted(paths.answers.parent.glob(f"{paths.profile}.*"))  # CSV, plan, key, store
-    if not held or not last.plan.is_file() or (plan := read_plan(last.plan)).catalogue == catalogue:
-        return
-    name = f"{paths.profile}-{plan.id}-{time.strftime('%Y%m%dT%H%M%S')}"
-    target = paths.answers.parent / "set-aside" / name
-    target.mkdir(parents=True)
-    if last == shown:
-        for path, name in zip(shown, kept, strict=True):
-            shutil.copy2(path, target / name.name)
-    for path in held:
-        path.replace(target / path.name)
-    where = target.relative_to(paths.root).as_posix()
-    tell(f"the human study was planned on other photographs; its answers are kept in {where}/")
-
-
-def plan_overview(plan: Plan, key: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a model: tasks, queries, and the mean share of photos of the query's class [0, 1]."""
-    rows = key.assign(share=key["same_class"] / plan.k).groupby("model", sort=False)
-    return rows.agg(
-        tasks=("task", "nunique"), queries=("query", "nunique"), same_class=("share", "mean")
-    ).reset_index()
+def first_problem(error: ValidationError) -> str:
+    """Return the first field that is no good and why, in one line."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"])).removeprefix("query.").removeprefix("path.") or "content"
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}"

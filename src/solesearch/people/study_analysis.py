@@ -17,19 +17,15 @@ from solesearch.core.paths import Paths
 from solesearch.people.answers import read_answers
 from solesearch.people.human_study import ATTENTION, FIRST, REPEAT, HumanStudySettings, Plan
 from solesearch.people.simulated_annotators import simulate
-from solesearch.retrieval.uncertainty import Resampling, bootstrap_intervals
+from solesearch.retrieval.uncertainty import Resampling, intervals_of_means
 
 PEOPLE, SIMULATED = "people", "simulated"
 # Wins added to every pair, in both directions: a model that never won or never lost would else have an
 # infinite strength. Our choice.
 ALPHA = 0.1
-WINS = [
-    "model", "win_rate", "low", "high", "strength", "strength_low", "strength_high", "shown", "ticked",
-    "annotators", "queries",
-]  # fmt: skip
-AGREEMENT = ["measure", "what", "value", "low", "high", "n"]
 ANNOTATORS = ["annotator", "tasks", "checks", "failed", "none", "median_ms", "kept", "reason"]
 TABLES = ("human_study", "human_study_agreement", "human_study_annotators")
+NAN = float("nan")
 
 
 def answers_of(
@@ -39,52 +35,43 @@ def answers_of(
 
     Raises InputError that names file and line when an answer is not to this plan.
     """
-    if not paths.answers.is_file():
-        return simulate(key, k=plan.k, settings=settings), SIMULATED
-    return read_answers(paths.answers, plan), PEOPLE
+    if paths.answers.is_file():
+        return read_answers(paths.answers, plan), PEOPLE
+    return simulate(key, k=plan.k, settings=settings), SIMULATED
 
 
 def judge(answers: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:
     """Return a line an annotator, task and row: the key's columns, `ticked` (bool), `position` from above."""
     lines = answers.rename(columns={"rows": "letters"}).drop(columns=["plan", "answered_at"])
-    lines = lines.merge(key, on="task", validate="many_to_many")
+    lines = lines.merge(key, on="task")
     ticked = [row in letters for row, letters in zip(lines["row"], lines["letters"], strict=True)]
     return lines.assign(ticked=ticked, position=lines["row"].map(ord) - ord("A"))
-
-
-# --- who counts ------------------------------------------------------------------------------------------
 
 
 def annotator_table(judged: pd.DataFrame, settings: HumanStudySettings) -> pd.DataFrame:
     """Return one row an annotator (columns ANNOTATORS): what was answered, and who is left out for what.
 
-    Left out is who ticked the attention check in more than `most_failed_checks` of the checks met, met none,
-    answered fewer than `fewest_tasks`, or took less than `shortest_median_ms` in the median. The rule stands
-    in params.yaml and was fixed before any answer.
+    Left out is who answered too few tasks, met no attention check, ticked too many of those met, or was too
+    fast in the median. The rule stands in params.yaml and was fixed before any answer.
     """
     tasks = judged.drop_duplicates(["annotator", "task"]).groupby("annotator")
     checks = judged[judged["model"] == ATTENTION].groupby("annotator")["ticked"]
     table = tasks.agg(
         tasks=("task", "size"), none=("letters", lambda letters: (letters == "").sum()),
-        median_ms=("milliseconds", lambda times: float(times.median())),
+        median_ms=("milliseconds", "median"),
     )  # fmt: skip
-    table = table.assign(checks=checks.size(), failed=checks.sum()).fillna({"checks": 0, "failed": 0})
-    table = table.astype({"checks": int, "failed": int}).reset_index()
-    table["reason"] = [exclusion_reason(row, settings) for row in table.to_dict("records")]
+    counts = pd.DataFrame({"checks": checks.size(), "failed": checks.sum()}, index=table.index)
+    table = table.join(counts.fillna(0).astype(int)).reset_index()
+    failed, checks = table["failed"], table["checks"]
+    rules = [
+        (table["tasks"] < settings.fewest_tasks, f"fewer than {settings.fewest_tasks} tasks"),
+        (checks == 0, "met no attention check"),
+        (failed / checks > settings.most_failed_checks,
+         "ticked " + failed.astype(str) + " of " + checks.astype(str) + " attention checks"),
+        (table["median_ms"] < settings.shortest_median_ms, f"median below {settings.shortest_median_ms} ms"),
+    ]  # fmt: skip
+    table["reason"] = np.select(*zip(*rules, strict=True), default="")
     return table.assign(kept=table["reason"] == "")[ANNOTATORS]
-
-
-def exclusion_reason(row: dict, settings: HumanStudySettings) -> str:
-    """Return why an annotator is left out, "" for one who is kept."""
-    if row["tasks"] < settings.fewest_tasks:
-        return f"fewer than {settings.fewest_tasks} tasks"
-    if row["checks"] == 0:
-        return "met no attention check"
-    if row["failed"] / row["checks"] > settings.most_failed_checks:
-        return f"ticked {row['failed']} of {row['checks']} attention checks"
-    if row["median_ms"] < settings.shortest_median_ms:
-        return f"median below {settings.shortest_median_ms} ms"
-    return ""
 
 
 # --- which model -----------------------------------------------------------------------------------------
@@ -129,14 +116,14 @@ def strength_intervals(ticked: np.ndarray, units: np.ndarray, resampling: Resamp
 
 
 def win_table(judged: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
-    """Return one row a model (columns WINS), the most often ticked first.
+    """Return one row a model, the most often ticked first.
 
     win_rate: the share of the answers shown its row that ticked it, [0, 1]. Several rows of a task may win.
     """
     lines = first_showings(judged)
     wide = lines.pivot(index=["annotator", "task", "query"], columns="model", values="ticked")
     ticked, units = wide.to_numpy(bool), pd.factorize(wide.index.get_level_values("query"))[0]
-    low, high = mean_intervals(ticked, units, resampling)
+    low, high = intervals_of_means(ticked.astype(float), units, resampling)
     strength_low, strength_high = strength_intervals(ticked, units, resampling)
     table = pd.DataFrame({
         "model": wide.columns, "win_rate": ticked.mean(axis=0), "low": low, "high": high,
@@ -144,15 +131,7 @@ def win_table(judged: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
         "strength_high": strength_high, "shown": len(ticked), "ticked": ticked.sum(axis=0),
         "annotators": judged["annotator"].nunique(), "queries": units.max() + 1,
     })  # fmt: skip
-    return table.sort_values(["win_rate", "model"], ascending=[False, True], ignore_index=True)[WINS]
-
-
-def mean_intervals(values: np.ndarray, units: np.ndarray, resampling: Resampling) -> np.ndarray:
-    """Return (low, high) of the mean of each column of values [a, m], float64 [2, m], over units int [a]."""
-    return bootstrap_intervals(
-        values.astype(float), units,
-        resamples=resampling.resamples, confidence=resampling.confidence, seed=resampling.seed,
-    )  # fmt: skip
+    return table.sort_values(["win_rate", "model"], ascending=[False, True], ignore_index=True)
 
 
 # --- how well people agree -------------------------------------------------------------------------------
@@ -168,7 +147,7 @@ def fleiss(judged: pd.DataFrame) -> tuple[float, int]:
     lines = first_showings(judged)
     wide = lines.pivot(index=["task", "row"], columns="annotator", values="ticked").dropna().astype(int)
     if wide.shape[1] < 2 or wide.empty:
-        return float("nan"), len(wide)
+        return NAN, len(wide)
     counts, _ = aggregate_raters(wide.to_numpy(), n_cat=2)
     with np.errstate(invalid="ignore"):
         return float(fleiss_kappa(counts)), len(wide)
@@ -186,50 +165,46 @@ def repeated_rows(judged: pd.DataFrame) -> pd.DataFrame:
 def cohen(first: pd.Series, again: pd.Series) -> float:
     """Return Cohen's kappa of two bool judgements of the same rows; NaN where chance alone agrees wholly."""
     chance = first.mean() * again.mean() + (1 - first.mean()) * (1 - again.mean())
-    return float(((first == again).mean() - chance) / (1 - chance)) if chance < 1 else float("nan")
+    return float(((first == again).mean() - chance) / (1 - chance)) if chance < 1 else NAN
 
 
 def agreement_table(judged: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
-    """Return columns AGREEMENT: kappa over annotators, consistency over repeats, ticks by position, none."""
-    nan, repeats = float("nan"), repeated_rows(judged)
-    tasks = judged.drop_duplicates(["annotator", "task"])
+    """Return a row a measure: kappa over annotators, consistency over repeats, answers of none, by place."""
+    repeats, tasks = repeated_rows(judged), judged.drop_duplicates(["annotator", "task"])
+    alike, none = repeats["ticked"] == repeats["ticked_again"], tasks["letters"] == ""
     kappa, items = fleiss(judged)
     again = cohen(repeats["ticked"], repeats["ticked_again"])
-    means = {
-        ("repeat_agreement", "rows judged alike twice"): repeats.assign(
-            value=repeats["ticked"] == repeats["ticked_again"]
-        ),
-        ("none", "answers that ticked no row"): tasks.assign(value=tasks["letters"] == ""),
-        **dict(by_position(judged)),
-    }
-    lines = [(*names, *mean_with_interval(rows, resampling)) for names, rows in means.items()]
-    lines.insert(0, ("fleiss_kappa", "Fleiss' kappa of ticked or not", kappa, nan, nan, items))
-    lines.insert(2, ("repeat_kappa", "Cohen's kappa of rows judged twice", again, nan, nan, len(repeats)))
-    return pd.DataFrame(lines, columns=AGREEMENT)
+    lines = [
+        ("fleiss_kappa", "Fleiss' kappa of ticked or not", kappa, NAN, NAN, items),
+        ("repeat_agreement", "rows judged alike twice", *mean(alike, repeats["query"], resampling)),
+        ("repeat_kappa", "Cohen's kappa of rows judged twice", again, NAN, NAN, len(repeats)),
+        ("none", "answers that ticked no row", *mean(none, tasks["query"], resampling)),
+    ]
+    for position, rows in by_position(judged):
+        words = f"rows ticked in place {position + 1} from above, models evened out"
+        lines.append((f"position {position + 1}", words, *mean(rows["ticked"], rows["query"], resampling)))
+    return pd.DataFrame(lines, columns=["measure", "what", "value", "low", "high", "n"])
 
 
-def mean_with_interval(rows: pd.DataFrame, resampling: Resampling) -> tuple[float, float, float, int]:
-    """Return (mean, low, high, n) of the column `value` over resampled queries; NaN without rows."""
-    if rows.empty:
-        return (*[float("nan")] * 3, 0)
-    values = rows["value"].to_numpy(float)
-    low, high = mean_intervals(values[:, None], pd.factorize(rows["query"])[0], resampling)[:, 0]
-    return values.mean(), low, high, len(values)
+def mean(values: pd.Series, queries: pd.Series, resampling: Resampling) -> tuple[float, float, float, int]:
+    """Return (mean, low, high, n) of `values` over resampled queries; NaN without any."""
+    if values.empty:
+        return NAN, NAN, NAN, 0
+    column, units = values.to_numpy(float)[:, None], pd.factorize(queries)[0]
+    low, high = intervals_of_means(column, units, resampling)[:, 0]
+    return column.mean(), low, high, len(column)
 
 
-def by_position(judged: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
-    """Yield the rows at each place from above; tasks with an attention check have one more and are left out.
+def by_position(judged: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
+    """Yield (place from above, its rows); tasks with an attention check have one more and are left out.
 
     Which model stands where is drawn at random and differs by chance, so each model's own mean is taken off
     and the mean of all put back: what remains is the place.
     """
-    checked = set(judged.loc[judged["model"] == ATTENTION, "task"])
-    rows = judged[~judged["task"].isin(checked)]
-    ticked = rows["ticked"].astype(float)
-    rows = rows.assign(value=ticked - ticked.groupby(rows["model"]).transform("mean") + ticked.mean())
-    for position, there in rows.groupby("position", sort=True):
-        what = f"rows ticked in place {position + 1} from above, models evened out"
-        yield (f"position {position + 1}", what), there
+    checked = judged.loc[judged["model"] == ATTENTION, "task"]
+    rows = judged[~judged["task"].isin(checked)].astype({"ticked": float})
+    ticked, own = rows["ticked"], rows.groupby("model")["ticked"].transform("mean")
+    yield from rows.assign(ticked=ticked - own + ticked.mean()).groupby("position", sort=True)
 
 
 # --- tables ----------------------------------------------------------------------------------------------

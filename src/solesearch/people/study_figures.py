@@ -23,56 +23,46 @@ from solesearch.figures.drawing import (
     counted,
     forest,
     name_models,
-    select,
 )  # fmt: skip
 from solesearch.figures.registry import chart
 from solesearch.people.study_analysis import PEOPLE, SIMULATED
 
-NO_NUMBERS = "C 8.4.3 prints no result to compare with"
+WHO = {PEOPLE: ("people", ""), SIMULATED: ("SIMULATED annotators", "simulated: a rule plus noise, no people")}
 
 
 def who_answered(table: pd.DataFrame, *, name: str) -> tuple[str, str]:
     """Return (who, a note for the caption); raises InputError when a table mixes the two."""
     sources = set(table["answers"])
-    if sources == {PEOPLE}:
-        return "people", ""
-    if sources == {SIMULATED}:
-        return "SIMULATED annotators", "simulated: a rule plus noise, no people"
-    raise InputError(f"table {name}: answers must be all people or all simulated; got {sorted(sources)}")
+    if len(sources) != 1 or not sources <= WHO.keys():
+        raise InputError(f"table {name}: answers must be all people or all simulated; got {sorted(sources)}")
+    return WHO[sources.pop()]
 
 
 @chart("human_study")
 def human_study_wins(table: pd.DataFrame, *, profile: str) -> Figure:
     """Draw how often each model's row was ticked, and its Bradley-Terry strength, with intervals by query.
 
-    `table`: columns of study_analysis.WINS and `answers`. Raises InputError naming the table.
+    `table`: as study_analysis.win_table, with `answers`. Raises InputError naming the table.
     """
     numbers = "win_rate low high strength strength_low strength_high shown annotators queries"
     checked(table, name="human_study", columns="model answers", numbers=numbers)
-    if not table["win_rate"].between(0, 1).all():
-        raise InputError("table human_study: a win rate is a fraction, 0 to 1")
     who, note = who_answered(table, name="human_study")
     rows = table.sort_values(["win_rate", "model"], ascending=[True, False], kind="stable")
     figure = Chart(figsize=(WIDTH, 1.35 + 0.3 * len(rows)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     figure.suptitle(f"Rows ticked by {who}", x=0.008, ha="left", fontsize=9)
-    rates = {"value": rows["win_rate"], "low": rows["low"], "high": rows["high"], "marker": ""}
-    forest(left, pd.DataFrame(rates), numbers=".2f")
-    bounds = {"value": rows["strength"], "low": rows["strength_low"], "high": rows["strength_high"]}
-    colours = [BLUE if model == PROPOSED else "black" for model in rows["model"]]
-    forest(right, pd.DataFrame(bounds).assign(colour=colours))
+    forest(left, rows.rename(columns={"win_rate": "value"}).assign(marker=""), numbers=".2f")
     for place, (model, rate) in enumerate(zip(rows["model"], rows["win_rate"], strict=True)):
         left.barh(place, rate, height=0.62, **bar_looks(model))
     left.set(xlim=(0, 1.12), xticks=np.linspace(0, 1, 6), xlabel="Share of its showings ticked")
+    strengths = rows[["strength", "strength_low", "strength_high"]].set_axis(["value", "low", "high"], axis=1)
+    forest(right, strengths.assign(colour=np.where(rows["model"] == PROPOSED, BLUE, "black")))
     right.axvline(0, color=QUIET, **DASHED)
     right.set_xlabel("Bradley-Terry strength (0: mean of the models)")
     name_models(left, rows["model"].tolist(), places=range(len(rows)))
     right.grid(visible=False, axis="y")
-    first = rows.iloc[0]
-    counts = (
-        f"n = {first['annotators']:,} annotators, {first['queries']:,} queries, {first['shown']:,} answers"
-    )
-    parts = [counts, "bars: 95 % intervals over queries", note, NO_NUMBERS]
+    counts = "n = {annotators:,} annotators, {queries:,} queries, {shown:,} answers".format(**rows.iloc[0])
+    parts = [counts, "bars: 95 % intervals over queries", note, "C 8.4.3 prints no result to compare with"]
     add_caption(figure, profile=profile, parts=parts)
     return figure
 
@@ -81,7 +71,7 @@ def human_study_wins(table: pd.DataFrame, *, profile: str) -> Figure:
 def human_study_positions(table: pd.DataFrame, *, profile: str) -> Figure:
     """Draw the share of rows ticked at each place from above: without position bias all are alike.
 
-    `table`: columns of study_analysis.AGREEMENT and `answers`. Raises InputError naming the table.
+    `table`: as study_analysis.agreement_table, with `answers`. Raises InputError naming the table.
     """
     name = "human_study_agreement"
     checked(table, name=name, columns="measure answers", numbers="n")
@@ -101,12 +91,9 @@ def human_study_positions(table: pd.DataFrame, *, profile: str) -> Figure:
     axes.set(xticks=number, xlabel="Place of the row, from above", ylabel="Share ticked", ylim=(0, 1))
     axes.set_title(f"Position bias of {who}")
     axes.legend(loc="upper right")
-    measures = {"fleiss_kappa": "Fleiss' kappa", "repeat_agreement": "judged alike twice"}
-    values = {
-        words: select(table, name=name, measure=one)["value"].iloc[0] for one, words in measures.items()
-    }
-    parts = [f"{words} {value:.2f}" for words, value in values.items() if np.isfinite(value)]
-    add_caption(
-        figure, profile=profile, parts=[counted(places["n"], "rows a place, models evened out"), *parts, note]
-    )
+    words = {"fleiss_kappa": "Fleiss' kappa", "repeat_agreement": "judged alike twice"}
+    values = table.set_index("measure")["value"].reindex(words).dropna()
+    parts = [f"{words[measure]} {value:.2f}" for measure, value in values.items()]
+    rows = counted(places["n"], "rows a place, models evened out")
+    add_caption(figure, profile=profile, parts=[rows, *parts, note])
     return figure
