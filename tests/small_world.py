@@ -48,9 +48,7 @@ def open_small_study(size: tuple[int, int] = (32, 48)) -> study.Study:
     files.write_json(paths.gan_seed(1) / "config.json", config)
     opened = study.Study.open("smoke")
     checkpoints = study.judge_checkpoints(opened, split="validation")
-    files.write_table(
-        paths.embeddings / "checkpoints.csv", study.mark_chosen(checkpoints, gallery="naive", k=5)
-    )
+    files.write_table(paths.checkpoints, study.mark_chosen(checkpoints, gallery="naive", k=5))
     for model, step in (("infogan", study.read_chosen(paths)[1]), ("untrained_discriminator", 0)):
         study.embed_learned(opened, model=model, seed=1, step=step)
     return opened

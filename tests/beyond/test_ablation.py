@@ -131,7 +131,7 @@ def test_controls_with_weights_that_saw_all_photos_are_judged(world) -> None:
 
 def test_judging_is_the_studys_own(world) -> None:
     """The plain vector of the chosen checkpoint has the precision that stage embed's sweep gave it."""
-    sweep = files.read_table(world.opened.study.paths.embeddings / "checkpoints.csv", made_by="stage embed")
+    sweep = files.read_table(world.opened.study.paths.checkpoints, made_by="stage embed")
     row = sweep[sweep["chosen"] & (sweep["gallery"] == "product_excluded") & (sweep["k"] == 1)]
     value = mean_values(world.queries, split="validation")["paper", "plain"]
     assert value == pytest.approx(float(row["value"].iloc[0]), abs=1e-6)
@@ -173,7 +173,7 @@ def test_the_precision_table(world) -> None:
     assert table["value"].between(table["low"] - 1e-9, table["high"] + 1e-9).all()
     paper, hog = table.loc["paper", "plain", "all", "validation"], table.loc["hog", "", "all", "test"]
     assert (paper["rung"], paper["group"], paper["n"]) == ("the paper's recipe", "paper", 8)
-    chosen = files.read_table(world.opened.study.paths.embeddings / "checkpoints.csv", made_by="embed")
+    chosen = files.read_table(world.opened.study.paths.checkpoints, made_by="embed")
     assert paper["seconds"] == pytest.approx(80 * chosen.loc[chosen["chosen"], "step"].iloc[0] / 8)
     assert hog["ms_per_photo"] > 0 and (hog["megabytes"], hog["seconds"]) == (0, 0)
     mobile = table.loc["MobileNetV2", "", "all", "test"]

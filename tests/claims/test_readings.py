@@ -7,8 +7,12 @@ from small_world import open_small_study
 
 from solesearch.claims import leakage, mechanics, readings
 from solesearch.core.errors import InputError
-from solesearch.evaluation.study import judge_checkpoints, read_checkpoints
+from solesearch.evaluation.study import judge_checkpoints, model_vectors, read_checkpoints
 from solesearch.photos.photo import IMAGE_SIZES
+
+
+def settings(names: tuple[str, ...] = (), steps: int = 0) -> readings.ClaimSettings:
+    return readings.ClaimSettings(worst_pairs=2, reading_steps=steps, costly_readings=list(names))
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +29,14 @@ def opened(tmp_path_factory: pytest.TempPathFactory, repository):
 def test_every_cheap_reading_is_there_and_changes_are_against_its_default(opened) -> None:
     judged = judge_checkpoints(opened, split="test")
     oracle = leakage.beside_validation(judged, read_checkpoints(opened.paths))
-    table = readings.readings(opened, oracle)
+    photos, vectors = model_vectors(opened, "infogan", seed=1)
+    queries = opened.judge(vectors, photos, model="infogan", seed=1)
+    table = readings.readings(opened, queries, oracle, settings())
     assert " ".join(table.columns) == "choice reading default gallery k value change n note"
     run = table[table["value"].notna()]
     defaults = run[run["default"]].set_index("choice")["value"]
     assert len(set(defaults.round(9))) == 1  # one default, whatever the choice
+    assert defaults["k"] == pytest.approx(readings.judged(opened, [vectors], photos)[0])
     assert (run["change"] - (run["value"] - run["choice"].map(defaults))).abs().max() < 1e-12
     at_test_time = {"batch norm at test time", "pixel range at test time", "fit at test time"}
     assert at_test_time | {"k", "gallery", "label map", "distance", "features"} <= set(run["choice"])
@@ -62,10 +69,12 @@ def test_a_label_among_the_settings_would_be_counted(opened) -> None:
 def test_batch_statistics_leave_the_network_as_it_was(opened) -> None:
     _, pixels = opened.split("test")
     network = opened.discriminator(seed=1, step=4)
-    first = readings.batch_statistics(opened, opened.discriminator(seed=1, step=4), pixels)
-    again = readings.batch_statistics(opened, opened.discriminator(seed=1, step=4), pixels)
+    plain = network.embed(pixels)
+    first, again = (
+        readings.batch_statistics(opened, opened.discriminator(seed=1, step=4), pixels) for _ in range(2)
+    )
     assert np.array_equal(first, again)  # no dropout, one fixed order
-    assert not np.allclose(first, opened.discriminator(seed=1, step=4).embed(pixels))
+    assert not np.allclose(first, plain)
     assert [layer.rate for layer in network.discriminator.dropouts] == [0.5] * 5
 
 
@@ -83,15 +92,7 @@ def test_label_maps() -> None:
     found = readings.other_labels(photos, official=False)
     four, without = found["UT-Zap50K's four categories, handbags"], found["without handbags"]
     assert four.tolist() == [
-        "shoes",
-        "sandals",
-        "shoes",
-        "boots",
-        "boots",
-        "shoes",
-        "slippers",
-        "shoes",
-        "handbags",
+        *("shoes", "sandals", "shoes", "boots", "boots", "shoes", "slippers", "shoes", "handbags")
     ]
     assert without.isna().tolist() == [False] * 8 + [True]
     assert readings.other_labels(photos.head(2), official=False) == {}
@@ -104,8 +105,8 @@ def test_label_maps() -> None:
 
 
 def test_unknown_reading_is_named(opened) -> None:
-    with pytest.raises(InputError, match="'size' is none of default, upsampling"):
-        readings.costly_readings(opened, names=["size"], steps=2)
+    with pytest.raises(InputError, match=r"costly_readings.*'default', 'upsampling'.*got 'size'"):
+        readings.ClaimSettings.load("smoke", costly_readings=["size"])
 
 
 def test_settings_of_a_costly_reading_differ_in_one_choice(opened) -> None:
@@ -122,7 +123,7 @@ def test_costly_readings_are_trained_beside_the_default(opened, monkeypatch: pyt
     """Step 4 of the default lies there; the other reading is trained for two photos a batch, four steps."""
     params = (opened.paths.root / "params.yaml").read_text().replace("batch_size: 16 ", "batch_size: 2 ")
     (opened.paths.root / "params.yaml").write_text(params)
-    rows = readings.costly_readings(opened, names=["upsampling"], steps=4)
+    rows = readings.costly_readings(opened, settings(("upsampling",), steps=4))
     run = [row for row in rows if np.isfinite(row["value"])]
     assert [row["choice"] for row in run] == ["short training", "generator grows by"]
     assert run[0]["default"] and not run[1]["default"]

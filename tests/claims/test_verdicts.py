@@ -280,14 +280,15 @@ def test_damaged_table_is_named(workspace) -> None:
 # --- the table and the report ---
 
 
-def test_table_scorecard_and_report(workspace) -> None:
+def test_table_scorecard_and_report(workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     write_results("paper")
     claims = [
         claim(id="P-a"),
         claim(id="P-b", within=(0, 0.1), claim="a < b | c"),
         claim(id="C-c", expected=8, measure=None, within=None, reason="why"),
     ]
-    table = verdicts.verdicts("paper", ledger=claims)
+    monkeypatch.setattr(verdicts, "read_ledger", lambda: claims)
+    table = verdicts.verdicts("paper")
     assert " ".join(table.columns) == "claim paper expected measured low high verdict reason"
     assert table["verdict"].tolist() == [REPRODUCED, NOT_REPRODUCED, NOT_TESTABLE]
     assert table.loc[0, ["expected", "measured", "low", "high"]].tolist() == [
@@ -300,7 +301,7 @@ def test_table_scorecard_and_report(workspace) -> None:
     score = verdicts.scorecard(table).set_index("verdict")
     assert score.loc[REPRODUCED].tolist() == [1, 0, 1] and score.loc[PARTLY, "all"] == 0
     assert [verdicts.number(value) for value in (12544.0, 1.72589, 0.0)] == ["12544", "1.726", "0"]
-    report = verdicts.markdown_report("paper", table, claims)
+    report = verdicts.markdown_report("paper", table)
     assert r"a < b \| c (4)" in report and "0.84 (0.83 to 0.85)" in report
     assert "| ✓ reproduced | 1 | 0 | 1 |" in report
 

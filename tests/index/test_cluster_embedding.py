@@ -1,65 +1,55 @@
 """Embedding files with Ray (extra `cluster`): every photo once, with the vector that is computed here."""
 
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from PIL import Image
+from small_world import open_small_study
 
 from solesearch.core.errors import InputError
-from solesearch.index.cluster_embedding import FileEmbedder, embed_files, read_vectors
-from solesearch.photos.photo import load_pixels
+from solesearch.index.cluster_embedding import PhotoEmbedder, embed_profile
 from solesearch.retrieval.controls import mean_colour
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install '.[stores]'")
 RAY = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install '.[cluster]'")
-DECODING = {"size": (16, 24), "fit": "stretch"}
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    (tmp_path / "photos").mkdir()
-    random = np.random.default_rng(4)
-    for number in range(23):
-        path = tmp_path / "photos" / f"{number:03d}.png"
-        Image.fromarray(random.integers(0, 255, (20, 30, 3), np.uint8)).save(path)
-    return tmp_path / "photos"
+def opened(workspace):
+    """24 photos of a small study; the files below its folder are drawn at the catalogue's size."""
+    return open_small_study((64, 96))
 
 
-def vectors_here(photos: Path) -> dict[str, list[float]]:
-    paths = sorted(photos.glob("*.png"))
-    vectors = mean_colour(np.stack([load_pixels(path, **DECODING) for path in paths]))
-    return {path.name: vector for path, vector in zip(paths, vectors.tolist(), strict=True)}
+def test_a_worker_keeps_the_order_of_its_batch(opened) -> None:
+    embed, names = PhotoEmbedder("smoke", "mean_colour"), ["04.png", "01.png"]
+    table = embed({"id": np.array(names)})
+    assert table["id"].to_pylist() == names
+    assert table["vector"].to_pylist() == mean_colour(opened.pixels[[4, 1]]).tolist()
 
 
-def test_a_worker_keeps_the_order_of_its_batch(photos: Path) -> None:
-    embed = FileEmbedder(photos, lambda: mean_colour, **DECODING)
-    table = embed({"id": np.array(["004.png", "001.png"])})
-    assert table["id"].to_pylist() == ["004.png", "001.png"]
-    assert table["vector"].to_pylist()[1] == vectors_here(photos)["001.png"]
+def test_the_discriminator_embeds_as_stage_embed_does(opened) -> None:
+    table = PhotoEmbedder("smoke", "discriminator")({"id": np.array(["03.png"])})
+    expected = np.load(opened.paths.embeddings / "infogan-seed-1.npy")[3]
+    np.testing.assert_allclose(table["vector"].to_pylist()[0], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_missing_vectors_and_ray_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="holds no vectors"):
-        list(read_vectors(tmp_path))
+def test_unknown_features_and_missing_ray_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="'sift': there are discriminator, mean_colour"):
+        embed_profile("smoke", features="sift", batch=4, workers=1)
     monkeypatch.setattr("solesearch.index.cluster_embedding.find_spec", lambda name: None)
     with pytest.raises(InputError, match="Ray is not installed"):
-        embed_files(["a"], tmp_path, worker={}, batch=4, workers=1)
+        embed_profile("smoke", features="hog", batch=4, workers=1)
 
 
 @RAY
 @pytest.mark.slow
-def test_files_hold_every_photo_once_and_a_faulty_one_stops_them(photos: Path, tmp_path: Path) -> None:
-    folder, wanted = tmp_path / "vectors", vectors_here(photos)
-    worker = {"photos": photos, "load": lambda: mean_colour, **DECODING}
-    embed_files(list(wanted), folder, worker=worker, batch=4, workers=2)
-    parts = list(read_vectors(folder))
-    found = {
-        name: vector for part in parts for name, vector in zip(part.ids, part.vectors.tolist(), strict=True)
-    }
-    assert found == wanted and sum(len(part.ids) for part in parts) == 23
-    (photos / "005.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"embedding stopped: .*005\.png"):
-        embed_files(list(wanted), folder, worker=worker, batch=4, workers=2)
-    assert sum(len(part.ids) for part in read_vectors(folder)) == 23  # what was there stays
+def test_files_hold_every_photo_once_and_a_faulty_one_stops_them(opened) -> None:
+    folder = embed_profile("smoke", features="mean_colour", batch=4, workers=2)
+    found = pd.read_parquet(folder).sort_values("id")
+    assert found["id"].tolist() == opened.photos["id"].tolist()
+    np.testing.assert_array_equal(np.stack(found["vector"]), mean_colour(opened.pixels))
+    (opened.paths.drawn / "05.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"embedding stopped: .*05\.png"):
+        embed_profile("smoke", features="mean_colour", batch=4, workers=2)
+    assert len(pd.read_parquet(folder)) == 24  # what was there stays

@@ -124,7 +124,7 @@ def test_best_and_worst_are_ranked_by_average_precision(study: Study) -> None:
     rows = [("infogan", 1, "product_excluded", name, value) for name, value in values.items()]
     rows.append(("hog", 0, "product_excluded", "z", 9))
     table = pd.DataFrame(rows, columns=["model", "seed", "gallery", "id", "average_precision"])
-    files.write_table(study.paths.run / "evaluation" / "queries.csv", table)
+    files.write_table(study.paths.queries, table)
     assert recommendations.best_and_worst(study, count=2) == [
         ("best 1", "c"), ("best 2", "a"), ("worst 1", "e"), ("worst 2", "b"),
     ]  # fmt: skip

@@ -15,7 +15,6 @@ from solesearch.core.errors import InputError
 from solesearch.core.model_names import NO_WEIGHTS
 from solesearch.core.paths import Paths
 from solesearch.core.settings import load_section
-from solesearch.photos.sources import PAPER_CLASSES
 
 RETRAINED = "+one_unit"
 
@@ -113,18 +112,6 @@ class Evidence:
         return Measured(seeds.value, *ends, seeds.queries)
 
     # --- what a profile can speak of ---------------------------------------------------------------------
-
-    def labels(self) -> frozenset[str]:
-        """Return the classes of the profile."""
-        return frozenset(self.table("catalogue")["label"].astype(str))
-
-    def has_paper_classes(self) -> bool:
-        """Tell whether the classes are the papers' eight and no other."""
-        return self.labels() == frozenset(PAPER_CLASSES)
-
-    def last_step(self) -> int:
-        """Return the last training step of any seed."""
-        return int(self.table("training")["step"].max())
 
     def without_weights(self, model: str) -> bool:
         """Tell whether an ImageNet network has no ImageNet weights here; raises MissingEvidenceError."""

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from solesearch.core.errors import InputError
+from solesearch.core.measures import TENSORFLOW
 from solesearch.core.model_names import PROPOSED
-from solesearch.core.published import published, published_row
+from solesearch.core.published import PROPOSED_IN_PAPER, published
 
-COMPILED = "TensorFlow (tf.function)"
 WHOLE = {"gallery": "naive", "metric": "precision", "k": 5, "class": "all"}
+ALONE = {"runtime": TENSORFLOW, "batch": 1}
 PHOTOS = "10,000 UT-Zap50K photos of eight classes"
 BYTES_TO_MB = 4e-6  # of a float32 parameter
 PRECISION, TIMES, SIZES = 0.02, 2, 0.1  # tolerances of Table II: absolute, a factor, a share
@@ -86,6 +87,11 @@ class Claim(Entry):
         return self.id[0]
 
     @property
+    def tiers(self) -> list[list[str]]:
+        """The order's names, best first; those of one tier are not compared with each other."""
+        return [[tier] if isinstance(tier, str) else tier for tier in self.order]
+
+    @property
     def span(self) -> tuple[float, float]:
         """What the measured interval must lie within."""
         return self.within or (float(self.expected), float(self.expected))
@@ -108,67 +114,51 @@ class Claim(Entry):
 
 def table_two() -> list[Claim]:
     """Return the 39 claims of P Table II: precision, time and size of thirteen models."""
-    rows = [(row["model"], _row_name(row["model"]), row) for row in published().to_dict("records")]
-    makers = (_precision, _time, _size)
-    return [make(name, model, row) for make in makers for name, model, row in rows]
+    rows = published().set_index("model").to_dict("index")
+    abouts = {"precision": "photographs", "time": "time", "size": "size"}
+    return [
+        Claim(id=f"P-T2-{kind}-{name}", section="Table II", about=about, **_printed(rows, name)[kind])
+        for kind, about in abouts.items()
+        for name in rows
+    ]
 
 
-def _row_name(name: str) -> str:
-    return PROPOSED if name == "Proposed" else name
+def _printed(rows: dict[str, dict], name: str) -> dict[str, dict]:
+    """Return what the row of one model claims, by kind.
 
+    Another machine's seconds say nothing, so times are held as multiples of the proposed model's. Keras's
+    files hold the classifier that the text removes; the proposed model's holds all networks.
+    """
+    own, row = name == PROPOSED_IN_PAPER, rows[name]
+    model, subject = (PROPOSED, "The proposed model") if own else (name, name)
+    other, against = ("VGG16", "VGG16") if own else (PROPOSED, "the proposed model")
+    cut, what = ("", "training checkpoint") if own else (" without its last layer", "with classifier")
+    precision, size, seconds = row["precision"], row["size_mb"], row["time_s"]
+    beside = rows["VGG16" if own else PROPOSED_IN_PAPER]["time_s"]
 
-def _subject(name: str) -> str:
-    return "The proposed model" if name == "Proposed" else name
+    def within(low: float, high: float, table: str, column: str, scale: float = 1.0, **where: Any) -> dict:
+        measure = {"table": table, "column": column, "scale": scale, "where": {"model": model, **where}}
+        return {"within": (low, high), "measure": measure}
 
-
-def _precision(name: str, model: str, row: dict) -> Claim:
-    value, cut = row["precision"], "" if model == PROPOSED else " without its last layer"
-    return Claim(
-        id=f"P-T2-precision-{name}",
-        section="Table II",
-        claim=f"{_subject(name)}{cut} reaches a precision of {value:.2f} on {PHOTOS}.",
-        about="photographs",
-        expected=f"{value:g} ± {PRECISION:g}",
-        within=(value - PRECISION, value + PRECISION),
-        measure=Measure(table="retrieval", column="value", where={"model": model, **WHOLE}),
-        needs=["paper_classes"],
-    )
-
-
-def _time(name: str, model: str, row: dict) -> Claim:
-    """Another machine's seconds say nothing, so times are held as multiples of the proposed model's."""
-    other = "VGG16" if model == PROPOSED else PROPOSED
-    beside = published_row(other)["time_s"]
-    ratio = row["time_s"] / beside
-    against = "VGG16" if other == "VGG16" else "the proposed model"
-    return Claim(
-        id=f"P-T2-time-{name}",
-        section="Table II",
-        claim=f"{_subject(name)} takes {row['time_s']:g} s for one photo where {against} takes {beside:g} s.",
-        about="time",
-        expected=f"{ratio:.4g} within {TIMES}x",
-        within=(ratio / TIMES, ratio * TIMES),
-        measure=Measure(
-            table="latency", column="median_ms", where={"model": model, "runtime": COMPILED, "batch": 1}
-        ),
-        over={"model": other},
-    )
-
-
-def _size(name: str, model: str, row: dict) -> Claim:
-    """Keras's files hold the classifier that the text removes; the proposed model's holds all networks."""
-    size, what = row["size_mb"], "training checkpoint" if model == PROPOSED else "with classifier"
-    return Claim(
-        id=f"P-T2-size-{name}",
-        section="Table II",
-        claim=f"{_subject(name)} takes {size:g} MB.",
-        about="size",
-        expected=f"{size:g} ± {SIZES:.0%}",
-        within=(size * (1 - SIZES), size * (1 + SIZES)),
-        measure=Measure(
-            table="sizes", column="parameters", where={"model": model, "what": what}, scale=BYTES_TO_MB
-        ),
-    )
+    return {
+        "precision": {
+            "claim": f"{subject}{cut} reaches a precision of {precision:.2f} on {PHOTOS}.",
+            "expected": f"{precision:g} ± {PRECISION:g}",
+            "needs": ["paper_classes"],
+            **within(precision - PRECISION, precision + PRECISION, "retrieval", "value", **WHOLE),
+        },
+        "time": {
+            "claim": f"{subject} takes {seconds:g} s for one photo where {against} takes {beside:g} s.",
+            "expected": f"{seconds / beside:.4g} within {TIMES}x",
+            "over": {"model": other},
+            **within(seconds / beside / TIMES, seconds / beside * TIMES, "latency", "median_ms", **ALONE),
+        },
+        "size": {
+            "claim": f"{subject} takes {size:g} MB.",
+            "expected": f"{size:g} ± {SIZES:.0%}",
+            **within(size * (1 - SIZES), size * (1 + SIZES), "sizes", "parameters", BYTES_TO_MB, what=what),
+        },
+    }
 
 
 @cache
@@ -179,22 +169,21 @@ def read_ledger(path: Path | None = None) -> tuple[Claim, ...]:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise InputError(f"{path.name}: cannot be read as YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(entries, list) or not entries:
-        raise InputError(f"{path.name}: needs a list of claims, each beginning with `- id:`")
-    claims = table_two() + [
-        _claim(entry, where=f"{path.name}, entry {number}") for number, entry in enumerate(entries, start=1)
-    ]
+    try:
+        claims = [*table_two(), *TypeAdapter(list[Claim]).validate_python(entries)]
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise InputError(f"{path.name}{_where(fault['loc'], entries)}: {fault['msg']}") from error
     names = [claim.id for claim in claims]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{path.name}: id {twice[0]} is there twice; rename one")
     return tuple(claims)
 
 
-def _claim(entry: Any, *, where: str) -> Claim:
-    try:
-        return Claim.model_validate(entry)
-    except ValidationError as error:
-        name = entry.get("id", "without id") if isinstance(entry, dict) else "not a mapping"
-        fault = error.errors()[0]
-        field = ".".join(map(str, fault["loc"]))
-        raise InputError(f"{where} ({name}): {field + ': ' if field else ''}{fault['msg']}") from error
+def _where(place: tuple[int | str, ...], entries: list) -> str:
+    """Return `, entry 3 (P-fastest): measure.column`."""
+    if not place:
+        return ""
+    number, *field = place
+    name = entries[number].get("id", "without id") if isinstance(entries[number], dict) else "not a mapping"
+    return f", entry {number + 1} ({name})" + (f": {'.'.join(map(str, field))}" if field else "")

@@ -6,17 +6,19 @@ default reading after as many steps, so that nothing but the reading differs; th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from solesearch.core.checkpoints import checkpoint_file
 from solesearch.core.embedding import Embedding, load_embedding, save_embedding
 from solesearch.core.errors import InputError
+from solesearch.core.model_names import PROPOSED
 from solesearch.core.repeatable import trainings_at_once
-from solesearch.core.settings import GanSettings
+from solesearch.core.settings import GanSettings, Section
 from solesearch.core.workers import run_trainings
 from solesearch.evaluation.study import Study, model_vectors, read_chosen
 from solesearch.gan.embedder import BATCH, Embedder
@@ -26,7 +28,7 @@ from solesearch.photos.catalog import CatalogSettings
 from solesearch.photos.originals import decode_photos, photo_folder
 from solesearch.photos.photo import IMAGE_SIZES, to_signed
 from solesearch.photos.sources import PAPER_CLASSES, official_label
-from solesearch.retrieval.retrieval import GALLERIES, evaluate
+from solesearch.retrieval.retrieval import GALLERIES, evaluate, measures
 
 COLUMNS = ["choice", "reading", "default", "gallery", "k", "value", "change", "n", "note"]
 K, GALLERY = 5, "naive"  # the default: the papers' gallery, and the five that their pictures show
@@ -36,61 +38,65 @@ CATEGORIES = {
     "heels": "shoes", "sports": "shoes", "loafers": "shoes", "flats": "shoes", "boots": "boots",
     "high_boots": "boots", "sandals": "sandals", "slippers": "slippers", "handbags": "handbags",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class CostlyReading:
-    """A reading that takes a training of its own."""
-
-    choice: str
-    reading: str
-    gan: dict[str, float | str] = field(default_factory=dict)  # changed GAN settings
-    preset: str = ""  # of the photos' size; "": the profile's own
-
-
-GROWTH, DROPOUT, SIZE = "generator grows by", "generator dropout", "input size"
-COSTLY = {
-    "default": CostlyReading("short training", "every choice as in params.yaml"),
-    "upsampling": CostlyReading(GROWTH, "stride 2 instead of doubling", {"upsampling": "stride"}),
-    "generator_dropout": CostlyReading(
-        DROPOUT, "60 %, read as a keep probability", {"generator_keep_probability": 0.6}
+SHORT, GROWTH, DROPOUT, SIZE = "short training", "generator grows by", "generator dropout", "input size"
+# name in params.yaml -> (choice, reading, the GAN settings that it changes)
+COSTLY: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "default": (SHORT, "every choice as in params.yaml", {}),
+    "upsampling": (GROWTH, "stride 2 instead of doubling", {"upsampling": "stride"}),
+    "generator_dropout": (DROPOUT, "60 %, read as a keep probability", {"generator_keep_probability": 0.6}),
+    "generator_dropout_rate": (DROPOUT, "60 %, read as a drop rate", {"generator_keep_probability": 0.4}),
+    "discriminator_dropout": ("discriminator dropout", "none", {"discriminator_dropout": 0.0}),
+    "categorical_code": (
+        *("latent code", "one of 8 classes"),
+        {"categorical_codes": 8, "continuous_codes": 0},
     ),
-    "generator_dropout_rate": CostlyReading(
-        DROPOUT, "60 %, read as a drop rate", {"generator_keep_probability": 0.4}
-    ),
-    "discriminator_dropout": CostlyReading("discriminator dropout", "none", {"discriminator_dropout": 0.0}),
-    "categorical_code": CostlyReading(
-        "latent code", "one of 8 classes", {"categorical_codes": 8, "continuous_codes": 0}
-    ),
-    "paper-128x128": CostlyReading(SIZE, "128x128 (P's print)", preset="paper-128x128"),
-    "chapter-207": CostlyReading(SIZE, "207x207 (C's print)", preset="chapter-207"),
-    "chapter-224": CostlyReading(SIZE, "224x224 (C's vector)", preset="chapter-224"),
+    "paper-128x128": (SIZE, "128x128 (P's print)", {"image_size": IMAGE_SIZES["paper-128x128"]}),
+    "chapter-207": (SIZE, "207x207 (C's print)", {"image_size": IMAGE_SIZES["chapter-207"]}),
+    "chapter-224": (SIZE, "224x224 (C's vector)", {"image_size": IMAGE_SIZES["chapter-224"]}),
 }
 
 
+class ClaimSettings(Section, section="claims"):
+    """What stage claims pictures and trains; `params.yaml` holds the values."""
+
+    worst_pairs: int = Field(ge=2)
+    reading_steps: int = Field(ge=0)
+    costly_readings: list[Literal[tuple(COSTLY)]]
+
+
 def readings(
-    study: Study, oracle: pd.DataFrame, *, costly: Sequence[str] = (), steps: int = 0
+    study: Study, queries: pd.DataFrame, oracle: pd.DataFrame, settings: ClaimSettings
 ) -> pd.DataFrame:
     """Return the table of all readings (columns COLUMNS); value is precision@k, change against the default.
 
-    `oracle` is `leakage.beside_validation`'s table. `steps` 0 leaves the costly readings out, and says so.
+    `queries` are stage evaluate's rows (uncertainty.read_queries), `oracle` those of
+    `leakage.beside_validation`.
     """
-    rows = [*protocol_readings(study, oracle), *vector_readings(study), *label_readings(study)]
-    rows += costly_readings(study, names=costly, steps=steps)
+    queries = queries[queries["model"] == PROPOSED]
+    rows = [
+        *protocol_readings(queries, oracle),
+        *vector_readings(study, default=mean_precision(queries)),
+        *label_readings(study, default=mean_precision(queries)),
+        *costly_readings(study, settings),
+    ]
     table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "change"])
     defaults = table[table["default"]].drop_duplicates("choice").set_index("choice")["value"].to_dict()
-    short = {one.choice: defaults.get("short training", np.nan) for one in COSTLY.values()}
+    short = {choice: defaults.get(SHORT, np.nan) for choice, _, _ in COSTLY.values()}
     table["change"] = table["value"] - table["choice"].map({**short, **defaults})
     return table[COLUMNS]
 
 
-def judged(
-    study: Study, vectors: np.ndarray, photos: pd.DataFrame, *, gallery: str = GALLERY, k: int = K
-) -> pd.Series:
-    """Return precision@k of each photo as a query, float64 [n], with its label as index."""
-    window = study.evaluation.exclusion_window
-    table = evaluate(vectors, photos, gallery=gallery, window=window, ks=[k])
-    return table.set_index("label")[f"precision_{k}"].dropna()
+def mean_precision(queries: pd.DataFrame, *, gallery: str = GALLERY, k: int = K) -> tuple[float, int]:
+    """Return the mean over the seeds of precision@k, and the number of queries, of rows a query and seed."""
+    seeds = queries[queries["gallery"] == gallery].groupby("seed")[f"precision_{k}"]
+    return float(seeds.mean().mean()), int(seeds.count().iloc[0])
+
+
+def judged(study: Study, vectors: Iterable[np.ndarray], photos: pd.DataFrame) -> tuple[float, int]:
+    """Return `mean_precision` of the default gallery and k by each seed's vectors [n, d] of photos [n]."""
+    options = {"gallery": GALLERY, "window": study.evaluation.exclusion_window, "ks": [K]}
+    tables = [evaluate(one, photos, **options).assign(seed=seed) for seed, one in enumerate(vectors)]
+    return mean_precision(pd.concat(tables).assign(gallery=GALLERY))
 
 
 def _row(choice: str, reading: str, value: float, n: int, *, default: bool = False, **other) -> dict:
@@ -98,38 +104,26 @@ def _row(choice: str, reading: str, value: float, n: int, *, default: bool = Fal
     return {**row, "gallery": GALLERY, "k": K, **other}
 
 
-def _mean(study: Study, vectors: Sequence[np.ndarray], photos: pd.DataFrame, **options) -> tuple[float, int]:
-    """Return the mean over the seeds of precision@k, and the number of queries."""
-    each = [judged(study, one, photos, **options) for one in vectors]
-    return float(np.mean([values.mean() for values in each])), len(each[0])
-
-
-def infogan_vectors(study: Study) -> list[np.ndarray]:
-    """Return each seed's vectors of the test photos, float32 [n, d], by the chosen checkpoints."""
-    return [model_vectors(study, "infogan", seed=seed)[1] for seed in study.seeds]
-
-
 # --- protocol: the same vectors, judged otherwise --------------------------------------------------------
 
 
-def protocol_readings(study: Study, oracle: pd.DataFrame) -> list[dict]:
-    """Return the readings of k, gallery, averaging, checkpoint and training seed."""
-    (photos, _), vectors, rows = study.split("test"), infogan_vectors(study), []
-    for k in sorted({*study.evaluation.ks, K}):
-        rows.append(_row("k", str(k), *_mean(study, vectors, photos, k=k), default=k == K, k=k))
+def protocol_readings(queries: pd.DataFrame, oracle: pd.DataFrame) -> Iterator[dict]:
+    """Yield the readings of k, gallery, averaging, checkpoint and training seed."""
+    default, count = mean_precision(queries)
+    for _, k in measures(queries).values():
+        if k:  # 0: mean average precision
+            yield _row("k", str(k), *mean_precision(queries, k=k), default=k == K, k=k)
     for name in GALLERIES:
-        mean = _mean(study, vectors, photos, gallery=name)
-        rows.append(_row("gallery", name, *mean, default=name == GALLERY, gallery=name))
-    seeds = [judged(study, one, photos) for one in vectors]
-    whole, count = float(np.mean([values.mean() for values in seeds])), len(seeds[0])
-    classes = float(np.mean([values.groupby(level=0).mean().mean() for values in seeds]))
-    rows += [_row("averaged over", "queries", whole, count, default=True)]
-    rows += [_row("averaged over", "classes", classes, count)]
-    rows += checkpoint_readings(oracle, default=whole)
-    rows += [_row("training seed", "mean of all", whole, count, default=True)]
-    for seed, values in zip(study.seeds, seeds, strict=True):
-        rows.append(_row("training seed", str(seed), float(values.mean()), len(values)))
-    return rows
+        found = mean_precision(queries, gallery=name)
+        yield _row("gallery", name, *found, default=name == GALLERY, gallery=name)
+    naive = queries[queries["gallery"] == GALLERY]
+    classes = naive.groupby(["seed", "label"])[f"precision_{K}"].mean()
+    yield _row("averaged over", "queries", default, count, default=True)
+    yield _row("averaged over", "classes", classes.groupby("seed").mean().mean(), count)
+    yield from checkpoint_readings(oracle, default=default)
+    yield _row("training seed", "mean of all", default, count, default=True)
+    for seed, rows in naive.groupby("seed"):
+        yield _row("training seed", str(seed), *mean_precision(rows))
 
 
 def checkpoint_readings(oracle: pd.DataFrame, *, default: float) -> list[dict]:
@@ -140,7 +134,7 @@ def checkpoint_readings(oracle: pd.DataFrame, *, default: float) -> list[dict]:
     count = int(rows["n_test"].min())
     last = rows.loc[rows.groupby("seed")["step"].idxmax(), "test"].mean()
     untrained = rows.loc[rows["step"] == 0, "test"].mean()
-    best = rows.loc[rows["oracle"].astype(bool), "test"].mean()
+    best = rows.loc[rows["oracle"], "test"].mean()
     return [
         _row("checkpoint", "chosen on validation photos", default, count, default=True),
         _row("checkpoint", "the last one", last, count),
@@ -189,27 +183,40 @@ def half_range(study: Study, embedder: Embedder, pixels: np.ndarray) -> np.ndarr
     return np.concatenate([network(images, training=False).features.numpy() for images in scaled])
 
 
-def vector_readings(study: Study) -> list[dict]:
-    """Return the readings of distance, features, batch normalisation, pixel range and fit."""
-    (photos, pixels), vectors = study.split("test"), infogan_vectors(study)
+def vector_readings(study: Study, *, default: tuple[float, int]) -> Iterator[dict]:
+    """Yield the readings of distance, features, batch normalisation, pixel range and fit."""
+    (photos, pixels), fit = study.split("test"), CatalogSettings.load(study.paths.profile).fit
+    norm, span, fitting = (f"{what} at test time" for what in ("batch norm", "pixel range", "fit"))
     defaults = {
         "distance": "Euclidean",
         "features": "as they are, negative ones too",
-        "batch norm at test time": "moving statistics",
-        "pixel range at test time": "-1..1",
-        "fit at test time": load_catalog(study).fit,
+        norm: "moving statistics",
+        span: "-1..1",
+        fitting: fit,
     }
-    mean = _mean(study, vectors, photos)
-    rows = [_row(choice, reading, *mean, default=True) for choice, reading in defaults.items()]
+    for choice, reading in defaults.items():
+        yield _row(choice, reading, *default, default=True)
     for (choice, reading), change in TRANSFORMS.items():
-        rows.append(_row(choice, reading, *_mean(study, [change(one) for one in vectors], photos)))
+        yield _row(choice, reading, *judged(study, map(change, infogan_vectors(study)), photos))
     for choice, reading, embed in (
-        ("batch norm at test time", f"statistics of {BATCH} photos at a time", batch_statistics),
-        ("pixel range at test time", "0..1", half_range),
+        (norm, f"statistics of {BATCH} photos at a time", batch_statistics),
+        (span, "0..1", half_range),
     ):
-        again = [embed(study, embedder, pixels) for embedder in chosen_embedders(study)]
-        rows.append(_row(choice, reading, *_mean(study, again, photos)))
-    return [*rows, fit_reading(study, photos)]
+        again = (embed(study, embedder, pixels) for embedder in chosen_embedders(study))
+        yield _row(choice, reading, *judged(study, again, photos))
+    other = "pad" if fit == "stretch" else "stretch"
+    try:
+        pixels = decode(study, photos, size=study.gan.image_size, fit=other)
+    except InputError as error:
+        yield _row(fitting, other, np.nan, 0, note=f"{NOT_RUN}: {error}")
+    else:
+        again = (embedder.embed(pixels) for embedder in chosen_embedders(study))
+        yield _row(fitting, other, *judged(study, again, photos))
+
+
+def infogan_vectors(study: Study) -> list[np.ndarray]:
+    """Return each seed's vectors of the test photos, float32 [n, d], by the chosen checkpoints."""
+    return [model_vectors(study, PROPOSED, seed=seed)[1] for seed in study.seeds]
 
 
 def chosen_embedders(study: Study) -> Iterator[Embedder]:
@@ -219,45 +226,32 @@ def chosen_embedders(study: Study) -> Iterator[Embedder]:
         yield study.discriminator(seed=seed, step=steps[seed])
 
 
-def fit_reading(study: Study, photos: pd.DataFrame) -> dict:
-    """Return the reading of the other fit (pad for stretch), photos decoded again from their files."""
-    other = "pad" if load_catalog(study).fit == "stretch" else "stretch"
-    try:
-        pixels = decode(study, photos, size=study.gan.image_size, fit=other)
-    except InputError as error:
-        return _row("fit at test time", other, np.nan, 0, note=f"{NOT_RUN}: {error}")
-    vectors = [embedder.embed(pixels) for embedder in chosen_embedders(study)]
-    return _row("fit at test time", other, *_mean(study, vectors, photos))
+def decode(study: Study, photos: pd.DataFrame, *, size: tuple[int, int], fit: str = "") -> np.ndarray:
+    """Return photos as uint8 [n, *size, 3], read again from their files; InputError when one is gone.
 
-
-def load_catalog(study: Study) -> CatalogSettings:
-    """Return the profile's catalogue settings."""
-    return CatalogSettings.load(study.paths.profile)
-
-
-def decode(study: Study, photos: pd.DataFrame, *, size: tuple[int, int], fit: str) -> np.ndarray:
-    """Return photos as uint8 [n, *size, 3], read again from their files; InputError when one is gone."""
-    folder = photo_folder(study.paths, load_catalog(study))
-    return decode_photos(photos["id"], folder=folder, size=size, fit=fit)
+    `fit` "" is the catalogue's own.
+    """
+    catalog = CatalogSettings.load(study.paths.profile)
+    folder = photo_folder(study.paths, catalog)
+    return decode_photos(photos["id"], folder=folder, size=size, fit=fit or catalog.fit)
 
 
 # --- labels: the same vectors, classes drawn otherwise ---------------------------------------------------
 
 
-def label_readings(study: Study) -> list[dict]:
-    """Return the readings of the label map, as far as this profile's labels can be mapped."""
+def label_readings(study: Study, *, default: tuple[float, int]) -> Iterator[dict]:
+    """Yield the readings of the label map, as far as this profile's labels can be mapped."""
     (photos, _), vectors = study.split("test"), infogan_vectors(study)
     own = f"{photos['label'].nunique()} classes of this profile"
-    rows = [_row("label map", own, *_mean(study, vectors, photos), default=True)]
-    others = other_labels(photos, official=load_catalog(study).source == "official")
-    if not others:
+    yield _row("label map", own, *default, default=True)
+    official = CatalogSettings.load(study.paths.profile).source == "official"
+    if not (others := other_labels(photos, official=official)):
         note = f"{NOT_RUN}: the photos of this profile carry no other label"
-        return [*rows, _row("label map", "the papers' eight classes", np.nan, 0, note=note)]
+        yield _row("label map", "the papers' eight classes", np.nan, 0, note=note)
     for reading, labels in others.items():
         kept = np.flatnonzero(labels.notna())
         relabelled = photos.assign(label=labels).iloc[kept].reset_index(drop=True)
-        rows.append(_row("label map", reading, *_mean(study, [one[kept] for one in vectors], relabelled)))
-    return rows
+        yield _row("label map", reading, *judged(study, [one[kept] for one in vectors], relabelled))
 
 
 def other_labels(photos: pd.DataFrame, *, official: bool) -> dict[str, pd.Series]:
@@ -278,46 +272,34 @@ def other_labels(photos: pd.DataFrame, *, official: bool) -> dict[str, pd.Series
 # --- costly: trained anew, on a short schedule -----------------------------------------------------------
 
 
-def costly_readings(study: Study, *, names: Sequence[str], steps: int) -> list[dict]:
-    """Train and judge the named readings for `steps` steps, the default first; name what is left out."""
-    if unknown := [name for name in names if name not in COSTLY]:
-        raise InputError(
-            f"params.yaml, claims.costly_readings: {unknown[0]!r} is none of {', '.join(COSTLY)}"
-        )
+def costly_readings(study: Study, settings: ClaimSettings) -> list[dict]:
+    """Train and judge the readings that `settings` name, the default first; name what is left out.
+
+    The default reading after so many steps is what stage train kept, where it kept that checkpoint.
+    """
+    names, steps, seed = settings.costly_readings, settings.reading_steps, study.seeds[0]
     chosen = ["default", *(name for name in names if name != "default")] if steps and names else []
-    waiting = {
-        f"reading {name}": (study.paths.profile, name, steps)
-        for name in chosen
-        if name != "default" or not has_default(study, steps=steps)
-    }
+    kept = checkpoint_file(study.paths.gan_seed(seed), steps)
+    trained = [name for name in chosen if name != "default" or not kept.is_file()]
+    waiting = {f"reading {name}": (study.paths.profile, name, steps) for name in trained}
     run_trainings(train_reading, waiting, at_once=trainings_at_once(study.gan.threads))
-    rows = [costly_reading(study, name, steps=steps) for name in chosen]
+    (photos, pixels), rows = study.split("test"), []
+    for name in chosen:
+        if name in trained:
+            vectors = load_embedding(study.paths.claims, name).of(photos["id"])
+        else:
+            vectors = study.embedder.load(kept).embed(pixels)
+        note = f"after {steps:,} steps, seed {seed}, {vectors.shape[1]:,} values"
+        value = judged(study, [vectors], photos)
+        rows.append(_row(*COSTLY[name][:2], *value, default=name == "default", note=note))
     note = f"{NOT_RUN}: trained anew, params.yaml, claims.reading_steps and costly_readings"
-    left_out = (one for name, one in COSTLY.items() if name not in (*chosen, "default"))
-    return rows + [_row(one.choice, one.reading, np.nan, 0, note=note) for one in left_out]
-
-
-def has_default(study: Study, *, steps: int) -> bool:
-    """Tell whether stage train kept a checkpoint after `steps` steps, which is the default reading."""
-    return checkpoint_file(study.paths.gan_seed(study.seeds[0]), steps).is_file()
-
-
-def costly_reading(study: Study, name: str, *, steps: int) -> dict:
-    """Return the row of one trained reading after `steps` steps of the first seed."""
-    seed, (photos, pixels), one = study.seeds[0], study.split("test"), COSTLY[name]
-    if name == "default" and has_default(study, steps=steps):
-        vectors = study.discriminator(seed=seed, step=steps).embed(pixels)
-    else:
-        vectors = load_embedding(study.paths.claims, name).of(photos["id"])
-    note = f"after {steps:,} steps, seed {seed}, {vectors.shape[1]:,} values"
-    mean = _mean(study, [vectors], photos)
-    return _row(one.choice, one.reading, *mean, default=name == "default", note=note)
+    left_out = (COSTLY[name][:2] for name in COSTLY if name not in (*chosen, "default"))
+    return rows + [_row(*words, np.nan, 0, note=note) for words in left_out]
 
 
 def reading_settings(gan: GanSettings, name: str, *, steps: int) -> GanSettings:
     """Return the GAN settings of a costly reading: one choice changed, a short schedule."""
-    size = IMAGE_SIZES[COSTLY[name].preset] if COSTLY[name].preset else gan.image_size
-    return gan.replaced(**COSTLY[name].gan, image_size=size, steps=steps, checkpoint_every=steps)
+    return gan.replaced(**COSTLY[name][2], steps=steps, checkpoint_every=steps)
 
 
 def train_reading(profile: str, name: str, steps: int) -> None:
@@ -333,7 +315,7 @@ def train_reading(profile: str, name: str, steps: int) -> None:
         train_infogan(settings, pixels, seed=seed, folder=folder)
     photos, pixels = study.split("test")
     if settings.image_size != study.gan.image_size:
-        pixels = decode(study, photos, size=settings.image_size, fit=load_catalog(study).fit)
+        pixels = decode(study, photos, size=settings.image_size)
     trained = Embedder(settings, seed=seed).load(checkpoint_file(folder.path, steps))
     save_embedding(study.paths.claims, name, Embedding(photos["id"].tolist(), trained.embed(pixels)))
 
@@ -345,4 +327,4 @@ def training_photos(study: Study, settings: GanSettings) -> np.ndarray:
         return pixels
     if len(photos) > MOST_PHOTOS:
         photos = photos.sample(n=MOST_PHOTOS, random_state=study.seeds[0]).sort_index()
-    return decode(study, photos, size=settings.image_size, fit=load_catalog(study).fit)
+    return decode(study, photos, size=settings.image_size)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from solesearch.core import files
 from solesearch.core.measures import NONE, markdown_table, title
 from solesearch.core.model_names import PROPOSED, network_row
 from solesearch.core.paths import Paths
+from solesearch.photos.sources import PAPER_CLASSES
 from solesearch.retrieval.uncertainty import HIGHER, LOWER, NOT_COMPARED
 
 REPRODUCED, PARTLY, NOT_REPRODUCED = "reproduced", "partly", "not reproduced"
@@ -57,25 +58,21 @@ class Finding:
 
 def judge_within(measured: Measured, low: float, high: float) -> Finding:
     """Hold a number and its interval against the tolerated span low..high."""
-    asked = _asked(low, high)
+    asked = f"{number(low)} to {number(high)}"
+    if np.isinf([low, high]).any():
+        asked = f"{number(high)} or below" if np.isinf(low) else f"{number(low)} or above"
     if low <= measured.low and measured.high <= high:
-        exact = measured.low == measured.high
-        words = f"the {'value' if exact else 'whole interval'} lies within the tolerance, {asked}"
-        return Finding(REPRODUCED, "equal" if low == high else words, measured)
+        exact = "value" if measured.low == measured.high else "whole interval"
+        words = "equal" if low == high else f"the {exact} lies within the tolerance, {asked}"
+        return Finding(REPRODUCED, words, measured)
     if low <= measured.value <= high:
         words = f"the value lies within the tolerance, its interval reaches beyond {asked}"
         return Finding(PARTLY, words, measured)
     if measured.high < low or measured.low > high:
         words = f"not {number(low)}" if low == high else f"the whole interval misses {asked}"
-        return Finding(NOT_REPRODUCED, words, measured)
-    words = f"the value misses {asked}, but its interval reaches there, so chance is not ruled out"
+    else:
+        words = f"the value misses {asked}, but its interval reaches there, so chance is not ruled out"
     return Finding(NOT_REPRODUCED, words, measured)
-
-
-def _asked(low: float, high: float) -> str:
-    if np.isinf(low):
-        return f"{number(high)} or below"
-    return f"{number(low)} or above" if np.isinf(high) else f"{number(low)} to {number(high)}"
 
 
 def check_value(claim: Claim, evidence: Evidence) -> Finding:
@@ -87,15 +84,14 @@ def check_value(claim: Claim, evidence: Evidence) -> Finding:
     finding = judge_within(measured.over(below), *claim.span)
     unit = claim.measure.column.rpartition("_")[2]
     reason = f"{measured.value:.3g} against {below.value:.3g} {unit}: {finding.reason}"
-    return Finding(finding.verdict, reason, finding.measured)
+    return replace(finding, reason=reason)
 
 
 def check_order(claim: Claim, evidence: Evidence) -> Finding:
     """Each model of a tier measures above each of the next tier; a group counts as the mean of its models."""
-    tiers = [[tier] if isinstance(tier, str) else tier for tier in claim.order]
-    values = {name: _group_mean(claim, evidence, name) for tier in tiers for name in tier}
+    values = {name: _group_mean(claim, evidence, name) for tier in claim.tiers for name in tier}
     _stop_when_photos_differ(values)
-    pairs = [pair for tier, following in pairwise(tiers) for pair in product(tier, following)]
+    pairs = [pair for tier, following in pairwise(claim.tiers) for pair in product(tier, following)]
     return judge_pairs([(values[above], values[below]) for above, below in pairs])
 
 
@@ -151,16 +147,13 @@ def check_correlation(claim: Claim, evidence: Evidence) -> Finding:
     """Measured values correlate with the claimed ones; the interval is that of values drawn within theirs."""
     measured = {model: evidence.measure(claim.measure, model=model) for model in claim.correlation}
     _stop_when_photos_differ(measured)
+    values, low, high = np.array([(one.value, one.low, one.high) for one in measured.values()]).T
+    deviation = (high - low) / 2 / scipy.stats.norm.ppf(0.975)
+    drawn = np.random.default_rng(0).normal(values, deviation, size=(DRAWS, len(values)))
     claimed = np.array(list(claim.correlation.values()))
-    middle = np.array([one.value for one in measured.values()])
-    half = np.array([(one.high - one.low) / 2 for one in measured.values()])
-    drawn = np.random.default_rng(0).normal(
-        middle, half / scipy.stats.norm.ppf(0.975), size=(DRAWS, len(middle))
-    )
-    low, high = np.quantile(correlations(drawn, claimed, ranked=claim.ranked), [0.025, 0.975])
-    [value] = correlations(middle[None], claimed, ranked=claim.ranked)
-    finding = judge_within(Measured(float(value), float(low), float(high)), CORRELATED, np.inf)
-    return Finding(finding.verdict, f"{len(measured)} models; {finding.reason}", finding.measured)
+    [value, *others] = correlations(np.stack([values, *drawn]), claimed, ranked=claim.ranked)
+    finding = judge_within(Measured(value, *np.quantile(others, [0.025, 0.975])), CORRELATED, np.inf)
+    return replace(finding, reason=f"{len(measured)} models; {finding.reason}")
 
 
 def correlations(values: np.ndarray, claimed: np.ndarray, *, ranked: bool) -> np.ndarray:
@@ -170,8 +163,7 @@ def correlations(values: np.ndarray, claimed: np.ndarray, *, ranked: bool) -> np
     """
     if ranked:
         values, claimed = scipy.stats.rankdata(values, axis=1), scipy.stats.rankdata(claimed)
-    values, claimed = values - values.mean(axis=1, keepdims=True), claimed - claimed.mean()
-    return values @ claimed / np.sqrt((values**2).sum(axis=1) * (claimed**2).sum())
+    return scipy.stats.pearsonr(values, claimed[None], axis=1).statistic
 
 
 # --- one claim -------------------------------------------------------------------------------------------
@@ -199,14 +191,16 @@ def judge(claim: Claim, evidence: Evidence) -> Finding:
         reason = obstacle(claim, evidence) or missing or _on_fewer_photos(claim, finding, evidence)
     except MissingEvidenceError as error:
         reason = str(error)
-    return Finding(NOT_TESTABLE, reason, finding.measured) if reason else finding
+    return replace(finding, verdict=NOT_TESTABLE, reason=reason) if reason else finding
 
 
 def obstacle(claim: Claim, evidence: Evidence) -> str:
     """Return why a profile cannot decide a claim, or nothing; raises MissingEvidenceError."""
     reason = claim.reason or (_wrong_photographs(claim, evidence) if claim.about == "photographs" else "")
-    if not reason and claim.after_step and evidence.last_step() <= claim.after_step:
-        return f"training ends at step {evidence.last_step():,}, and the claim is about later ones"
+    if not reason and claim.after_step:
+        last = int(evidence.table("training")["step"].max())
+        if last <= claim.after_step:
+            return f"training ends at step {last:,}, and the claim is about later ones"
     return reason
 
 
@@ -217,17 +211,17 @@ def _wrong_photographs(claim: Claim, evidence: Evidence) -> str:
     lacking = [model for model in networks_of(claim, evidence) if evidence.without_weights(model)]
     if lacking:
         return f"no ImageNet weights for {', '.join(lacking)}"
-    if "paper_classes" in claim.needs and not evidence.has_paper_classes():
-        return f"the {len(evidence.labels())} classes of this profile are not the papers' eight"
-    if "handbags" in claim.needs and "handbags" not in evidence.labels():
+    labels = set(evidence.table("catalogue")["label"].astype(str)) if claim.needs else set()
+    if "paper_classes" in claim.needs and labels != set(PAPER_CLASSES):
+        return f"the {len(labels)} classes of this profile are not the papers' eight"
+    if "handbags" in claim.needs and "handbags" not in labels:
         return "no handbags among these photos"
     return ""
 
 
 def networks_of(claim: Claim, evidence: Evidence) -> list[str]:
     """Return the ImageNet networks that a claim speaks of, retrained ones included."""
-    tiers = [[tier] if isinstance(tier, str) else tier for tier in claim.order]
-    names = [*(name for tier in tiers for name in tier), *claim.paired, *claim.correlation]
+    names = [*(name for tier in claim.tiers for name in tier), *claim.paired, *claim.correlation]
     names += [claim.measure.where.get("model", "")] if claim.measure else []
     models = [model for name in names for model in evidence.members(name, claim.groups)]
     return [model for model in dict.fromkeys(models) if network_row(model)]
@@ -235,28 +229,25 @@ def networks_of(claim: Claim, evidence: Evidence) -> list[str]:
 
 def _on_fewer_photos(claim: Claim, finding: Finding, evidence: Evidence) -> str:
     """Return why a network that was judged on some of the test photos cannot be held against the paper."""
-    queries = finding.measured.queries if finding.measured else 0
-    if not queries:
+    if not (finding.measured and finding.measured.queries):
         return ""
-    whole = evidence.measure(claim.measure, model=PROPOSED).queries
-    return (
-        f"judged on {queries:,} of {whole:,} test photos, so its gallery differs" if queries < whole else ""
-    )
+    some, whole = finding.measured.queries, evidence.measure(claim.measure, model=PROPOSED).queries
+    return f"judged on {some:,} of {whole:,} test photos, so its gallery differs" if some < whole else ""
 
 
 # --- the table and its report ----------------------------------------------------------------------------
 
 
-def verdicts(profile: str, *, ledger: Iterable[Claim] | None = None) -> pd.DataFrame:
+def verdicts(profile: str) -> pd.DataFrame:
     """Return a profile's verdicts (columns COLUMNS), a row a claim, from its committed tables alone.
 
     Numbers are text (see `number`), "" where there is none. Raises InputError for a bad ledger or table.
     """
     evidence, rows = Evidence.of(profile), []
-    for claim in ledger or read_ledger():
-        finding = judge(claim, evidence)
-        ends = ("value", "low", "high")
-        numbers = [number(getattr(finding.measured, end)) if finding.measured else "" for end in ends]
+    for claim in read_ledger():
+        finding, numbers = judge(claim, evidence), [""] * 3
+        if finding.measured:
+            numbers = [number(getattr(finding.measured, end)) for end in ("value", "low", "high")]
         expected = claim.expected if isinstance(claim.expected, str) else number(claim.expected)
         rows.append((claim.id, claim.paper, expected, *numbers, finding.verdict, finding.reason))
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -275,9 +266,9 @@ def scorecard(table: pd.DataFrame) -> pd.DataFrame:
     return counts.assign(all=counts.sum(axis=1)).reset_index()
 
 
-def markdown_report(profile: str, table: pd.DataFrame, ledger: Iterable[Claim] | None = None) -> str:
+def markdown_report(profile: str, table: pd.DataFrame) -> str:
     """Return the report of a profile: scorecard, rule, then every claim by verdict."""
-    claims = {claim.id: claim for claim in ledger or read_ledger()}
+    claims = {claim.id: claim for claim in read_ledger()}
     papers = "; ".join(f"{name}: {words}" for name, words in PAPERS.items())
     score = [
         [f"{MARKS[row['verdict']]} {row['verdict']}", *(str(row[name]) for name in (*PAPERS, "all"))]

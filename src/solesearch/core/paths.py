@@ -136,6 +136,16 @@ class Paths:
         return self.run / "embeddings"
 
     @property
+    def checkpoints(self) -> Path:
+        """How precise each kept checkpoint is on the validation photos, and which was chosen."""
+        return self.embeddings / "checkpoints.csv"
+
+    @property
+    def queries(self) -> Path:
+        """Stage 06: one row a query, model, seed and gallery, with its precisions."""
+        return self.run / "evaluation" / "queries.csv"
+
+    @property
     def networks(self) -> Path:
         """Stage 03: <model>.npy, ids and what decided them, for each ImageNet network; networks.csv."""
         return self.run / "networks"

@@ -134,7 +134,7 @@ def chosen_steps(checkpoints: pd.DataFrame) -> dict[int, int]:
 
 def read_checkpoints(paths: Paths) -> pd.DataFrame:
     """Return the checkpoint table of stage embed."""
-    return files.read_table(paths.embeddings / "checkpoints.csv", made_by="stage embed")
+    return files.read_table(paths.checkpoints, made_by="stage embed")
 
 
 def read_chosen(paths: Paths) -> dict[int, int]:

@@ -11,13 +11,14 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import pandas as pd
 
-from solesearch.core import files
 from solesearch.core.errors import InputError
 from solesearch.core.model_names import NO_WEIGHTS, PROPOSED
 from solesearch.core.settings import GallerySettings
 from solesearch.evaluation.study import Study, model_vectors, models, same_product
 from solesearch.figures.galleries import GalleryRow, Neighbour
+from solesearch.retrieval.exact_search import nearest
 from solesearch.retrieval.retrieval import excluded_pairs
+from solesearch.retrieval.uncertainty import read_queries
 
 
 def pick_queries(photos: pd.DataFrame, *, queries: int, seed: int) -> list[str]:
@@ -66,13 +67,11 @@ def nearest_photos(
     """
     row = np.flatnonzero(photos["id"] == query)
     window = study.evaluation.exclusion_window
-    excluded = excluded_pairs(photos, queries=row, gallery=gallery, window=window)[0]
+    excluded = excluded_pairs(photos, queries=row, gallery=gallery, window=window)
     if not 1 <= k <= (~excluded).sum():
         raise InputError(f"k must lie between 1 and {(~excluded).sum()}, what may answer {query}; got {k}")
-    distances = np.sqrt(np.square(vectors - vectors[row]).sum(axis=1, dtype=np.float64))
-    distances[excluded] = np.inf
-    rows = np.argsort(distances, kind="stable")[:k]
-    return distances[rows], rows
+    [distances], [rows] = nearest(vectors[row], vectors, k=k, excluded=excluded)
+    return distances, rows
 
 
 def recommend(
@@ -128,7 +127,7 @@ def answers_of_models(study: Study, queries: Sequence[str], *, k: int) -> dict[s
 def best_and_worst(study: Study, *, count: int = 3) -> list[tuple[str, str]]:
     """Return ("best 1", query id), ... and ("worst 1", id), ...: `count` of each of the proposed model's test
     queries, by average precision without own products."""
-    queries = files.read_table(study.paths.run / "evaluation" / "queries.csv", made_by="stage evaluate")
+    queries = read_queries(study.paths)
     mine = queries[
         (queries["model"] == PROPOSED)
         & (queries["seed"] == study.seeds[0])

@@ -13,8 +13,7 @@ from solesearch.beyond.growth import GrowthSettings
 from solesearch.beyond.likeness import LikenessSettings
 from solesearch.beyond.variant_settings import VariantSettings
 from solesearch.claims.ledger import read_ledger
-from solesearch.claims.readings import COSTLY
-from solesearch.claims.settings import ClaimSettings
+from solesearch.claims.readings import ClaimSettings
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.paths import Paths
 from solesearch.core.settings import GallerySettings, active_profiles, check_known
@@ -34,7 +33,8 @@ from solesearch.retrieval.uncertainty import Resampling
 
 SECTIONS = (
     *(EvaluationSettings, LatencySettings, GallerySettings, LikenessSettings, HumanStudySettings),
-    *(IndexSettings, GrowthSettings, VariantSettings, ShowcaseSettings, PageSettings),
+    *(IndexSettings, GrowthSettings, VariantSettings, ShowcaseSettings, PageSettings, ClaimSettings),
+    Resampling,
 )
 
 
@@ -44,7 +44,7 @@ def check_values(profile: str) -> None:
     for section in SECTIONS:
         section.load(profile)
     check_networks(profile)
-    check_claims(profile)
+    read_ledger()
 
 
 def check_networks(profile: str) -> None:
@@ -58,17 +58,6 @@ def check_networks(profile: str) -> None:
             f"params.yaml, {profile}.retraining.networks: {', '.join(foreign)} is not among networks.names"
         )
     check_placed(networks)
-
-
-def check_claims(profile: str) -> None:
-    """Raise InputError for a bad entry of the ledger, or a value of sections `uncertainty` and `claims`."""
-    read_ledger()
-    Resampling.load(profile)
-    unknown = sorted(set(ClaimSettings.load(profile).costly_readings) - COSTLY.keys())
-    if unknown:
-        raise InputError(
-            f"params.yaml, {profile}.claims: reading {unknown[0]!r} is none of {', '.join(COSTLY)}"
-        )
 
 
 def check_photographs(profile: str) -> None:

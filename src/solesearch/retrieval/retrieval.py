@@ -7,7 +7,7 @@ the query's product, because in UT-Zap50K three photos of four show a product th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -108,13 +108,20 @@ def evaluate(
 
 
 def evaluate_each(
-    vectors: np.ndarray, photos: pd.DataFrame, *, galleries: Sequence[str], window: int, ks: Sequence[int]
+    vectors: np.ndarray,
+    photos: pd.DataFrame,
+    *,
+    galleries: Sequence[str],
+    window: int,
+    ks: Sequence[int],
+    also_excluded: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Judge every photo as a query against the others; the photos are ranked once for all `galleries`.
 
     Takes vectors float32 [n, d] in the order of `photos` (columns id, label, group, position). Returns for
     each gallery one row a query: id, label, precision_<k> for each k, average_precision; each in [0, 1] or
-    NaN. Raises InputError for vectors that do not fit the photos, are not finite, or a k beyond the gallery.
+    NaN. `also_excluded` gives a mask [q, n] of more photos that may not answer the queries [q] (rows). Raises
+    InputError for vectors that do not fit the photos, are not finite, or a k beyond the gallery.
     """
     _check(vectors, photos, ks)
     blocks: dict[str, list[pd.DataFrame]] = {gallery: [] for gallery in galleries}
@@ -123,6 +130,8 @@ def evaluate_each(
         order = ranking(vectors[queries], vectors)
         for gallery in galleries:
             excluded = excluded_pairs(photos, queries=queries, gallery=gallery, window=window)
+            if also_excluded:
+                excluded |= also_excluded(queries)
             relevant, allowed = ranked_relevance(order, photos, queries=queries, excluded=excluded)
             judged = {f"precision_{k}": precision_at(relevant, allowed, k=k) for k in ks}
             judged["average_precision"] = average_precision(relevant)

@@ -173,9 +173,8 @@ def conclude(row: Mapping, *, significance: float, doubts: Mapping[str, bool]) -
 
 def read_queries(paths: Paths) -> pd.DataFrame:
     """Return stage evaluate's rows, one a query, model, seed and gallery."""
-    path = paths.run / "evaluation" / "queries.csv"
     kept = {"dtype": {"id": str, "label": str, "model": str, "gallery": str}, "keep_default_na": False}
-    return files.read_table(path, made_by="stage evaluate", na_values=[""], **kept)
+    return files.read_table(paths.queries, made_by="stage evaluate", na_values=[""], **kept)
 
 
 def intervals(queries: pd.DataFrame, units: pd.Series, settings: Resampling) -> pd.DataFrame:
