@@ -10,8 +10,8 @@ from page_world import draw_photo, encoded, png
 from PIL import Image, ImageFile
 
 from solesearch.core.errors import InputError
-from solesearch.page.uploads import LARGEST_SIDE, PageSettings, Upload, UploadStore, read_upload, small_jpeg
-from solesearch.photos.photo import load_pixels
+from solesearch.page.uploads import LARGEST_SIDE, PageSettings, Upload, UploadStore, read_upload
+from solesearch.photos.photo import load_pixels, small_jpeg
 
 SETTINGS = PageSettings(upload_megabytes=1, upload_pixels=1_000_000, uploads=2, decoders=1, most_answers=20)
 UNREADABLE = "no photo that can be read"

@@ -350,8 +350,9 @@ def test_a_damaged_committed_manifest(committed: Path, text: str, capsys) -> Non
         ({"source": "drawn"}, "photos must be at least 1"),
         ({"training_share": 0.9, "validation_share": 0.1}, "must leave a rest"),
         ({"test_photos": 5}, "test_photos needs split: photos, not positions"),
-        ({"min_side": 0}, "min_side 0 and max_pixels"),
-        ({"max_pixels": 10**9}, "Pillow's limit"),
+        ({"min_side": 0}, "min_side: .*, got 0"),
+        ({"min_side": 10_000}, "min_side 10000 and max_pixels 50000000 refuse every photo"),
+        ({"max_pixels": 10**9}, "max_pixels: .* 89478485, got"),
     ],
 )
 def test_settings_that_make_no_catalogue(workspace: Path, changed: dict, words: str) -> None:

@@ -45,15 +45,18 @@ def test_what_spreadsheets_make_of_it(tmp_path: Path, kind: str) -> None:
 
 
 def test_columns_whose_names_are_taken_get_others(tmp_path: Path) -> None:
-    head = "file,label,id,Split,colour,colour,,product_id"
-    table, notes = read_labels(write(tmp_path, head, "{file},{label},{n},train,red,blue,a note,p{n}"))
+    head = "file,label,id,Split,colour,colour,,product_id,place,"
+    row = "{file},{label},{n},train,red,blue,a note,p{n},shelf,the last"
+    table, notes = read_labels(write(tmp_path, head, row))
     assert table.columns.tolist() == [
         "file", "label", "given_id", "given_split", "colour", "colour_6", "column_7", "product",
+        "given_place", "column_10",
     ]  # fmt: skip
     assert table["given_id"].tolist() == ["0", "1", "2"] and set(table["colour_6"]) == {"blue"}
     assert table["product"].tolist() == ["p0", "p1", "p2"]
     assert [action for _, action in notes] == [
         "kept as given_id", "kept as given_split", "kept as colour_6", "kept as column_7",
+        "kept as given_place", "kept as column_10",
     ]  # fmt: skip
 
 

@@ -8,9 +8,8 @@ from PIL import Image
 
 from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
-from solesearch.photos.catalog import CatalogSettings
-from solesearch.photos.originals import decode_photos, photo_folder
-from solesearch.photos.photo import load_pixels
+from solesearch.photos.catalog import CatalogSettings, photo_folder
+from solesearch.photos.photo import decode_photos, load_pixels
 
 
 def save(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (136, 102)) -> None:

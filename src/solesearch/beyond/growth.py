@@ -257,7 +257,7 @@ def search(profile: str, name: str, photo: Path, *, k: int = 5) -> pd.DataFrame:
     study, catalog = Study.open(profile), CatalogSettings.load(profile)
     folder = grown_folder(study.paths, name)
     try:
-        image, _ = open_checked(read_file(photo), limits=catalog.limits)
+        image, _ = open_checked(read_file(photo), min_side=catalog.min_side, max_pixels=catalog.max_pixels)
     except (OSError, PhotoRefusedError) as error:
         words = getattr(error, "strerror", None) or error
         raise InputError(f"{photo}: {words}; take another photo") from error

@@ -24,9 +24,8 @@ from solesearch.evaluation.study import Study, model_vectors, read_chosen
 from solesearch.gan.embedder import BATCH, Embedder
 from solesearch.gan.trainer import TrainingFolder
 from solesearch.gan.training import train_infogan, training_config
-from solesearch.photos.catalog import CatalogSettings
-from solesearch.photos.originals import decode_photos, photo_folder
-from solesearch.photos.photo import IMAGE_SIZES, to_signed
+from solesearch.photos.catalog import CatalogSettings, photo_folder
+from solesearch.photos.photo import IMAGE_SIZES, decode_photos, to_signed
 from solesearch.photos.sources import PAPER_CLASSES, official_label
 from solesearch.retrieval.retrieval import GALLERIES, evaluate, measures
 

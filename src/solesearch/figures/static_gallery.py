@@ -7,36 +7,24 @@ sheet. A content policy in the page forbids the browser to fetch anything.
 
 from __future__ import annotations
 
-import base64
-import io
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from jinja2 import StrictUndefined, Template
-from PIL import Image
 
 from solesearch.core.errors import InputError
 from solesearch.core.measures import title
 from solesearch.core.model_names import PROPOSED, model_name
 from solesearch.figures.drawing import DRAWN_PROFILES
 from solesearch.figures.galleries import GalleryRow, three_digits
+from solesearch.photos.photo import small_jpeg
 
 TEMPLATE = Path(__file__).with_name("gallery.html")
 JINJA = {"autoescape": True, "trim_blocks": True, "undefined": StrictUndefined}
 THUMBNAIL = 128  # pixels of a photo's longer side; it is shown at about 100
-QUALITY = 80  # of the JPEG: about 2 kB a photo
 MOST_BYTES = 6_000_000  # a page that opens at once on a phone and does not weigh on a repository
-
-
-def thumbnail(pixels: np.ndarray) -> str:
-    """Return a photo, uint8 [h, w, 3], as a JPEG in base64, at most THUMBNAIL pixels on its longer side."""
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-    kept = io.BytesIO()
-    image.save(kept, "JPEG", quality=QUALITY, optimize=True)
-    return base64.b64encode(kept.getvalue()).decode()
 
 
 def gallery_page(answers: Mapping[str, Sequence[GalleryRow]], *, profile: str, searched: int) -> str:
@@ -62,7 +50,9 @@ def gallery_page(answers: Mapping[str, Sequence[GalleryRow]], *, profile: str, s
         models=[row.name for row in next(iter(answers.values()))],
         most=max(len(row.neighbours) for rows in answers.values() for row in rows),
         numbers={photo: number for number, photo in enumerate(pixels)},
-        photos={photo: thumbnail(shown) for photo, shown in pixels.items()},
+        photos={
+            photo: b64encode(small_jpeg(shown, side=THUMBNAIL)).decode() for photo, shown in pixels.items()
+        },
         proposed=PROPOSED,
         searched=searched,
         three_digits=three_digits,

@@ -22,8 +22,8 @@ import numpy as np
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.paths import Paths
 from solesearch.evaluation.study import Study, read_chosen
-from solesearch.photos.catalog import CatalogSettings
-from solesearch.photos.originals import decode_photos, photo_folder
+from solesearch.photos.catalog import CatalogSettings, photo_folder
+from solesearch.photos.photo import decode_photos
 from solesearch.photos.photo_table import read_photos
 from solesearch.retrieval.controls import CONTROLS, control_features
 

@@ -29,8 +29,8 @@ from solesearch.core.workers import process_pool
 from solesearch.networks.networks import NetworkEmbedder, NetworkSettings, find_network
 from solesearch.networks.retraining import LOG_COLUMNS, RetrainingSettings, retrain
 from solesearch.networks.weights import Weights, recorded
-from solesearch.photos.catalog import CatalogSettings
-from solesearch.photos.originals import decode_photos, photo_folder
+from solesearch.photos.catalog import CatalogSettings, photo_folder
+from solesearch.photos.photo import decode_photos
 from solesearch.photos.photo_table import read_photos
 
 OVERVIEW = [

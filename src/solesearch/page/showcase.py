@@ -29,8 +29,7 @@ from solesearch.index.recommendations import shown_models
 from solesearch.networks.networks import NetworkEmbedder, NetworkSettings
 from solesearch.networks.weights import recorded
 from solesearch.page.search_service import PIXELS, SIGNED, Model, SearchService, pairs_file
-from solesearch.photos.catalog import CatalogSettings
-from solesearch.photos.originals import photo_folder
+from solesearch.photos.catalog import CatalogSettings, photo_folder
 from solesearch.retrieval.controls import control_features
 
 PAIR_BLOCK = 512  # pairs at a time: 512 x 18,432 differences of raw pixels are 38 MB

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import secrets
 from dataclasses import dataclass
 from threading import Lock
@@ -16,7 +15,6 @@ from solesearch.core.settings import Section
 from solesearch.photos.photo import (
     MOST_PIXELS,
     NOT_TAKEN,
-    PhotoLimits,
     PhotoRefusedError,
     fit_to,
     open_checked,
@@ -57,14 +55,6 @@ class Upload:
         return fit_to(self.image, size=size, fit=fit)
 
 
-def small_jpeg(image: Image.Image, *, side: int) -> bytes:
-    """Return an RGB image as JPEG with no side above `side` pixels; no metadata goes along."""
-    small, written = image.copy(), io.BytesIO()
-    small.thumbnail((side, side), Image.Resampling.LANCZOS)
-    Image.fromarray(np.asarray(small)).save(written, "JPEG", quality=88)
-    return written.getvalue()
-
-
 def read_upload(data: bytes, settings: PageSettings) -> Upload:
     """Decode an upload's bytes.
 
@@ -76,9 +66,8 @@ def read_upload(data: bytes, settings: PageSettings) -> Upload:
         raise InputError("The file is empty. Please choose a photo.")
     if len(data) > settings.upload_megabytes * MEGABYTE:
         raise InputError(settings.too_large)
-    limits = PhotoLimits(min_side=SMALLEST_SIDE, max_pixels=settings.upload_pixels)
     try:
-        image, remarks = open_checked(data, limits=limits)
+        image, remarks = open_checked(data, min_side=SMALLEST_SIDE, max_pixels=settings.upload_pixels)
     except PhotoRefusedError as error:
         kind, _, what = str(error).partition(":")
         megapixels = f"{settings.upload_pixels / 1e6:g} megapixels"

@@ -28,11 +28,10 @@ from solesearch.page.uploads import (
     PageSettings,
     UploadStore,
     read_upload,
-    small_jpeg,
 )
 from solesearch.people import annotation_page
 from solesearch.people.serving import limited_body, new_app, serve_command
-from solesearch.photos.photo import load_photo
+from solesearch.photos.photo import load_photo, small_jpeg
 
 HERE = Path(__file__).parent
 PHOTO_SIDE = 320  # pixels; what a row shows is smaller

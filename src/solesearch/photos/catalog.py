@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -28,7 +29,7 @@ from solesearch.photos import sources
 from solesearch.photos.duplicates import BITS, find_duplicates, perceptual_hash
 from solesearch.photos.photo import (
     IMAGE_SIZES,
-    PhotoLimits,
+    MOST_PIXELS,
     PhotoRefusedError,
     fit_to,
     open_checked,
@@ -40,6 +41,7 @@ from solesearch.photos.splits import UNLABELLED, assign_splits, exclusion_groups
 PROBLEM_COLUMNS = ("file", "problem", "action")
 CHUNK = 512  # photos decoded ahead of the disk, so that memory does not grow with the catalogue
 MOST_THREADS = 8
+EXTRACTED = "extracted"  # where the official zip is unpacked, below runs/<profile>/catalogue
 # What decides which photographs are in; a manifest made with other values says nothing about them.
 SELECTING = ("source", "photos", "label_map", "train_on_unlabelled", "min_side", "max_pixels")
 
@@ -59,8 +61,8 @@ class CatalogSettings(Section, section="catalog"):
     validation_share: float = Field(gt=0)
     test_photos: int = Field(ge=0)
     duplicate_distance: int = Field(ge=0, le=BITS)
-    min_side: int
-    max_pixels: int
+    min_side: int = Field(ge=1)
+    max_pixels: int = Field(ge=1, le=MOST_PIXELS)
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -76,18 +78,14 @@ class CatalogSettings(Section, section="catalog"):
             raise ValueError("training_share and validation_share must leave a rest, which is tested")
         if self.test_photos and self.split != "photos":
             raise ValueError(f"test_photos needs split: photos, not {self.split}")
-        self.limits  # noqa: B018  raises for limits that no photo meets
+        if self.min_side**2 > self.max_pixels:
+            raise ValueError(f"min_side {self.min_side} and max_pixels {self.max_pixels} refuse every photo")
         return self
 
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width that photos are decoded to, in pixels."""
         return IMAGE_SIZES[self.preset]
-
-    @property
-    def limits(self) -> PhotoLimits:
-        """The sizes a photo must lie between."""
-        return PhotoLimits(min_side=self.min_side, max_pixels=self.max_pixels)
 
 
 class PreparedCatalogue(NamedTuple):
@@ -110,11 +108,11 @@ def prepare(profile: str, settings: CatalogSettings | None = None) -> PreparedCa
     listing = chosen_photos(list_photos(paths, settings), settings)
     split_photos(listing.photos, listing, settings)  # what cannot be split fails before it is decoded
     with files.replacing(paths.pixels) as temporary:
-        decoded = decode(listing, settings, temporary)
-        photos = split_photos(decoded.photos, listing, settings)[list(COLUMNS)]
+        decoded, hashes, problems = decode(listing, settings, temporary)
+        photos = split_photos(decoded, listing, settings)[list(COLUMNS)]
         wanted = settings.duplicate_distance
-        duplicates, reported = find_duplicates(photos, decoded.hashes, distance=wanted)
-    rows = [*listing.problems, *decoded.problems]
+        duplicates, reported = find_duplicates(photos, hashes, distance=wanted)
+    rows = [*listing.problems, *problems]
     if reported < wanted:
         rows.append(("duplicates.csv", f"too many pairs at {wanted} bits", f"up to {reported} kept"))
     problems = pd.DataFrame(sorted(rows), columns=list(PROBLEM_COLUMNS))
@@ -122,19 +120,14 @@ def prepare(profile: str, settings: CatalogSettings | None = None) -> PreparedCa
     files.write_table(paths.problems, problems)
     files.write_table(paths.duplicates, duplicates)
     files.write_table(paths.photos, photos)
-    write_attributes(paths, listing, photos["id"])
+    paths.attributes.unlink(missing_ok=True)
+    if listing.attributes.shape[1] > 1:
+        attributes = listing.attributes.set_index("id").loc[photos["id"]]
+        files.write_table(paths.attributes, attributes.reset_index())
     files.write_json(paths.manifest, manifest)
     if difference := other_photographs(manifest, paths.photo_manifest):
         tell(difference)
     return PreparedCatalogue(read_photos(paths), problems, duplicates, paths)
-
-
-def write_attributes(paths: Paths, listing: sources.Listing, ids: pd.Series) -> None:
-    """Write the further columns of the user's manifest as attributes.csv, a row a photo of `ids`, if any."""
-    if listing.attributes is None or listing.folder == paths.drawn:  # whose manifest lies there already
-        paths.attributes.unlink(missing_ok=True)
-    else:
-        files.write_table(paths.attributes, listing.attributes.set_index("id").loc[ids].reset_index())
 
 
 def read_attributes(paths: Paths) -> pd.DataFrame:
@@ -142,12 +135,19 @@ def read_attributes(paths: Paths) -> pd.DataFrame:
 
     No columns where the photographs came without any (class folders, the official tree).
     """
-    drawn = paths.drawn / sources.LABELS_FILE
-    path = next((path for path in (paths.attributes, drawn) if path.is_file()), None)
-    if path is None:
+    if not paths.attributes.is_file():
         return pd.DataFrame(index=read_photos(paths)["id"])
-    table = pd.read_csv(path, dtype=str, keep_default_na=False).rename(columns={"file": "id"}).set_index("id")
-    return table if path == paths.attributes else table.drop(columns=["label", "product"])
+    return pd.read_csv(paths.attributes, dtype=str, keep_default_na=False, index_col="id")
+
+
+def photo_folder(paths: Paths, settings: CatalogSettings) -> Path:
+    """Return the folder below which the ids of photos.csv are paths; raises InputError when it is gone."""
+    folder = paths.drawn if settings.source == "drawn" else paths.data
+    if settings.source == "official":
+        folder = sources.find_tree(paths.data) or sources.find_tree(paths.catalogue / EXTRACTED) or paths.data
+    if not folder.is_dir():
+        raise InputError(f"{folder}: the photographs are gone; put them back or run stage prepare again")
+    return folder
 
 
 # --- which photos ----------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ def list_photos(paths: Paths, settings: CatalogSettings) -> sources.Listing:
     official = settings.source == "official"
     folder = sources.existing_data(paths.data, profile=paths.profile, archives=official)
     if official:
-        unpack_to = paths.catalogue / "extracted"
+        unpack_to = paths.catalogue / EXTRACTED
         return sources.list_official(folder, label_map=settings.label_map, unpack_to=unpack_to)
     return sources.list_folders(folder) if settings.source == "folders" else sources.list_manifest(folder)
 
@@ -200,23 +200,19 @@ def chosen_photos(listing: sources.Listing, settings: CatalogSettings) -> source
         for folder, count in folders.value_counts().items()
     ]
     photos = photos if settings.train_on_unlabelled else photos[~outside]
+    if settings.photos > len(photos):
+        raise InputError(
+            f"params.yaml, catalog.photos: {settings.photos} wanted, there are {len(photos)}; 0 takes all"
+        )
     if settings.photos and settings.source != "drawn":
-        photos = _drawn_sample(photos, settings)
+        random = np.random.default_rng([settings.seed, 1])  # not the stream that splits them
+        photos = photos.iloc[np.sort(random.choice(len(photos), settings.photos, replace=False))]
     classes = set(listing.photos["label"]) - {UNLABELLED}
     sources.stop_when_class_empty(classes, photos["label"], where=listing.folder)
     if len(classes) < 2:
         raise InputError(f"{listing.folder}: one class, {', '.join(classes)}; similarity needs two or more")
     photos = photos.reset_index(drop=True)
     return dataclasses.replace(listing, photos=photos, problems=[*listing.problems, *problems])
-
-
-def _drawn_sample(photos: pd.DataFrame, settings: CatalogSettings) -> pd.DataFrame:
-    if settings.photos > len(photos):
-        raise InputError(
-            f"params.yaml, catalog.photos: {settings.photos} wanted, there are {len(photos)}; 0 takes all"
-        )
-    random = np.random.default_rng([settings.seed, 1])  # not the stream that splits them
-    return photos.iloc[np.sort(random.choice(len(photos), settings.photos, replace=False))]
 
 
 def split_photos(photos: pd.DataFrame, listing: sources.Listing, settings: CatalogSettings) -> pd.DataFrame:
@@ -251,19 +247,11 @@ class Examined(NamedTuple):
     pixels: np.ndarray | None = None  # uint8 [height, width, 3]
 
 
-class Decoded(NamedTuple):
-    """The photos that could be decoded, in the listing's order; n of them."""
-
-    photos: pd.DataFrame  # the listing's columns, width, height, sha256
-    hashes: np.ndarray  # uint64 [n]
-    problems: list[sources.Problem]
-
-
 def examine(path: Path, settings: CatalogSettings) -> Examined:
     """Read a photo's file once: digest, checks, perceptual hash, pixels. Never raises for a bad photo."""
     try:
         data = read_file(path)
-        image, remarks = open_checked(data, limits=settings.limits)
+        image, remarks = open_checked(data, min_side=settings.min_side, max_pixels=settings.max_pixels)
         pixels = fit_to(image, size=settings.image_size, fit=settings.fit)
         hashed = perceptual_hash(image)
     except PhotoRefusedError as error:
@@ -278,19 +266,21 @@ def examine(path: Path, settings: CatalogSettings) -> Examined:
 def examine_all(folder: Path, names: Iterable[str], settings: CatalogSettings) -> Iterator[Examined]:
     """Yield each file's examination in the order of `names`; Pillow decodes outside Python's lock."""
     paths = [folder / name for name in names]
-    progress, done = Progress("decoding photos", total=len(paths), unit="photo"), 0
+    progress = Progress("decoding photos", total=len(paths), unit="photo")
     with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
         for start in range(0, len(paths), CHUNK):
             chunk = paths[start : start + CHUNK]
-            for photo in pool.map(examine, chunk, [settings] * len(chunk)):
-                done += 1
+            for done, photo in enumerate(pool.map(examine, chunk, repeat(settings)), start=start + 1):
                 progress.update(done)
                 yield photo
 
 
-def decode(listing: sources.Listing, settings: CatalogSettings, target: Path) -> Decoded:
+def decode(
+    listing: sources.Listing, settings: CatalogSettings, target: Path
+) -> tuple[pd.DataFrame, np.ndarray, list[sources.Problem]]:
     """Examine every listed photo; write the good ones' pixels to `target` as .npy, uint8 [n, h, w, 3].
 
+    Returns their rows of the listing with width, height and sha256, their hashes uint64 [n], and problems.
     The array is mapped, so memory does not grow with it. Raises InputError when a class has no good photo
     and when the disk is too full.
     """
@@ -313,7 +303,7 @@ def decode(listing: sources.Listing, settings: CatalogSettings, target: Path) ->
     sources.stop_when_class_empty(listed["label"], photos["label"], where=listing.folder)
     if len(kept) < len(listed):
         files.write_array(target, pixels[: len(kept)])
-    return Decoded(photos.join(pd.DataFrame(facts)), np.array(hashes, np.uint64), problems)
+    return photos.join(pd.DataFrame(facts)), np.array(hashes, np.uint64), problems
 
 
 # --- are they still the same photographs? ----------------------------------------------------------------
@@ -341,8 +331,10 @@ def other_photographs(now: dict[str, Any], results: Path) -> str:
     drawn catalogue the digest alone may differ, since another processor may round a pixel differently.
     """
     name = "/".join(results.parts[-4:])  # results/<profile>/evaluate/manifest.json
+    if not results.is_file():
+        return ""
     try:
-        then = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else now
+        then = json.loads(results.read_text(encoding="utf-8"))
         if _selecting(then["settings"]) != _selecting(now["settings"]) or then["sha256"] == now["sha256"]:
             return ""
         counts = pd.DataFrame({"then": then["classes"], "now": now["classes"]}).fillna(0).astype(int)

@@ -62,13 +62,3 @@ def find_duplicates(photos: pd.DataFrame, hashes: np.ndarray, *, distance: int) 
         for i, j, kind, bits in chain(exact_pairs, near_pairs)
     ]
     return pd.DataFrame(sorted(rows), columns=list(COLUMNS)), reported
-
-
-def duplicate_counts(duplicates: pd.DataFrame) -> pd.DataFrame:
-    """Return for `exact` and `near`: pairs, photos in any pair, pairs not known to be one product."""
-    rows = []
-    for kind in ("exact", "near"):
-        pairs = duplicates[duplicates["kind"] == kind]
-        photos = len({*pairs["first"], *pairs["second"]})
-        rows.append((kind, len(pairs), photos, int((~pairs["same_product"].astype(bool)).sum())))
-    return pd.DataFrame(rows, columns=["kind", "pairs", "photos", "other_product"])

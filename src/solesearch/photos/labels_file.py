@@ -7,7 +7,6 @@ import csv
 import io
 import unicodedata
 from collections.abc import Iterable
-from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -19,7 +18,7 @@ from solesearch.photos.photo import read_file
 UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, undecodable bytes, line ends: no CSV holds them
 DECIDING = ("file", "label", "product", "product_id", "position")
 MEANT = (*DECIDING, "colour")  # whose capitals do not matter
-TAKEN = ("id", "group", "split", "width", "height", "sha256")  # the catalogue's own columns
+TAKEN = ("id", "place", "group", "split", "width", "height", "sha256")  # the catalogue's own columns
 SEPARATORS = ",;\t|"
 WAY_OUT = "save it as UTF-8 (a spreadsheet's `CSV UTF-8`)"
 
@@ -47,38 +46,37 @@ def read_labels(path: Path) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
     taken or there twice gets another. The index is the row in the file. Raises InputError for all that
     `sources.list_manifest` lists.
     """
-    cells = _cells(path)
-    header, table = cells.iloc[0], cells.iloc[1:]
-    if table.empty:
+    rows = _rows(path)
+    if not rows:
+        raise InputError(f"{path}: empty; wanted the columns file and label")
+    head, *body = rows
+    if not body:
         raise InputError(f"{path}: names no photos, it has nothing but its header")
-    named = (header != "") | (table != "").any()
-    names, notes = _column_names(header[named], path)
-    table = table.loc[:, named].set_axis(names, axis="columns")
-    return _checked(table, path), notes
+    width = len(rows[head])
+    for number in body:
+        if any(rows[number][width:]):
+            raise InputError(f"{path}: not a CSV (row {number} has more cells than its header, {width})")
+    cells = [(rows[number] + [""] * width)[:width] for number in body]
+    table = pd.DataFrame(cells, index=body, dtype=object)
+    named = (table != "").any().to_numpy() | (np.array(rows[head]) != "")
+    names, notes = _column_names(np.array(rows[head])[named], path)
+    return _checked(table.loc[:, named].set_axis(names, axis="columns"), path), notes
 
 
-def _cells(path: Path) -> pd.DataFrame:
-    """Return all cells of the rows that are not blank, the header first; the index is the row's number."""
+def _rows(path: Path) -> dict[int, list[str]]:
+    """Return the rows that are not blank, by their number in the file, the header first."""
     text = _text(path)
     header = next((line for line in text.splitlines() if "file" in line.lower()), "")
     separator, lines = max(SEPARATORS, key=header.count), io.StringIO(text, newline="")
     try:
-        rows = list(csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True))
+        read = list(csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True))
     except csv.Error as error:
         raise InputError(f"{path}: not a CSV ({error})") from error
-    columns = enumerate(zip_longest(*rows, fillvalue=""))
-    cells = pd.DataFrame({place: map(str.strip, column) for place, column in columns}, dtype=object)
-    cells.index += 1
-    cells = cells[(cells != "").any(axis=1)]
-    if len(cells) and cells.iloc[0, 0].lower().startswith("sep="):  # Excel's own first line
-        cells = cells.iloc[1:]
-    if cells.empty:
-        raise InputError(f"{path}: empty; wanted the columns file and label")
-    width = np.flatnonzero(cells.iloc[0] != "").max(initial=-1) + 1
-    wider = (cells.iloc[:, width:] != "").any(axis=1)
-    if wider.any():
-        raise InputError(f"{path}: not a CSV (row {wider.idxmax()} has more cells than its header, {width})")
-    return cells
+    stripped = enumerate(([cell.strip() for cell in row] for row in read), start=1)
+    rows = {number: row for number, row in stripped if any(row)}
+    if rows and rows[first := min(rows)][0].lower().startswith("sep="):  # Excel's own first line
+        del rows[first]
+    return rows
 
 
 def _text(path: Path) -> str:
@@ -99,19 +97,16 @@ def _text(path: Path) -> str:
 def _column_names(header: Iterable[str], path: Path) -> tuple[list[str], list[tuple[str, str]]]:
     """Return a name for each column, and which had to be changed."""
     heads = [plain(head).lower() if plain(head).lower() in MEANT else plain(head) for head in header]
-    missing = [name for name in ("file", "label") if name not in heads]
-    if missing:
+    if missing := [name for name in ("file", "label") if name not in heads]:
         raise InputError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(heads)}")
     names, notes = [], []
     for place, head in enumerate(heads, start=1):
         if head in DECIDING and head in names:
             raise InputError(f"{path}: has the column {head} twice; delete one")
         name = f"given_{head.lower()}" if head.lower() in TAKEN else head or "column"
-        name = name if head and name not in names else f"{name}_{place}"
-        notes += [(f"column {place} ({head}): its name is taken or missing", f"kept as {name}")] * (
-            name != head
-        )
-        names.append(name)
+        names.append(name if head and name not in names else f"{name}_{place}")
+        if names[-1] != head:
+            notes.append((f"column {place} ({head}): its name is taken or missing", f"kept as {names[-1]}"))
     return names, notes
 
 
@@ -128,9 +123,8 @@ def _checked(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     products = _as_written(table["product"].map(plain)) if "product" in table else ""
     table = table.assign(file=names, label=_as_written(labels), product=products)
     if "position" in table:
-        whole = table["position"].str.fullmatch(
-            r"-?\d{1,15}([.,]0+)?"
-        )  # 3, and the 3.0 or 3,0 of spreadsheets
+        # 3, and the 3.0 or 3,0 of spreadsheets
+        whole = table["position"].str.fullmatch(r"-?\d{1,15}([.,]0+)?")
         stop_when_row(~whole, table["position"], path, "has a position that is no integer")
         table["position"] = table["position"].str.replace(r"[.,]0+$", "", regex=True).astype("int64")
     return table

@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import io
 import math
+import os
+import re
 import stat
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +27,6 @@ IMAGE_SIZES = {
     "chapter-224": (224, 224),  # C's printed vector, 1 x 12,544 = 28 * 28 * 16
     "chapter-207": (207, 207),  # C's printed input; 10,816 features
 }
-FITS = ("stretch", "pad", "object")
 
 # What `object` takes for the object: all of it our choice, tried on real catalogue photographs.
 BORDER = 0.02  # of the shorter side: the frame from which the background's colour is taken
@@ -37,34 +39,30 @@ SEEN_SIDE = 512  # pixels; larger photos are reduced before the object is looked
 # What photographs are stored as. Pillow can open far more (PostScript runs a program): it is not asked to.
 # Phones' JPEGs with several pictures (MPO) come in as JPEG. Not every Pillow is built with AVIF.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", *(["AVIF"] if features.check("avif") else []))
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
-    *(".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"),
+SUFFIXES = tuple(
+    [".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"]
 )
-# Pictures and other things that people find under a photo's name: (place of the mark, mark, what it is).
-FOREIGN = (
-    *((4, b"ftyp" + brand, "a HEIC photo") for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc")),
-    *((4, b"ftyp" + brand, "a HEIC photo") for brand in (b"hevx", b"mif1", b"msf1")),
-    *((4, b"ftyp" + brand, "an AVIF photo") for brand in (b"avif", b"avis")),
-    (4, b"ftyp", "a film"),
-    (0, b"\xff\x0a", "a JPEG XL picture"),
-    (4, b"JXL ", "a JPEG XL picture"),
-    (4, b"jP  ", "a JPEG 2000 picture"),
-    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
-    (0, b"8BPS", "a Photoshop file"),
-    (0, b"%PDF", "a PDF"),
-    (0, b"<svg", "an SVG drawing"),
-    (0, b"<?xml", "a text in XML, such as an SVG drawing"),
-    (0, b"<!doctype html", "a web page"),
-    (0, b"<html", "a web page"),
-    (0, b"version https://git-lfs", "a pointer of Git LFS, not the photo itself"),
-)
+# What a file of another kind begins with, by which a refusal can name it.
+FOREIGN = {
+    rb"....ftyp(hei[cxms]|hev[cx]|mif1|msf1)": "a HEIC photo",
+    rb"....ftypavi[fs]": "an AVIF photo",
+    rb"....ftyp": "a film",
+    rb"\xff\x0a|....JXL ": "a JPEG XL picture",
+    rb"\xff\x4f\xff\x51|....jP  ": "a JPEG 2000 picture",
+    rb"8BPS": "a Photoshop file",
+    rb"%PDF": "a PDF",
+    rb"(\xef\xbb\xbf)?\s*<svg": "an SVG drawing",
+    rb"(\xef\xbb\xbf)?\s*<\?xml": "a text in XML, such as an SVG drawing",
+    rb"(\xef\xbb\xbf)?\s*<(!doctype html|html)": "a web page",
+    rb"version https://git-lfs": "a pointer of Git LFS, not the photo itself",
+}
 NOT_TAKEN = "not a photo that is read here"
 # Photoshop writes megabytes of history into a PNG. Pillow's bound on all texts of a file together stays.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 # Pillow warns above this number of pixels and refuses twice as many; no limit of ours may lie higher.
 MOST_PIXELS = 89_478_485
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels decides, and says so
+JPEG_QUALITY = 85  # of the small photos on pages: about 2 kB at 128 pixels
 ORIENTATION = 0x0112  # EXIF tag: 1 upright, 2 to 8 turned or mirrored
 
 
@@ -210,35 +208,41 @@ def load_pixels(path: Path, *, size: tuple[int, int], fit: str) -> np.ndarray:
     return fit_to(load_photo(path), size=size, fit=fit)
 
 
-@dataclass(frozen=True)
-class PhotoLimits:
-    """Which photos are taken at all; both in pixels."""
+def decode_photos(ids: Iterable[str], *, folder: Path, size: tuple[int, int], fit: str) -> np.ndarray:
+    """Return photos below `folder` as uint8 [n, height, width, 3] of `size`, in the order of `ids`.
 
-    min_side: int  # a shorter side below this is a thumbnail or a spacer
-    max_pixels: int  # width times height above this is not decoded
+    Raises InputError that names a file which is gone or damaged by now: stage prepare could read it.
+    """
 
-    def __post_init__(self) -> None:
-        """Raise InputError for limits that no photo can meet, or that lie above Pillow's own."""
-        if not 1 <= self.min_side**2 <= self.max_pixels <= MOST_PIXELS:
+    def decode(name: str) -> np.ndarray:
+        try:
+            return load_pixels(folder / name, size=size, fit=fit)
+        except (OSError, ValueError, SyntaxError) as error:
             raise InputError(
-                f"min_side {self.min_side} and max_pixels {self.max_pixels}: wanted 1 <= min_side squared <= "
-                f"max_pixels <= {MOST_PIXELS} (Pillow's limit)"
-            )
+                f"{folder / name}: could be read by stage prepare, not now ({error}); run it again"
+            ) from error
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # Pillow decodes outside Python's lock
+        return np.stack(list(pool.map(decode, ids)))
 
 
 class PhotoRefusedError(ValueError):
     """A photo that is left out; the text says why, in a few words and without the file's name."""
 
 
-def open_checked(data: bytes, *, limits: PhotoLimits) -> tuple[Image.Image, list[tuple[str, str]]]:
+def open_checked(data: bytes, *, min_side: int, max_pixels: int) -> tuple[Image.Image, list[tuple[str, str]]]:
     """Return a photo file's content as upright RGB, and what was odd about it: [(problem, what was done)].
 
     Size is judged by the header, so a huge photo costs no memory. Raises PhotoRefusedError for what is
-    unreadable, truncated, tiny or huge.
+    unreadable, truncated, tiny (a side below `min_side`) or huge (more than `max_pixels`).
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _stop_outside_limits(image.size, limits)
+            width, height = image.size
+            if min(image.size) < min_side:
+                raise PhotoRefusedError(f"tiny: {width} x {height} pixels, min_side is {min_side}")
+            if width * height > max_pixels:
+                raise PhotoRefusedError(f"huge: {width} x {height} pixels, max_pixels is {max_pixels}")
             remarks = _remarks(image)
             return upright_rgb(image), remarks
     except PhotoRefusedError:
@@ -255,19 +259,10 @@ def _named(data: bytes) -> str:
     """Return why Pillow does not know a file, by what its first bytes say it is."""
     if not data:
         return "unreadable: an empty file"
-    start = data[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower() if data[:1] in b"<\xef \t\r\n" else data[:64]
-    for place, mark, what in FOREIGN:
-        if start[place:].startswith(mark):
+    for start, what in FOREIGN.items():
+        if re.match(start, data, re.DOTALL | re.IGNORECASE):
             return f"{NOT_TAKEN}: {what}; convert it to JPEG or PNG"
     return f"unreadable: no {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-
-
-def _stop_outside_limits(size: tuple[int, int], limits: PhotoLimits) -> None:
-    width, height = size
-    if min(size) < limits.min_side:
-        raise PhotoRefusedError(f"tiny: {width} x {height} pixels, min_side is {limits.min_side}")
-    if width * height > limits.max_pixels:
-        raise PhotoRefusedError(f"huge: {width} x {height} pixels, max_pixels is {limits.max_pixels}")
 
 
 def _remarks(image: Image.Image) -> list[tuple[str, str]]:
@@ -288,6 +283,14 @@ def _shows_ground(image: Image.Image) -> bool:
     if not image.has_transparency_data or image.mode.startswith("I"):
         return False
     return image.convert("RGBA").getchannel("A").getextrema()[0] < 255
+
+
+def small_jpeg(image: Image.Image | np.ndarray, *, side: int) -> bytes:
+    """Return an RGB image, or uint8 [h, w, 3], as JPEG without metadata, no side above `side` pixels."""
+    small, written = Image.fromarray(np.asarray(image)), io.BytesIO()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    small.save(written, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return written.getvalue()
 
 
 def to_signed(pixels: np.ndarray) -> np.ndarray:

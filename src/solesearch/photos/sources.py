@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
-import stat
 import unicodedata
 import zipfile
 import zlib
@@ -47,12 +45,11 @@ PART_OF_DATA = re.compile(
 )
 RESERVED_LABELS = ("all", "macro")  # rows of results/<profile>/retrieval.csv
 LABELS_FILE = "labels.csv"
-MANIFEST_COLUMNS = ("file", "label", "product", "position")  # the catalogue's own; the rest are attributes
+COLUMNS = ["id", "label", "product", "place"]  # of a listing
 FILLED_BY_MAKE = ("zappos", "chapter")  # profiles that `make PROFILE DATA=folder` links photographs to
 
 OFFICIAL_FOLDERS = ("ut-zap50k-images", "ut-zap50k-images-square")
 OFFICIAL_CATEGORIES = ("Boots", "Sandals", "Shoes", "Slippers")
-OFFICIAL_DEPTH = 4  # Category/Subcategory/Brand/product.colour.jpg
 UNPACKED_FROM = ".unpacked-from-sha256"
 # P names eight classes that UT-Zap50K does not have; this is the reading taken. "*": every subcategory.
 PAPER_CLASSES = {
@@ -73,11 +70,15 @@ class Listing:
     """The photos a source names, before any of them is opened."""
 
     folder: Path  # ids are paths below it
-    photos: pd.DataFrame  # id, label, product ("" unknown), place (int); sorted by id
+    photos: pd.DataFrame  # COLUMNS (product "": unknown; place int), then text attributes; sorted by id
     problems: list[Problem] = field(default_factory=list)
     places_given: bool = False  # a `position` column said which photos are neighbours
     unique_products: bool = False  # one product has one name in all classes
-    attributes: pd.DataFrame | None = None  # id and a manifest's further columns (colour, ...); None: none
+
+    @property
+    def attributes(self) -> pd.DataFrame:
+        """What a manifest tells of each photo beyond COLUMNS (colour, ...): id and the further columns."""
+        return self.photos.drop(columns=COLUMNS[1:])
 
 
 def existing_data(folder: Path, *, profile: str, archives: bool) -> Path:
@@ -149,13 +150,13 @@ def _name_problem(name: str) -> str | None:
 def file_problem(path: Path) -> str | None:
     """Return why `path` is no file that can be opened; None for one. Opening a pipe would wait for ever."""
     try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        broken = error.errno in (errno.ENOENT, errno.ELOOP) and path.is_symlink()
-        return "a link that leads nowhere" if broken else MISSING
-    if stat.S_ISDIR(mode):
-        return "a folder, not a photo"
-    return None if stat.S_ISREG(mode) else "a pipe, socket or device, not a file"
+        if path.is_file():
+            return None
+        if not path.exists():
+            return "a link that leads nowhere" if path.is_symlink() else MISSING
+    except OSError:  # say, a name that is too long
+        return MISSING
+    return "a folder, not a photo" if path.is_dir() else "a pipe, socket or device, not a file"
 
 
 def printable(name: str) -> str:
@@ -168,22 +169,20 @@ def printable(name: str) -> str:
 
 def stop_when_class_empty(wanted: Iterable[str], found: Iterable[str], *, where: Path) -> None:
     """Raise InputError that names the classes which have no photo."""
-    empty = sorted(set(wanted) - set(found))
-    if empty:
+    if empty := sorted(set(wanted) - set(found)):
         raise InputError(
             f"{where}: no usable photo in class {', '.join(empty)}; add photos or take the class away"
         )
 
 
 def _photo_table(photos: pd.DataFrame) -> pd.DataFrame:
-    """Return id, label, product and place, sorted by id; without places they are counted per label."""
-    reserved = sorted(set(photos["label"]) & set(RESERVED_LABELS))
-    if reserved:
+    """Return COLUMNS, then all others, sorted by id; without places they are counted per label."""
+    if reserved := sorted(set(photos["label"]) & set(RESERVED_LABELS)):
         raise InputError(f"class {reserved[0]!r}: a row of the results has that name; rename the class")
     photos = photos.sort_values("id", ignore_index=True)
     if "place" not in photos:
         photos["place"] = photos.groupby("label").cumcount() + 1
-    return photos[["id", "label", "product", "place"]]
+    return photos[[*COLUMNS, *photos.columns.drop(COLUMNS)]]
 
 
 # --- class folders ---------------------------------------------------------------------------------------
@@ -199,7 +198,7 @@ def list_folders(folder: Path) -> Listing:
     names, problems = walk_photos(folder)
     tops = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not is_junk(entry.name))
     inside = [name for name in names if "/" in name and class_name(name.split("/")[0])]
-    if not tops:
+    if not inside:
         raise InputError(f"{folder}: holds no class folders; wanted one folder a class, with photos in it")
     problems = [problem for problem in problems if problem[0] != LABELS_FILE]
     problems += [(name, "lies in no class folder", LEFT_OUT) for name in sorted(set(names) - set(inside))]
@@ -253,12 +252,12 @@ def list_official(folder: Path, *, label_map: str, unpack_to: Path) -> Listing:
     names, problems = walk_photos(root)
     rows = []
     for name in names:
-        category, *middle, file = name.split("/")
-        if len(middle) != OFFICIAL_DEPTH - 2 or category not in OFFICIAL_CATEGORIES:
+        parts = name.split("/")
+        if len(parts) != 4 or parts[0] not in OFFICIAL_CATEGORIES:
             problems.append((name, "is not Category/Subcategory/Brand/product.colour.jpg", LEFT_OUT))
             continue
-        number = file.split(".")[0]
-        label = official_label(category, middle[0], label_map=label_map)
+        number = parts[-1].split(".")[0]
+        label = official_label(*parts[:2], label_map=label_map)
         rows.append((name, label, number if number.isdecimal() else ""))
     photos = pd.DataFrame(rows, columns=["id", "label", "product"])
     stop_when_class_empty(PAPER_CLASSES if label_map == "papers" else (), photos["label"], where=root)
@@ -339,7 +338,12 @@ def list_manifest(folder: Path) -> Listing:
     twice, a file named twice, absolute or outside the folder, an empty label, a position that is no integer,
     and when no file is there; single missing files are problems.
     """
-    path = _manifest_path(folder)
+    found = sorted(path for path in folder.glob("[!.]*.csv") if path.is_file())
+    found = [path for path in found if path.name == LABELS_FILE] or found
+    if len(found) != 1:
+        have = f"holds {len(found)} CSV files" if found else "holds no CSV file"
+        raise InputError(f"{folder}: {have}; wanted {LABELS_FILE} with the columns file and label")
+    [path] = found
     table, notes = read_labels(path)
     names, problems = _on_disk(folder, table["file"], listed_in=path.name)
     present = table.assign(id=table["file"].map(names)).dropna(subset="id").drop(columns="file")
@@ -350,20 +354,7 @@ def list_manifest(folder: Path) -> Listing:
     stop_when_row(present["id"].duplicated(), present["id"], path, "names a file for the second time")
     problems += [(path.name, *note) for note in notes]
     photos = _photo_table(present.rename(columns={"position": "place"}))
-    further = present.drop(columns=list(MANIFEST_COLUMNS), errors="ignore").sort_values(
-        "id", ignore_index=True
-    )
-    attributes = further[["id", *further.columns.drop("id")]] if further.shape[1] > 1 else None
-    return Listing(folder, photos, problems, places_given="position" in table, attributes=attributes)
-
-
-def _manifest_path(folder: Path) -> Path:
-    found = sorted(path for path in folder.glob("[!.]*.csv") if path.is_file())
-    named = [path for path in found if path.name == LABELS_FILE] or found
-    if len(named) != 1:
-        have = f"holds {len(named)} CSV files" if named else "holds no CSV file"
-        raise InputError(f"{folder}: {have}; wanted {LABELS_FILE} with the columns file and label")
-    return named[0]
+    return Listing(folder, photos, problems, places_given="position" in table)
 
 
 def _on_disk(folder: Path, listed: Iterable[str], *, listed_in: str) -> tuple[dict[str, str], list[Problem]]:

@@ -8,7 +8,6 @@ import pandas as pd
 from solesearch.core.errors import InputError
 
 SPLITS = ("training", "validation", "test")
-WAYS = ("products", "positions", "photos")
 UNLABELLED = "unlabelled"  # photos outside the label map: they serve training and nothing else
 
 
