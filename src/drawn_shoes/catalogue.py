@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import csv
-import os
-import shutil
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,124 +20,76 @@ from drawn_shoes.painting import painter
 from drawn_shoes.render import Camera, render
 
 CLASSES: tuple[str, ...] = tuple(STYLES)
-LABELS_FILE = "labels.csv"
+LABELS_FILE, LABELS_COLUMNS = "labels.csv", ("file", "label", "product", "colour")
 JPEG_QUALITY = 90
 
 
 @dataclass(frozen=True)
 class DrawnPhoto:
-    """One photo of the catalogue: its file below the folder, class, product and colour."""
+    """One photo of the catalogue."""
 
-    file: str
+    file: str  # below the folder
     label: str
     product: str
     colour: str
-
-
-@dataclass(frozen=True)
-class _Product:
-    """What all colourways of a product share."""
-
-    design: Design
-    colours: tuple[str, ...]
-    generator: np.random.Generator
+    colourway: int  # the colour's place among those of the product, from 0
 
 
 def draw_photo(*, label: str, product: int, colourway: int, seed: int) -> Image.Image:
     """Return one photo, RGB 136 x 102: a shoe with its toe to the left, or a bag, on white.
 
     The same arguments give the same pixels. `product` counts from 1, `colourway` from 0; a product has
-    1 to 4 colourways. Raises ValueError for an unknown class, a negative seed, a product or colourway
-    that does not exist.
+    1 to 4 colourways.
     """
-    _check_seed(seed)
-    if label not in CLASSES:
-        raise ValueError(f"class {label!r} is unknown; choose from {', '.join(CLASSES)}")
-    if product < 1:
-        raise ValueError(f"product {product} does not exist; products count from 1")
-    traits = _product(label, product, seed)
-    if not 0 <= colourway < len(traits.colours):
-        last = len(traits.colours) - 1
-        raise ValueError(f"colourway {colourway} of {label} {product} does not exist; choose 0 to {last}")
+    design, colours, shared = _product(label, product, seed)
     own = np.random.default_rng([seed, CLASSES.index(label), product, colourway])
-    camera = _camera(traits.design, traits.generator, own)
-    colours = colours_of(traits.design, traits.colours[colourway], own)
-    look = Look(traits.design, colours, Grain(traits.generator))
-    return render(build(traits.design), painter(look), camera)
+    camera = _camera(design, shared, own)
+    look = Look(design, colours_of(design, colours[colourway], own), Grain(shared))
+    return render(build(design), painter(look), camera)
 
 
-def plan_catalogue(*, photos: int, seed: int, classes: Sequence[str] = CLASSES) -> list[DrawnPhoto]:
-    """Return `photos` photos to draw, spread evenly over `classes`, in the order of classes and products.
+def plan_catalogue(*, photos: int, seed: int) -> list[DrawnPhoto]:
+    """Return `photos` photos to draw, spread evenly over CLASSES, in the order of classes and products.
 
-    Product numbers are unique over all classes and do not depend on `photos` or `classes`. Raises
-    ValueError for an unknown class, a negative seed, or fewer photos than classes.
+    Product numbers are unique over all classes and do not depend on `photos`. Raises ValueError for fewer
+    photos than classes.
     """
-    _check_seed(seed)
-    unknown = [label for label in classes if label not in CLASSES]
-    if unknown or not classes:
+    if photos < len(CLASSES):
         raise ValueError(
-            f"class {', '.join(unknown) or '(none)'} is unknown; choose from {', '.join(CLASSES)}"
+            f"photos = {photos} is fewer than the {len(CLASSES)} classes; ask for at least one each"
         )
-    if photos < len(classes):
-        raise ValueError(
-            f"photos = {photos} is fewer than the {len(classes)} classes; ask for at least one each"
-        )
-    share, rest = divmod(photos, len(classes))
+    share, rest = divmod(photos, len(CLASSES))
     return [
         photo
-        for place, label in enumerate(classes)
+        for place, label in enumerate(CLASSES)
         for photo in _plan_class(label, share + (place < rest), seed)
     ]
 
 
 def draw_catalogue(
-    folder: Path,
-    *,
-    photos: int,
-    seed: int,
-    spread: Callable[..., Iterable[None]] = map,
-    progress: Callable[[int, int], None] | None = None,
-) -> Path:
-    """Draw a catalogue into `folder` and return its labels.csv (file, label, product, colour).
+    folder: Path, *, photos: int, seed: int, spread: Callable[..., Iterable[None]] = map
+) -> Iterator[DrawnPhoto]:
+    """Draw a catalogue into a new `folder`, labels.csv (LABELS_COLUMNS) last; yield each photo when drawn.
 
-    `spread` calls a function for each photo: `map`, or an executor's; the files are the same. `progress` is
-    called with photos done and photos in all. The folder appears as a whole at the end and replaces an older
-    drawn catalogue. Raises ValueError for what plan_catalogue refuses and a folder that holds anything else.
+    `spread` calls a function for each photo: `map`, or an executor's; the files are the same. Raises
+    ValueError for what plan_catalogue refuses.
     """
     plan = plan_catalogue(photos=photos, seed=seed)
-    _check_replaceable(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial_folder = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    try:
-        for done, _ in enumerate(_write_photos(partial_folder, plan, seed, spread), start=1):
-            if progress is not None:
-                progress(done, photos)
-        _write_labels(partial_folder / LABELS_FILE, plan)
-        _replace(partial_folder, folder)
-    finally:
-        shutil.rmtree(partial_folder, ignore_errors=True)
-    return folder / LABELS_FILE
+    for label in CLASSES:
+        (folder / label).mkdir(parents=True)
+    for photo, _ in zip(plan, spread(partial(_write_photo, folder, seed), plan), strict=True):
+        yield photo
+    with (folder / LABELS_FILE).open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(LABELS_COLUMNS)
+        writer.writerows([getattr(photo, name) for name in LABELS_COLUMNS] for photo in plan)
 
 
-def _check_seed(seed: int) -> None:
-    if seed < 0:
-        raise ValueError(f"seed = {seed} is negative; choose 0 or more")
-
-
-def _check_replaceable(folder: Path) -> None:
-    """Raise ValueError rather than delete what is not a drawn catalogue."""
-    if (
-        folder.exists()
-        and not (folder / LABELS_FILE).is_file()
-        and (folder.is_file() or any(folder.iterdir()))
-    ):
-        raise ValueError(f"{folder}: exists and is no drawn catalogue; name another folder or remove it")
-
-
-def _product(label: str, product: int, seed: int) -> _Product:
+def _product(label: str, product: int, seed: int) -> tuple[Design, list[str], np.random.Generator]:
+    """Return what all colourways of a product share: its design, its colours, and where its noise goes on."""
     generator = np.random.default_rng([seed, CLASSES.index(label), product])
     design = draw_design(STYLES[label], generator)
-    return _Product(design, tuple(colour_names(design, generator)), generator)
+    return design, colour_names(design, generator), generator
 
 
 def _camera(design: Design, shared: np.random.Generator, own: np.random.Generator) -> Camera:
@@ -161,49 +110,17 @@ def _camera(design: Design, shared: np.random.Generator, own: np.random.Generato
 
 
 def _plan_class(label: str, photos: int, seed: int) -> Iterator[DrawnPhoto]:
-    place = CLASSES.index(label)
-    left, product = photos, place + 1
+    left, product = photos, CLASSES.index(label) + 1
     while left > 0:
-        for colour in _product(label, product, seed).colours[:left]:
-            yield DrawnPhoto(f"{label}/{product:04d}-{colour}.jpg", label, f"{product:04d}", colour)
-            left -= 1
+        _, colours, _ = _product(label, product, seed)
+        for colourway, colour in enumerate(colours[:left]):
+            yield DrawnPhoto(
+                f"{label}/{product:04d}-{colour}.jpg", label, f"{product:04d}", colour, colourway
+            )
+        left -= len(colours)
         product += len(CLASSES)  # so that no two classes share a number
 
 
-def _write_photos(
-    folder: Path, plan: list[DrawnPhoto], seed: int, spread: Callable[..., Iterable[None]]
-) -> Iterable[None]:
-    for label in CLASSES:
-        (folder / label).mkdir(parents=True)
-    jobs = list(zip(plan, _colourways(plan), strict=True))
-    return spread(partial(_write_photo, folder, seed), jobs)
-
-
-def _colourways(plan: list[DrawnPhoto]) -> Iterator[int]:
-    """Yield each photo's place among the colourways of its product."""
-    seen: Counter[str] = Counter()
-    for photo in plan:
-        yield seen[photo.product]
-        seen[photo.product] += 1
-
-
-def _write_photo(folder: Path, seed: int, job: tuple[DrawnPhoto, int]) -> None:
-    photo, colourway = job
-    image = draw_photo(label=photo.label, product=int(photo.product), colourway=colourway, seed=seed)
+def _write_photo(folder: Path, seed: int, photo: DrawnPhoto) -> None:
+    image = draw_photo(label=photo.label, product=int(photo.product), colourway=photo.colourway, seed=seed)
     image.save(folder / photo.file, quality=JPEG_QUALITY)
-
-
-def _write_labels(path: Path, plan: list[DrawnPhoto]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([field.name for field in fields(DrawnPhoto)])
-        writer.writerows(astuple(photo) for photo in plan)
-
-
-def _replace(new: Path, folder: Path) -> None:
-    """Put `new` in the place of `folder`; an older catalogue is moved aside first, then deleted."""
-    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-    if folder.exists():
-        folder.replace(old)
-    new.replace(folder)
-    shutil.rmtree(old, ignore_errors=True)

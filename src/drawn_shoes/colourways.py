@@ -54,6 +54,7 @@ SOLE_COLOURS = {
     "grey": (0.28, 0.28, 0.29),
 }
 SOLE_MATERIAL_COLOURS = {"cork": (0.42, 0.26, 0.13), "jute": (0.52, 0.38, 0.20), "wood": (0.30, 0.16, 0.075)}
+LACES = ("white", "black", "cream", "brown")
 ACCENTS = {
     "metal": ("gold", "silver"),
     "pop": ("red", "blue", "green", "orange", "fuchsia", "teal", "yellow", "purple", "pink"),
@@ -106,9 +107,7 @@ def colours_of(design: Design, name: str, generator: np.random.Generator) -> dic
         "footbed": _pick((lining, lining, main * 0.8), generator),
         "hardware": 0.9 * linear(_pick(("gold", "silver"), generator)),
         "trim": linear(_pick(("cream", "beige", "white", "grey", "tan"), generator)),
-        "lace": _pick(
-            (lace, second, linear(_pick(("white", "black", "cream", "brown"), generator))), generator
-        ),
+        "lace": _pick((lace, second, linear(_pick(LACES, generator))), generator),
         "strap": second if design.cut == "none" and generator.random() < 0.3 else main,
         "counter": _pick((second, piece), generator),
         "gore": tonal * 0.6,

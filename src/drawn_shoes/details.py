@@ -41,6 +41,11 @@ def seam(skin: Skin, field: np.ndarray, depth: float = 0.6) -> None:
     skin.relief -= depth * groove
 
 
+def _near(skin: Skin, field: np.ndarray) -> np.ndarray:
+    """Return the field on the viewer's side alone."""
+    return np.where(skin.z > 0, field, -1)
+
+
 def _insole(look: Look, x: float) -> float:
     return float(bottom(np.array([x]), look.design)[0])
 
@@ -172,34 +177,24 @@ def _stripes(skin: Skin, look: Look, height: np.ndarray) -> None:
     place = (skin.x - 0.55 + 0.55 * (height - 0.1)) / 0.062
     band = np.minimum(0.27 - np.abs(place % 1 - 0.5), np.minimum(1.5 - np.abs(place), 0.5) * 2) * 0.062
     lower = np.minimum(height - 0.02, 0.30 - height)
-    overlay(
-        skin,
-        np.where(skin.z > 0, np.minimum(band, lower), -1),
-        look.colours["second"],
-        step=0.4,
-        stitch=False,
-    )
+    field = _near(skin, np.minimum(band, lower))
+    overlay(skin, field, look.colours["second"], step=0.4, stitch=False)
 
 
 def _swoosh(skin: Skin, look: Look, height: np.ndarray) -> None:
     x = (skin.x - 0.34) / 0.5
     lower = 0.045 + 0.10 * x**2
-    upper = 0.105 + 0.0 * x + 0.06 * x**3
+    upper = 0.105 + 0.06 * x**3
     field = np.minimum(np.minimum(height - lower, upper - height), 0.5 * np.minimum(x, 1 - x))
-    overlay(skin, np.where(skin.z > 0, field, -1), look.colours["second"], step=0.5, stitch=False)
+    overlay(skin, _near(skin, field), look.colours["second"], step=0.5, stitch=False)
 
 
 def _curve_lines(skin: Skin, look: Look, height: np.ndarray) -> None:
     wave = height - 0.06 - 0.5 * (skin.x - 0.5) ** 2 - 0.16 * (skin.x - 0.4)
     field = 0.012 - np.abs((wave + 0.018) % 0.036 - 0.018)
     reach = np.minimum(np.minimum(skin.x - 0.36, 0.86 - skin.x), 0.055 - np.abs(wave))
-    overlay(
-        skin,
-        np.where(skin.z > 0, np.minimum(field, reach), -1),
-        look.colours["second"],
-        step=0.4,
-        stitch=False,
-    )
+    field = _near(skin, np.minimum(field, reach))
+    overlay(skin, field, look.colours["second"], step=0.4, stitch=False)
 
 
 def _panel(skin: Skin, look: Look, height: np.ndarray) -> None:
@@ -219,7 +214,7 @@ def _side_seam(skin: Skin, look: Look, height: np.ndarray) -> None:
 
 def _logo(skin: Skin, look: Look, height: np.ndarray) -> None:
     spot = 0.038 - np.hypot(skin.x - 0.72, height - 0.15)
-    overlay(skin, np.where(skin.z > 0, spot, -1), look.colours["second"], stitch=False)
+    overlay(skin, _near(skin, spot), look.colours["second"], stitch=False)
     star = line(np.abs(skin.x - 0.72) + np.abs(height - 0.15) - 0.01, 0.016)
     blend(skin, star * (skin.z > 0), look.colours["main"])
 
@@ -266,12 +261,8 @@ def _pull_tab(skin: Skin, look: Look, _height: np.ndarray) -> None:
 
 def _duck(skin: Skin, look: Look, height: np.ndarray) -> None:
     """Shell the lower part in rubber."""
-    edge = (
-        0.115
-        - 0.05 * np.sin((skin.x - 0.1) * 6) * (skin.x < 0.75)
-        - height
-        + np.clip(0.3 - skin.x, 0, 1) * 0.5
-    )
+    edge = 0.115 - 0.05 * np.sin((skin.x - 0.1) * 6) * (skin.x < 0.75) - height
+    edge = edge + np.clip(0.3 - skin.x, 0, 1) * 0.5
     overlay(skin, edge, look.colours["cap"], step=1.5)
     skin.gloss += 0.4 * soft_step(edge, 0.01)
 
@@ -324,7 +315,7 @@ def _base(skin: Skin, look: Look, up: np.ndarray, _side: np.ndarray) -> None:
 
 def _pocket(skin: Skin, look: Look, up: np.ndarray, side: np.ndarray) -> None:
     field = np.minimum(0.62 - np.abs(side), np.minimum(up - 0.14, 0.58 - up)) * 0.3
-    overlay(skin, np.where(skin.z > 0, field, -1), look.colours["main"] * 0.9, step=1.6)
+    overlay(skin, _near(skin, field), look.colours["main"] * 0.9, step=1.6)
     teeth = line(np.where(skin.z > 0, (up - 0.56) * 0.3, 1), 0.014) * (np.abs(side) < 0.6)
     blend(skin, teeth, look.colours["hardware"])
     skin.relief += teeth
@@ -332,7 +323,7 @@ def _pocket(skin: Skin, look: Look, up: np.ndarray, side: np.ndarray) -> None:
 
 def _two_belts(skin: Skin, look: Look, _up: np.ndarray, side: np.ndarray) -> None:
     field = (0.05 - np.abs(np.abs(side) - 0.5)) * 0.3
-    overlay(skin, np.where(skin.z > 0, field, -1), look.colours["strap"], step=1.6)
+    overlay(skin, _near(skin, field), look.colours["strap"], step=1.6)
 
 
 def _gather(skin: Skin, _look: Look, up: np.ndarray, side: np.ndarray) -> None:

@@ -22,11 +22,9 @@ def _paint_upper(skin: Skin, look: Look) -> None:
     design, colours = look.design, look.colours
     cover(skin, colours["main"], design.material, look.grain, colours["second"])
     height = height_above(skin, look)
-    for name in (design.side_detail, design.toe_detail, design.back_detail):
+    for name in (design.side_detail, design.toe_detail, design.back_detail, design.fastening):
         if name in DETAILS:
             DETAILS[name](skin, look, height)
-    if design.fastening in DETAILS:
-        DETAILS[design.fastening](skin, look, height)
     _paint_collar(skin, look)
     _age(skin, look, height)
     _line_inside(skin, look.colours["lining"] * (0.6 if design.shaft > 0 else 0.8))
@@ -109,9 +107,8 @@ def _paint_heel(skin: Skin, look: Look) -> None:
 def _paint_strap(skin: Skin, look: Look) -> None:
     cover(skin, look.colours["strap"], look.design.strap_material, look.grain, look.colours["second"])
     skin.colour *= 1 - 0.3 * line(np.abs(skin.v) - 1, 0.16)
-    blend(
-        skin, 0.25 * line(np.abs(skin.v) - 0.74, 0.10) * (np.sin(skin.u * 90) > -0.3), skin.colour * 2 + 0.05
-    )
+    thread = 0.25 * line(np.abs(skin.v) - 0.74, 0.10) * (np.sin(skin.u * 90) > -0.3)
+    blend(skin, thread, skin.colour * 2 + 0.05)
     _line_inside(skin, look.colours["lining"] * 0.7)
 
 
@@ -122,15 +119,11 @@ def _paint_tongue(skin: Skin, look: Look) -> None:
     _line_inside(skin, look.colours["lining"] * 0.7)
 
 
-def _plain_painter(colour: str, material: str) -> Callable[[Skin, Look], None]:
-    def paint(skin: Skin, look: Look) -> None:
-        cover(skin, look.colours[colour], material, look.grain)
-
-    return paint
-
-
-def _paint_ornament(skin: Skin, look: Look) -> None:
-    cover(skin, look.colours["ornament"], look.design.strap_material, look.grain)
+def _plain_painter(colour: str, material: str = "") -> Callable[[Skin, Look], None]:
+    """Return a painter of one material; "": that of the straps."""
+    return lambda skin, look: cover(
+        skin, look.colours[colour], material or look.design.strap_material, look.grain
+    )
 
 
 def _paint_bag(skin: Skin, look: Look) -> None:
@@ -154,7 +147,7 @@ PAINTERS: dict[str, Callable[[Skin, Look], None]] = {
     "tongue": _paint_tongue,
     "lace": _plain_painter("lace", "canvas"),
     "metal": _plain_painter("hardware", "metal"),
-    "ornament": _paint_ornament,
+    "ornament": _plain_painter("ornament"),
     "pompom": _plain_painter("trim", "fleece"),
     "bag": _paint_bag,
     "handle": _plain_painter("strap", "leather"),

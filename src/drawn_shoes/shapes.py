@@ -42,10 +42,8 @@ class Mesh:
         """Return the outward directions float32 [rows, columns, 3], of length one."""
         points = self.points.transpose(2, 0, 1)
         down, across = np.empty_like(points), np.empty_like(points)
-        down[:, 1:-1], across[:, :, 1:-1] = (
-            points[:, 2:] - points[:, :-2],
-            points[:, :, 2:] - points[:, :, :-2],
-        )
+        down[:, 1:-1] = points[:, 2:] - points[:, :-2]
+        across[:, :, 1:-1] = points[:, :, 2:] - points[:, :, :-2]
         down[:, 0], down[:, -1] = points[:, 1] - points[:, 0], points[:, -1] - points[:, -2]
         first, last = points[:, :, 1] - points[:, :, 0], points[:, :, -1] - points[:, :, -2]
         across[:, :, 0], across[:, :, -1] = (first + last, first + last) if self.closed else (first, last)
@@ -60,11 +58,16 @@ def _smooth(value: np.ndarray) -> np.ndarray:
     return value * value * (3 - 2 * value)
 
 
+def path(x: np.ndarray | float, y: np.ndarray | float, z: np.ndarray | float) -> np.ndarray:
+    """Return points [..., 3] from their coordinates, which are repeated where they are fewer."""
+    return np.stack(np.broadcast_arrays(x, y, z), axis=-1)
+
+
 def _stack(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    return np.stack(np.broadcast_arrays(x, y, z), axis=-1).astype(np.float32)
+    return path(x, y, z).astype(np.float32)
 
 
-def _signed_power(value: np.ndarray, power: float) -> np.ndarray:
+def signed_power(value: np.ndarray, power: float) -> np.ndarray:
     """Return value ** power with its sign: below 1, circles of sine and cosine grow squarer."""
     return np.sign(value) * np.abs(value) ** power
 
@@ -147,11 +150,10 @@ def _heel(design: Design) -> Mesh:
     half_long = long_tip + (long_top * design.heel_bulk - long_tip) * left
     half_wide = (wide_tip + (wide_top - wide_tip) * left) * design.width
     middle = 1 + design.welt - long_top * design.heel_bulk + 2 * move * design.lift * (1 - up)
-    x = middle - half_long * _signed_power(np.cos(ANGLES), 0.6)
+    x = middle - half_long * signed_power(np.cos(ANGLES), 0.6)
     y = (ground(np.clip(x, 0, 1), design) + 0.004) * up
-    return Mesh(
-        "heel", _stack(x, y, half_wide * _signed_power(np.sin(ANGLES), 0.6)), ANGLES, rows, closed=True
-    )
+    points = _stack(x, y, half_wide * signed_power(np.sin(ANGLES), 0.6))
+    return Mesh("heel", points, ANGLES, rows, closed=True)
 
 
 def _weights() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -170,8 +172,8 @@ def topline(design: Design) -> np.ndarray:
     """Return the ring [columns, 3] where the upper ends (at the ankle for boots)."""
     front, side, back = _weights()
     middle, half = (design.throat + design.heel_line) / 2, (design.heel_line - design.throat) / 2
-    x = middle - half * _signed_power(np.cos(ANGLES), 0.85)
-    z = design.opening * _signed_power(np.sin(ANGLES), 0.85)
+    x = middle - half * signed_power(np.cos(ANGLES), 0.85)
+    z = design.opening * signed_power(np.sin(ANGLES), 0.85)
     rise = front * design.throat_height + side * design.side_height + back * design.back_height
     return _stack(x, bottom(np.clip(x, 0, 1), design) + rise, z)
 
@@ -261,7 +263,7 @@ def band(part: str, centre: np.ndarray, across: np.ndarray, thick: float = 0.006
     out /= np.linalg.norm(out, axis=1, keepdims=True) + 1e-9
     points = centre + across * t + out * thick * (1 - t**4)
     places = np.linspace(0, 1, len(centre))
-    return Mesh(part, points.astype(np.float32), places, np.linspace(-1, 1, 7))
+    return Mesh(part, points, places, np.linspace(-1, 1, 7))
 
 
 def tube(part: str, centre: np.ndarray, radius: float) -> Mesh:
@@ -273,7 +275,7 @@ def tube(part: str, centre: np.ndarray, radius: float) -> Mesh:
     other /= np.linalg.norm(other, axis=1, keepdims=True) + 1e-9
     turn = np.linspace(0, 2 * np.pi, 11)[:, None, None]
     points = centre + radius * (np.cos(turn) * side + np.sin(turn) * other)
-    return Mesh(part, points.astype(np.float32), np.linspace(0, 1, len(centre)), turn.ravel())
+    return Mesh(part, points, np.linspace(0, 1, len(centre)), turn.ravel())
 
 
 def blob(part: str, centre: tuple[float, float, float], axes: tuple[float, float, float]) -> Mesh:

@@ -19,7 +19,7 @@ from solesearch.core import files
 from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
 from solesearch.photos import catalog
-from solesearch.photos.catalog import CatalogSettings, PreparedCatalogue, prepare
+from solesearch.photos.catalog import CatalogSettings, PreparedCatalogue, photo_folder, prepare
 from solesearch.photos.photo import FORMATS, IMAGE_SIZES, load_pixels
 from solesearch.photos.photo_table import COLUMNS, class_counts, read_photos
 
@@ -339,7 +339,7 @@ def test_a_damaged_committed_manifest(committed: Path, text: str, capsys) -> Non
     assert "results/zappos/evaluate/manifest.json: damaged; nothing to compare" in capsys.readouterr().out
 
 
-# --- settings and tables ---------------------------------------------------------------------------------
+# --- settings, tables, folders ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -367,3 +367,20 @@ def test_the_photo_table_keeps_its_text(workspace: Path) -> None:
     table = pd.DataFrame([["a", "NA", "0012", "x", 0, "test", 1, 1, "ff"]], columns=list(COLUMNS))
     files.write_table(paths.photos, table)
     assert read_photos(paths)[["label", "product"]].values.tolist() == [["NA", "0012"]]
+
+
+def test_every_source_has_its_folder(workspace: Path) -> None:
+    paths, settings = Paths.of("smoke"), CatalogSettings.load("smoke")
+    with pytest.raises(InputError, match="the photographs are gone"):
+        photo_folder(paths, settings)
+    paths.drawn.mkdir(parents=True)
+    assert photo_folder(paths, settings) == paths.drawn
+
+    paths.data.mkdir(parents=True, exist_ok=True)
+    assert photo_folder(paths, settings.model_copy(update={"source": "folders"})) == paths.data
+
+    official = settings.model_copy(update={"source": "official"})
+    (paths.catalogue / "extracted/ut-zap50k-images/Shoes").mkdir(parents=True)
+    assert photo_folder(paths, official) == paths.catalogue / "extracted/ut-zap50k-images"
+    (paths.data / "ut-zap50k-images/Boots").mkdir(parents=True)
+    assert photo_folder(paths, official) == paths.data / "ut-zap50k-images"

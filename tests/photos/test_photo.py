@@ -8,17 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
+from solesearch.core.errors import InputError
 from solesearch.photos.photo import (
     FORMATS,
     IMAGE_SIZES,
     PhotoRefusedError,
     border_colour,
+    decode_photos,
     find_object,
     fit_to,
     load_pixels,
     open_checked,
+    small_jpeg,
     to_pixels,
     to_signed,
 )
@@ -109,8 +112,8 @@ def test_pale_objects_are_whole() -> None:
 @pytest.mark.parametrize(
     "image",
     [
-        Image.new("RGB", (168, 224), "white"),
         Image.new("RGB", (168, 224), (245, 246, 244)),
+        ImageOps.expand(Image.new("RGB", (10, 10), "black"), 90, "white"),  # a dot
         Image.fromarray(np.random.default_rng(0).integers(248, 256, (224, 168, 3), dtype=np.uint8)),
         Image.new("RGB", (1, 1), "black"),
         Image.fromarray(np.random.default_rng(3).integers(0, 256, (224, 168, 3), dtype=np.uint8)),
@@ -119,12 +122,6 @@ def test_pale_objects_are_whole() -> None:
 def test_nothing_to_see_keeps_the_whole_photo(image: Image.Image) -> None:
     assert find_object(image)[0] == (0, 0, *image.size)
     assert fitted(image).shape == (*SIZE, 3)
-
-
-def test_a_dot_is_no_object() -> None:
-    image = Image.new("RGB", (168, 224), "white")
-    ImageDraw.Draw(image).rectangle((80, 80, 90, 90), fill="black")
-    assert find_object(image)[0] == (0, 0, 168, 224)
 
 
 def test_large_photos_are_cut_like_small_ones() -> None:
@@ -201,10 +198,8 @@ def with_chunk(png: bytes, name: bytes, content: bytes, *, last: bool) -> bytes:
 def test_photoshops_large_texts_change_nothing(name: bytes, head: bytes, last: bool) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    png, large = (
-        encoded("PNG", exif=exif),
-        zlib.compress(b"x" * (2 << 20)),
-    )  # twice what Pillow takes by itself
+    png = encoded("PNG", exif=exif)
+    large = zlib.compress(b"x" * (2 << 20))  # twice what Pillow takes by itself
     wanted, _ = open_checked(png, **LIMITS)
     found, remarks = open_checked(with_chunk(png, name, head + large, last=last), **LIMITS)
     assert remarks == [("EXIF orientation 6", "turned upright")]
@@ -250,3 +245,34 @@ def test_pixels_and_signed_images_are_each_others_inverse() -> None:
     pixels = np.arange(256, dtype=np.uint8)
     assert to_signed(pixels)[[0, 255]].tolist() == [-1, 1]
     np.testing.assert_array_equal(to_pixels(to_signed(pixels)), pixels)
+
+
+# --- many photos at a network's input size ---------------------------------------------------------------
+
+
+def test_photos_come_in_the_order_asked_for(tmp_path: Path) -> None:
+    colours = {"a/red.png": (255, 0, 0), "b/green.png": (0, 255, 0), "b/blue.png": (0, 0, 255)}
+    for name, colour in colours.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (136, 102), colour).save(tmp_path / name)
+    asked = ["b/blue.png", "a/red.png", "b/green.png"]
+    pixels = decode_photos(asked, folder=tmp_path, size=(224, 224), fit="stretch")
+    assert pixels.shape == (3, 224, 224, 3) and pixels.dtype == np.uint8
+    assert [tuple(photo[112, 112]) for photo in pixels] == [colours[name] for name in asked]
+    padded = decode_photos(asked, folder=tmp_path, size=(224, 224), fit="pad")
+    assert tuple(padded[0, 0, 0]) == (255, 255, 255), "the proportions are kept on white"
+    (tmp_path / "a/red.png").write_bytes((tmp_path / "a/red.png").read_bytes()[:60])
+    (tmp_path / "b/green.png").unlink()
+    for name in ("a/red.png", "b/green.png"):  # changed since
+        with pytest.raises(InputError, match=rf"{name}: could be read by stage prepare, not now"):
+            decode_photos([name], folder=tmp_path, size=(96, 96), fit="stretch")
+
+
+def test_small_photos_carry_no_metadata() -> None:
+    image, exif = shoe(), Image.Exif()
+    exif[0x010F] = "a camera"
+    image.info["exif"] = exif.tobytes()
+    small = small_jpeg(image, side=112)
+    with Image.open(io.BytesIO(small)) as shown:
+        assert shown.size == (84, 112) and not shown.getexif()
+    assert small == small_jpeg(np.asarray(image), side=112)

@@ -54,7 +54,7 @@ from solesearch.figures.drawing import (
     stricter_gallery,
 )
 from solesearch.figures.lettering import LONGEST
-from solesearch.figures.registry import chart, draw_chart  # noqa: F401
+from solesearch.figures.registry import chart
 
 LOSSES = {
     "d_real": ("Discriminator, real photos", math.log(2), "ln 2: undecided"),

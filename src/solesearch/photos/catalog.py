@@ -177,13 +177,10 @@ def draw(folder: Path, *, photos: int, seed: int) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # photos of another seed would mix with these
     progress = Progress("drawing photos", total=photos, unit="photo")
     with process_pool(os.cpu_count() or 1) as pool:
-        draw_catalogue(
-            folder,
-            photos=photos,
-            seed=seed,
-            spread=partial(pool.map, chunksize=16),
-            progress=lambda done, _: progress.update(done),
-        )
+        spread = partial(pool.map, chunksize=16)
+        drawn = draw_catalogue(folder, photos=photos, seed=seed, spread=spread)
+        for done, _ in enumerate(drawn, start=1):
+            progress.update(done)
 
 
 def chosen_photos(listing: sources.Listing, settings: CatalogSettings) -> sources.Listing:
