@@ -14,6 +14,7 @@ from solesearch.core.paths import Paths
 from solesearch.core.settings import GanSettings
 from solesearch.cost import speed_figures, training_benchmark
 from solesearch.cost.training_benchmark import BASELINE, CONTENDERS, FED, FUSED, ONE, PIPELINE, PLAIN, TWO
+from solesearch.figures.registry import draw_chart
 from solesearch.gan.training import load_gan
 
 
@@ -113,7 +114,7 @@ def speed_table() -> pd.DataFrame:
 
 def test_chart_has_a_bar_a_contender(workspace: Path) -> None:
     files.write_table(Paths.of("smoke").result("training_speed"), speed_table())
-    figure = speed_figures.draw_chart("training_speed", profile="smoke")
+    figure = draw_chart(speed_figures.training_speed, profile="smoke")
     assert len(figure.axes[0].patches) == len(CONTENDERS)
     assert "0.1% of a step waits" in figure._supxlabel.get_text().replace("\n", " ")
     with pytest.raises(InputError, match="no row with what plain two-tape loop"):

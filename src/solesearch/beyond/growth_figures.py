@@ -24,7 +24,7 @@ from solesearch.figures.drawing import (
     select,
     stricter_gallery,
 )
-from solesearch.figures.registry import chart, draw_chart  # noqa: F401
+from solesearch.figures.registry import chart
 
 COLOURS = {"before": "black", "added": BLUE, "retrained": BLUE, "stale": VERMILION}  # the rest are controls
 NUMBERS = "precision low high n new_share old_photos new_photos"

@@ -35,7 +35,7 @@ from solesearch.figures.drawing import (
     name_models,
     select,
 )
-from solesearch.figures.registry import chart, draw_chart  # noqa: F401  notebooks draw with it
+from solesearch.figures.registry import chart
 
 RUNTIME_COLOURS = {"NumPy / scikit-image": NEUTRAL, TENSORFLOW: ORANGE, ONNX: GREEN, "Pillow": "C5"}
 EMBEDDING, CLASSIFIER, CHECKPOINT = "embedding", "with classifier", "training checkpoint"

@@ -20,7 +20,7 @@ from solesearch.figures.drawing import (
     forest,
     select,
 )
-from solesearch.figures.registry import chart, draw_chart  # noqa: F401
+from solesearch.figures.registry import chart
 
 # what the rows of training_speed.csv are called
 FUSED, PLAIN = "fused", "resize, then convolution"

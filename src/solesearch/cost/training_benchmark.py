@@ -34,7 +34,7 @@ from solesearch.core.progress import Progress
 from solesearch.core.repeatable import repeatable_execution, settle_tensorflow
 from solesearch.core.settings import GanSettings, check_known
 from solesearch.core.workers import process_pool
-from solesearch.cost.speed_figures import BASELINE, FED, FUSED, ONE, PIPELINE, PLAIN, TWO, draw_chart
+from solesearch.cost.speed_figures import BASELINE, FED, FUSED, ONE, PIPELINE, PLAIN, TWO, training_speed
 from solesearch.gan.trainer import batches, check_enough
 from solesearch.gan.training import load_gan, training_pixels
 
@@ -309,7 +309,7 @@ def main() -> int:
         check_known([profile])
         table = measure(profile, steps=arguments.steps)
         files.write_table(Paths.of(profile).result("training_speed"), table)
-        save(draw_chart("training_speed", profile=profile), Paths.of(profile).chart("training_speed"))
+        save(training_speed(table, profile=profile), Paths.of(profile).chart("training_speed"))
         print(table[["what", "images_per_second", "low", "high", "ratio", "waiting"]].round(3).to_string())
         if arguments.steps < LEAST_STEPS:
             print(f"{arguments.steps} steps are a try; {LEAST_STEPS} or more make numbers to report")

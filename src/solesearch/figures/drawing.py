@@ -216,30 +216,19 @@ def forest(axes: Axes, table: pd.DataFrame, *, numbers: str = "") -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def interval_bounds(
-    intervals: pd.DataFrame | None, *, gallery: str, k: int
-) -> dict[str, tuple[float, float]]:
-    """Return model -> (low, high) of the 95 % interval of its mean over the seeds; {} without the table.
+def interval_bounds(intervals: pd.DataFrame | None, *, gallery: str, k: int) -> pd.DataFrame:
+    """Return low and high of the 95 % interval of each model's mean over the seeds; no rows without a table.
 
     `intervals`: model, seed (`all` is the mean over the seeds), gallery, k, low, high. A model with one row
-    has that row's interval.
+    has that row's interval. The index is the model.
     """
     if intervals is None:
-        return {}
+        return pd.DataFrame(columns=["low", "high"], dtype=float)
     checked(intervals, name="intervals", columns="model seed gallery", numbers="k low high")
     rows = intervals[(intervals["gallery"] == gallery) & (intervals["k"] == k)]
     rows = rows[rows["metric"] == "precision"] if "metric" in rows else rows
     alone = rows.groupby("model")["seed"].transform("size") == 1
-    rows = rows[alone | (rows["seed"].astype(str) == "all")]
-    return {row.model: (row.low, row.high) for row in rows.itertuples()}
-
-
-def add_interval(axes: Axes, bounds: tuple[float, float] | None, *, place: float) -> None:
-    """Draw a whisker over an interval, if there is one."""
-    if bounds:
-        whisker = {"fmt": "none", "ecolor": "black", "elinewidth": 0.8, "capsize": 1.8, "capthick": 0.8}
-        # above the bars, below the lines and dots
-        axes.errorbar(sum(bounds) / 2, place, xerr=(bounds[1] - bounds[0]) / 2, zorder=1.9, **whisker)
+    return rows[alone | (rows["seed"].astype(str) == "all")].set_index("model")[["low", "high"]]
 
 
 def save(figure: Figure, stem: Path, *, kinds: Sequence[str] = ("png",)) -> list[Path]:

@@ -8,7 +8,7 @@ galleries.py, what every chart shares in drawing.py.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -172,18 +172,17 @@ def precision_bars(
     return figure
 
 
-def _precision_panel(
-    axes: Axes, rows: pd.DataFrame, *, order: Sequence[str], bounds: Mapping[str, tuple[float, float]]
-) -> None:
+def _precision_panel(axes: Axes, rows: pd.DataFrame, *, order: Sequence[str], bounds: pd.DataFrame) -> None:
     means = rows.groupby("model")["value"].mean().reindex(order)
     for place, (model, value) in enumerate(means.items()):
         seeds = rows.loc[rows["model"] == model, "value"]
         axes.barh(place, value, height=0.72, **bar_looks(model))
         if len(seeds) > 1:
             axes.plot(seeds, [place] * len(seeds), "o", color="black", markersize=3, mew=0.5, mec="white")
-        low, high = bounds.get(model, (value, value))
-        axes.annotate(f"{value:.3f}", (max(*seeds, high), place), fontsize=7, **BESIDE)
-        forest(axes, pd.DataFrame({"value": [value], "low": low, "high": high, "place": place, "marker": ""}))
+        end = max(*seeds, bounds["high"].get(model, value))
+        axes.annotate(f"{value:.3f}", (end, place), fontsize=7, **BESIDE)
+    whiskers = means.to_frame().assign(place=range(len(means)), marker="").join(bounds, how="inner")
+    forest(axes, whiskers)
     prior = rows.loc[rows["model"] == PRIOR, "value"].mean()
     if not math.isnan(prior):
         axes.axvline(prior, color=VERMILION, **DASHED)

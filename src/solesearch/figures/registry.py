@@ -51,12 +51,13 @@ def read_result(paths: Paths, name: str) -> pd.DataFrame:
     return files.read_result(paths.result(name))
 
 
-def draw_chart(name: str, *, profile: str) -> Figure:
-    """Draw a chart that `@chart` registered from the profile's results tables; save nothing.
+def draw_chart(drawn: str | Drawer, *, profile: str) -> Figure:
+    """Draw a chart, named or given, that `@chart` registered from the profile's results tables; save nothing.
 
     Stage charts saves what README and docs show, `make figures` all. Raises InputError for an unknown name,
     or a missing or faulty table.
     """
+    name = drawn if isinstance(drawn, str) else drawn.__name__
     if name not in CHARTS:
         raise InputError(f"chart {name!r} is unknown; there are {', '.join(CHARTS)}")
     registered, paths = CHARTS[name], Paths.of(profile)

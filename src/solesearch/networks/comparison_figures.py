@@ -44,10 +44,10 @@ from solesearch.figures.drawing import (
     Chart,
     add_caption,
     add_column,
-    add_interval,
     bar_looks,
     checked,
     counted,
+    forest,
     galleries_of,
     interval_bounds,
     name_models,
@@ -56,7 +56,7 @@ from solesearch.figures.drawing import (
     select_all_queries,
     stricter_gallery,
 )
-from solesearch.figures.registry import chart, draw_chart  # noqa: F401  notebooks draw with it
+from solesearch.figures.registry import chart
 
 K = 5
 PRINTED = {"marker": "D", "markersize": 4.5, "color": "white", "markeredgecolor": "black"}
@@ -152,14 +152,15 @@ def _comparison_groups(means: pd.Series, plain: Sequence[str], untrained: set[st
 
 
 def _comparison_panel(
-    axes: Axes, rows: pd.DataFrame, places: Mapping[str, float], bounds: Mapping, untrained: set[str]
+    axes: Axes, rows: pd.DataFrame, places: Mapping[str, float], bounds: pd.DataFrame, untrained: set[str]
 ) -> None:
     """Draw one gallery: bars with whiskers, P's values where it is P's; numbers in columns at the right."""
     gallery, columns = rows["gallery"].iloc[0], pd.DataFrame(index=list(places.values()))
     means, counts = rows.groupby("model")["value"].mean(), rows.groupby("model")["n"].min()
     for model, place in places.items():
         axes.barh(place, means[model], height=0.72, **bar_looks(model, untrained=untrained))
-        add_interval(axes, bounds.get(model), place=place)
+    marks = pd.DataFrame({"value": means, "place": pd.Series(places), "marker": ""}).dropna()
+    forest(axes, marks.join(bounds, how="inner"))
     columns["here"] = [f"{means[model]:.3f}" for model in places]
     if gallery == "naive":
         printed = {model: row["precision"] for model in places if (row := published_row(model)) is not None}
@@ -245,7 +246,9 @@ def retraining(
     axes.title.set_position((0, 1))
     _variant_legend(figure, rows, by="head", marks=HEAD_MARKS)
     parts = [counted(rows["n"], "queries"), _subset(rows["n"]), "the head is removed again before embedding"]
-    add_caption(figure, profile=profile, parts=[*parts, "95\N{NO-BREAK SPACE}% intervals" if bounds else ""])
+    add_caption(
+        figure, profile=profile, parts=[*parts, "95\N{NO-BREAK SPACE}% intervals" if len(bounds) else ""]
+    )
     return figure
 
 
@@ -279,7 +282,7 @@ def preprocessing(
         panels[1].set_title("Measured here, networks with ImageNet weights, naive gallery", pad=14)
         parts += [f"measured: {counted(rows['n'], 'queries')}", _subset(rows["n"])]
         parts += ["black edge: the scaling that the weights were made with"]
-        parts += ["95\N{NO-BREAK SPACE}% intervals"] if bounds else []
+        parts += ["95\N{NO-BREAK SPACE}% intervals"] if len(bounds) else []
     every = pd.concat([rows, printed.assign(untrained=False)])
     _variant_legend(figure, every, by="scaling", marks=SCALING_MARKS)
     add_caption(figure, profile=profile, parts=parts)
@@ -308,19 +311,20 @@ def _variant_panel(
     by: str,
     marks: Mapping,
     places: Mapping[str, float],
-    bounds: Mapping,
+    bounds: pd.DataFrame,
 ) -> None:
     """Draw a mark a variant on its network's line, its values and n in columns at the right."""
     used = [variant for variant in marks if variant in set(rows[by])]
     across = {"transform": axes.get_yaxis_transform(), "color": "#e6e6e6", "lw": 0.6, "zorder": 0.5}
     axes.hlines(list(places.values()), 0, 1, **across)
+    beside = rows[by].map(used.index) - (len(used) - 1) / 2
+    rows = rows.assign(place=rows["network"].map(places) + STEP * beside)
+    forest(axes, rows[["model", "value", "place"]].join(bounds, on="model", how="inner").assign(marker=""))
     for row in rows.to_dict("records"):
         _, marker, colour = marks[row[by]]
-        place = places[row["network"]] + STEP * (used.index(row[by]) - (len(used) - 1) / 2)
-        add_interval(axes, bounds.get(row["model"]), place=place)
         face = "white" if row["untrained"] else colour
         edge = FAINT if row["untrained"] else "black" if row.get("ringed") else colour
-        axes.plot(row["value"], place, marker, markersize=5, mfc=face, mec=edge, mew=1.1, zorder=5)
+        axes.plot(row["value"], row["place"], marker, markersize=5, mfc=face, mec=edge, mew=1.1, zorder=5)
     for number, variant in enumerate(used, start=1):
         values = rows[rows[by] == variant].set_index("network")["value"]
         cells = {places[network]: f"{value:.3f}" for network, value in values.items()}
