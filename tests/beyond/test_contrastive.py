@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from solesearch.beyond import contrastive
-from solesearch.beyond.variant_settings import VariantSettings
+from solesearch.beyond.variants import VariantSettings
 from solesearch.core.errors import InputError
 from solesearch.gan.infogan import build_discriminator
 from solesearch.gan.training import load_gan
@@ -67,7 +67,7 @@ def test_values_that_make_no_view_are_refused(workspace) -> None:
     values = VariantSettings.load("smoke").contrastive
     for change, words in (
         ({"crop_area": [0.5, 0.4]}, "two ascending shares"),
-        ({"optimizer": "lars"}, r"ladder\.contrastive\.optimizer: .*'adam' or 'sgd'"),
+        ({"optimizer": "lars"}, r"ladder\.contrastive\.optimizer: is no key here"),
         ({"temperature": 0.0}, r"ladder\.contrastive\.temperature: "),
     ):
         with pytest.raises(InputError, match=words):

@@ -5,14 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from solesearch.beyond.gradient_trunk import (
-    CELL,
-    DIRECTIONS,
-    FAINT,
-    QUIET,
-    build_gradient_trunk,
-    oriented_gradients,
-)
+from solesearch.beyond import gradient_trunk
+from solesearch.beyond.gradient_trunk import CELL, DIRECTIONS, FAINT, QUIET, oriented_gradients
 
 
 def plain_cells(image: np.ndarray) -> np.ndarray:
@@ -57,7 +51,7 @@ def test_turning_dark_and_light_changes_nothing_and_a_white_photo_gives_nothing(
 
 def test_equal_seeds_give_equal_trunks_and_all_blocks_are_returned(image: np.ndarray) -> None:
     first, again, other = (
-        build_gradient_trunk((16, 24), leak=0.2, norm_momentum=0.9, seed=seed)(image[None])
+        gradient_trunk.build_gradient_trunk((16, 24), leak=0.2, norm_momentum=0.9, seed=seed)(image[None])
         for seed in (1, 1, 2)
     )
     shapes = [one.shape[1:] for one in first.activations]

@@ -29,10 +29,9 @@ def test_kid_on_worked_numbers() -> None:
 def test_kid_against_a_double_loop_and_its_subsets_enclose_it() -> None:
     draw = np.random.default_rng(0)
     x, y = draw.random((14, 5)), draw.random((11, 5)) + 0.5
-    found = quality.kernel_inception_distance(x, y, subset=8, subsets=50, seed=1)
+    found, again = (quality.kernel_inception_distance(x, y, subset=8, subsets=50, seed=1) for _ in range(2))
     assert found.value == pytest.approx(plain_kid(x, y), rel=1e-12)
-    assert found.low < found.value < found.high
-    assert found == quality.kernel_inception_distance(x, y, subset=8, subsets=50, seed=1)
+    assert found.low < found.value < found.high and found == again
 
 
 def test_kid_is_zero_on_average_for_one_distribution_and_not_for_two() -> None:
@@ -110,53 +109,35 @@ def flat(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1).astype(float)
 
 
-@pytest.fixture
-def planted() -> dict[str, np.ndarray]:
-    """Training and test photos alike; 20 copies of training photos; one image twenty times."""
-    draw = np.random.default_rng(5)
-    training, test = draw.integers(0, 200, (2, 40, 4, 6, 3), dtype=np.uint8)
-    fresh = draw.integers(0, 200, (4, 6, 3), dtype=np.uint8)
-    return {
-        "training": training,
-        "test": test[:20],
-        "copied": training[:20],
-        "collapsed": np.stack([fresh] * 20),
-    }
+# training and test photos alike; the generator of seed 1 copied half of the former
+DRAW = np.random.default_rng(5)
+TRAINING, PHOTOS = (DRAW.integers(0, 200, (count, 4, 6, 3), dtype=np.uint8) for count in (40, 20))
+COPIED = quality.ImageSet(quality.GENERATED, 1, TRAINING[:20])
+REFERENCE = quality.ImageSet(quality.TEST, 0, PHOTOS)
 
 
-def test_copies_and_collapse_are_found(planted) -> None:
-    sets = [
-        quality.ImageSet(quality.TEST, 0, planted["test"]),
-        quality.ImageSet(quality.GENERATED, 1, planted["copied"]),
-        quality.ImageSet(quality.GENERATED, 2, planted["collapsed"]),
-    ]
+def test_copies_and_collapse_are_found() -> None:
+    """The generator of seed 2 makes one image, twenty times."""
+    collapsed = quality.ImageSet(quality.GENERATED, 2, np.stack([PHOTOS[0][::-1]] * 20))
     space = quality.Space("pixels", "raw pixels", flat)
-    rows, nearest = quality.copy_rows(sets, planted["training"], space, quantile=0.1)
-    found = {(row["seed"], row["measure"]): row["value"] for row in rows}
-    assert found[1, "copies_pixels"] == 1 and found[1, "nearest_distance_pixels"] == 0
-    assert found[1, "distinct_nearest_pixels"] == 1 and found[1, "near_twins_pixels"] < 0.5
-    assert found[2, "distinct_nearest_pixels"] == 1 / 20
-    assert found[2, "near_twins_pixels"] == 1 and found[2, "pairwise_distance_pixels"] == pytest.approx(
-        0, abs=1e-4
-    )
-    assert found[0, "copies_pixels"] == found[0, "near_twins_pixels"] == pytest.approx(0.1, abs=0.05)
+    rows, nearest = quality.copy_rows([REFERENCE, COPIED, collapsed], TRAINING, space, quantile=0.1)
+    found = {(row["seed"], row["measure"].removesuffix("_pixels")): row["value"] for row in rows}
+    assert (found[1, "copies"], found[1, "nearest_distance"], found[1, "distinct_nearest"]) == (1, 0, 1)
+    assert (found[2, "distinct_nearest"], found[2, "near_twins"]) == (1 / 20, 1)
+    assert found[1, "near_twins"] < 0.5 and found[2, "pairwise_distance"] == pytest.approx(0, abs=1e-4)
+    assert found[0, "copies"] == found[0, "near_twins"] == pytest.approx(0.1, abs=0.05)
     assert nearest[1].rows.tolist() == list(range(20))
     assert {tuple(row) for row in rows} == {tuple(quality.COLUMNS)}
 
 
-def test_every_set_is_compared_with_the_test_photos(planted) -> None:
-    sets = [
-        quality.ImageSet(quality.GENERATED, 1, planted["copied"]),
-        quality.ImageSet(quality.TEST, 0, planted["test"]),
-        quality.ImageSet(quality.NOISE, 0, np.full_like(planted["test"], 255)),
-    ]
+def test_every_set_is_compared_with_the_test_photos() -> None:
+    noise = quality.ImageSet(quality.NOISE, 0, np.full_like(PHOTOS, 255))
     space = quality.Space("pixels", "scaled", lambda images: flat(images) / 255)
-    rows = quality.distance_rows(sets, space, neighbours=3, subsets=SUBSETS)
+    rows = quality.distance_rows([COPIED, REFERENCE, noise], space, neighbours=3, subsets=SUBSETS)
     found = {(row["item"], row["measure"]): row["value"] for row in rows}
     assert found[quality.NOISE, "kid_pixels"] > 10 * abs(found[quality.HALVES, "kid_pixels"])
-    assert found[quality.GENERATED, "kid_pixels"] == pytest.approx(
-        plain_kid(flat(planted["copied"]) / 255, flat(planted["test"]) / 255)
-    )
+    wanted = plain_kid(flat(COPIED.pixels) / 255, flat(PHOTOS) / 255)
+    assert found[quality.GENERATED, "kid_pixels"] == pytest.approx(wanted)
     assert found[quality.NOISE, "coverage_pixels"] == found[quality.NOISE, "density_pixels"] == 0
     assert found[quality.GENERATED, "coverage_pixels"] > 0.5
     assert (quality.TEST, "kid_pixels") not in found

@@ -18,7 +18,6 @@ import tensorflow as tf
 from solesearch.core import checkpoints, files, provenance, repeatable
 from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
-from solesearch.core.settings import GanSettings
 from solesearch.gan import continuation, infogan, trainer, training
 
 SHORT = {"steps": 6, "checkpoint_every": 3, "resume_every": 2, "batch_size": 4}
@@ -47,10 +46,6 @@ def start(**environment: str) -> subprocess.Popen:
     """Train seed 1 in a process of its own."""
     command = [sys.executable, "-c", CHILD, json.dumps(SHORT)]
     return subprocess.Popen(command, env={**os.environ, **environment})
-
-
-def small_settings(**changed) -> GanSettings:
-    return training.load_gan("smoke", image_size=(32, 48), **changed)
 
 
 def test_batches_are_permutations_and_resume_anywhere() -> None:
@@ -83,6 +78,9 @@ def test_killed_training_ends_with_the_same_bytes(catalogue: Paths, tmp_path: Pa
     assert names == sorted(path.name for path in catalogue.gan_seed(1).iterdir())
     assert filecmp.cmpfiles(whole, catalogue.gan_seed(1), names, shallow=False) == (names, [], [])
     assert checkpoints.checkpoint_steps(whole) == [0, 3, 6]
+    grids = trainer.sample_grids(whole)
+    assert list(grids) == [0, 3, 6] and grids[6].shape == (4 * 32, 8 * 48, 3)
+    assert continuation.last_discriminator(whole) == checkpoints.checkpoint_file(whole, 6)
     assert pd.read_csv(whole / "training.csv")["step"].tolist() == [1, 2, 3, 4, 5, 6]
 
 
@@ -179,8 +177,10 @@ def test_nan_stops_with_the_place_and_the_way_out() -> None:
 
 
 def test_weights_of_another_network_are_refused(workspace: Path, tmp_path: Path) -> None:
-    small = infogan.build_discriminator(small_settings(), seed=1)
-    large = infogan.build_discriminator(training.load_gan("smoke", image_size=(64, 96)), seed=1)
+    small, large = (
+        infogan.build_discriminator(training.load_gan("smoke", image_size=size), seed=1)
+        for size in ((32, 48), (64, 96))
+    )
     checkpoints.save_variables(tmp_path / "weights.npz", small.variables)
     checkpoints.load_variables(tmp_path / "weights.npz", small.variables)
     with pytest.raises(InputError, match="made for another network"):

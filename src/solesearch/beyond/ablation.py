@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from solesearch.beyond import variant_training
 from solesearch.beyond.effects import (
     PAPER,
     PLAIN,
@@ -26,15 +25,13 @@ from solesearch.beyond.effects import (
     mean_values,
     untrained_twin,
 )
-from solesearch.beyond.gradient_trunk import build_gradient_trunk
-from solesearch.beyond.post_processing import CONVOLUTIONS, Method, fit_method, photo_vectors
-from solesearch.beyond.variant_settings import VariantSettings
-from solesearch.beyond.variants import VARIANTS
+from solesearch.beyond.post_processing import CONVOLUTIONS, Method, fit_methods, photo_vectors
+from solesearch.beyond.variant_training import VariantTrainings
+from solesearch.beyond.variants import VARIANTS, VariantSettings
 from solesearch.core.errors import InputError
 from solesearch.core.model_names import NO_WEIGHTS, is_plain_network, model_name
 from solesearch.core.settings import Section
 from solesearch.evaluation.study import Study, read_chosen
-from solesearch.gan.infogan import build_discriminator
 from solesearch.retrieval.controls import CONTROLS, control_features, random_vectors
 from solesearch.retrieval.retrieval import evaluate
 
@@ -42,12 +39,14 @@ TITLES = {
     PAPER: "InfoGAN, the paper's recipe",
     UNTRAINED: "untrained discriminator",
     UNTRAINED_EDGES: "untrained trunk on edges",
+    **{name: variant.title for name, variant in VARIANTS.items()},
 }
+DRAWN = {UNTRAINED: "infogan", UNTRAINED_EDGES: "contrastive_gradients"}  # whose trunks they are, as drawn
 Layers = list[Annotated[int, Field(ge=1, le=CONVOLUTIONS)]]
 
 
-class JudgingSettings(Section):
-    """Which methods are judged and how many models reach the test photos: `ladder.judging` of params.yaml."""
+class JudgingSettings(Section, section="ladder.judging"):
+    """Which methods are judged and how many models reach the test photos."""
 
     recipes: list[str]
     variant_recipes: list[str]
@@ -76,7 +75,7 @@ class JudgingSettings(Section):
     @property
     def methods(self) -> dict[str, Method]:
         """Name -> method with this profile's numbers, single ideas first."""
-        unit, flip = {"normalised": True}, {"flipped": True}
+        unit = {"normalised": True}
         white = {"whitened": self.whitened_dimensions, "shrinkage": self.shrinkage}
         half = {"whitened": self.whitened_dimensions, "exponent": self.exponent}
         by_max = unit | {"layers": tuple(self.layers), "grid": self.grid}
@@ -87,7 +86,7 @@ class JudgingSettings(Section):
             "plain": ("plain (the paper)", {}),
             "normalised": ("length 1", unit),
             "whitened": ("whitened", white),
-            "flipped": ("mirror average", flip),
+            "flipped": ("mirror average", {"flipped": True}),
             "layers_max": ("layers, maximum", by_max),
             "layers_gem": ("layers, generalised mean", by_gem),
             "normalised_whitened": ("length 1, whitened", unit | white),
@@ -95,11 +94,7 @@ class JudgingSettings(Section):
             "layers_max_half_whitened": ("layers (max), half whitened", by_max | half),
             "lower_max_half_whitened": ("lower layers (max), half whitened", lower | half),
             "first_mean_half_whitened": ("first layers (mean), half whitened", first | half),
-            "normalised_whitened_flipped": ("length 1, whitened, mirror average", unit | white | flip),
             "layers_max_whitened": ("layers (max), whitened", by_max | white),
-            "layers_gem_whitened": ("layers (GeM), whitened", by_gem | white),
-            "layers_max_whitened_flipped": ("layers (max), whitened, mirror average", by_max | white | flip),
-            "layers_gem_whitened_flipped": ("layers (GeM), whitened, mirror average", by_gem | white | flip),
         }
         return {name: Method(title, **values) for name, (title, values) in methods.items()}
 
@@ -113,54 +108,46 @@ def load_judging(profile: str, **changed) -> JudgingSettings:
 
 @dataclass(frozen=True)
 class Ablation:
-    """One profile's photos, settings and methods, opened once."""
+    """One profile's photos, settings and trainings, opened once."""
 
     study: Study
     judging: JudgingSettings
-    training: VariantSettings
+    trainings: VariantTrainings
 
     @classmethod
     def open(cls, profile: str, **changed) -> Ablation:
         """Read what the stages before left, `changed` laid over `ladder.judging`; InputError names a gap."""
-        judging = load_judging(profile, **changed)
-        return cls(Study.open(profile), judging, VariantSettings.load(profile))
-
-    @cached_property
-    def methods(self) -> dict[str, Method]:
-        """Name -> method with this profile's numbers."""
-        return self.judging.methods
+        judging, settings = load_judging(profile, **changed), VariantSettings.load(profile)
+        return cls(Study.open(profile), judging, VariantTrainings(profile, settings))
 
     @cached_property
     def fitting_pixels(self) -> np.ndarray:
         """Training photos that methods are fitted on, uint8 [n, h, w, 3]: all, or some spread evenly."""
         _, pixels = self.study.split("training")
-        count = self.judging.fitting_photos or len(pixels)
-        return pixels if count >= len(pixels) else pixels[np.linspace(0, len(pixels) - 1, count).astype(int)]
+        count = min(self.judging.fitting_photos or len(pixels), len(pixels))
+        return pixels[np.linspace(0, len(pixels) - 1, count).astype(int)]
 
     def seeds(self, variant: str, *, split: str) -> list[int]:
         """Return the seeds of a variant that are judged on a split: untrained, all that others have."""
-        trained = list(self.training.finalist_seeds if split == "test" else self.training.seeds)
+        settings = self.trainings.settings
+        trained = settings.finalist_seeds if split == "test" else settings.seeds
         known = {PAPER: self.study.seeds, UNTRAINED: sorted({*self.study.seeds, *trained})}
         return known.get(variant, trained)
 
     def trunk(self, variant: str, seed: int):
         """Return the network of a trunk; InputError where its training is not there."""
-        gan = self.study.gan
-        if variant == UNTRAINED:
-            return build_discriminator(gan, seed=seed)
+        if variant in DRAWN:
+            return self.trainings.drawn_trunk(DRAWN[variant], seed)
         if variant == PAPER:
             step = read_chosen(self.study.paths)[seed]
             return self.study.discriminator(seed=seed, step=step).discriminator
-        if variant == UNTRAINED_EDGES:
-            momentum = self.training.contrastive.norm_momentum
-            return build_gradient_trunk(gan.image_size, leak=gan.leak, norm_momentum=momentum, seed=seed)
-        return variant_training.load_trunk(self.study.paths.profile, variant, seed, self.training)
+        return self.trainings.trunk(variant, seed)
 
     def title(self, model: Model) -> str:
         """Return a model's words for tables and charts."""
-        known = TITLES | {name: variant.title for name, variant in VARIANTS.items()}
-        name = known.get(model.variant, model_name(model.variant))
-        return name if model.recipe in ("", PLAIN) else f"{name}: {self.methods[model.recipe].title}"
+        name = TITLES.get(model.variant, model_name(model.variant))
+        method = self.judging.methods.get(model.recipe)
+        return f"{name}: {method.title}" if method and model.recipe != PLAIN else name
 
 
 def needs_labels(variant: str) -> bool:
@@ -195,15 +182,11 @@ def judge_trunk(
 
     Activations are computed once for all methods. Returns rows of `queries` with dimensions and megabytes.
     """
-    network, methods = ablation.trunk(variant, seed), [ablation.methods[name] for name in names]
+    network, methods = ablation.trunk(variant, seed), [ablation.judging.methods[name] for name in names]
     photos, pixels = ablation.study.split(split)
-    unfinished = photo_vectors(network, pixels, methods)
-    whitened = [method for method in methods if method.whitened]
-    training = photo_vectors(network, ablation.fitting_pixels, whitened) if whitened else {}
-    rows = []
-    for name, method in zip(names, methods, strict=True):
-        fitted = fit_method(method, training.get(method.before_whitening))
-        vectors = fitted.finish(unfinished[method.before_whitening]).numpy()
+    unfinished, rows = photo_vectors(network, pixels, methods), []
+    for name, fitted in zip(names, fit_methods(network, methods, ablation.fitting_pixels), strict=True):
+        vectors = fitted.finish(unfinished[fitted.method.before_whitening]).numpy()
         judged = precision(ablation.study, vectors, photos).assign(variant=variant, recipe=name, seed=seed)
         size = {"dimensions": vectors.shape[1], "megabytes": fitted.megabytes(network)}
         rows.append(judged.assign(split=split, **size))

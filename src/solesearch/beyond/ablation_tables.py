@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -17,11 +18,10 @@ from solesearch.beyond.effects import (
     Model,
     untrained_twin,
 )
-from solesearch.beyond.post_processing import embedding_function, fit_method, photo_vectors
+from solesearch.beyond.post_processing import embedding_function, fit_methods
 from solesearch.core import files
 from solesearch.core.model_names import model_name
-from solesearch.core.timing import time_calls
-from solesearch.cost.latency import LatencySettings
+from solesearch.cost.latency import LatencySettings, time_one
 from solesearch.cost.onnx_model import OnnxModel, export_features
 from solesearch.evaluation.study import Study, read_chosen
 from solesearch.gan.trainer import TrainingFolder
@@ -44,9 +44,8 @@ GOALS = ["goal", "model", "wanted", "measured", "low", "high", "reached", "note"
 
 def export(ablation: Ablation, model: Model, *, seed: int) -> bytes:
     """Return a trunk with its fitted method as one ONNX file."""
-    network, method = ablation.trunk(model.variant, seed), ablation.methods[model.recipe]
-    training = photo_vectors(network, ablation.fitting_pixels, [method]) if method.whitened else {}
-    fitted = fit_method(method, training.get(method.before_whitening))
+    network, methods = ablation.trunk(model.variant, seed), [ablation.judging.methods[model.recipe]]
+    [fitted] = fit_methods(network, methods, ablation.fitting_pixels)
     return export_features(embedding_function(network, fitted, image_size=ablation.study.gan.image_size))
 
 
@@ -61,14 +60,14 @@ def model_costs(ablation: Ablation, models: Sequence[Model], timing: LatencySett
         if kind not in costs:
             content = export(ablation, model, seed=ablation.seeds(model.variant, split="test")[0])
             onnx = OnnxModel(content, threads=timing.threads)
-            costs[kind] = len(content) / 1e6, milliseconds(lambda onnx=onnx: onnx.embed(photo), timing)
+            costs[kind] = len(content) / 1e6, milliseconds(partial(onnx.embed, photo), timing)
     rows = [(*model, *costs[untrained_twin(model.variant), model.recipe]) for model in models]
     return pd.DataFrame(rows, columns=COSTS)
 
 
 def milliseconds(call, timing: LatencySettings) -> float:
     """Return the median milliseconds of a call, by the protocol of section `latency`."""
-    return float(np.median(time_calls(call, warm_up=timing.warm_up, runs=timing.runs))) * 1000
+    return float(np.median(time_one(call, timing))) * 1000
 
 
 def control_costs(study: Study, names: Sequence[str], timing: LatencySettings) -> pd.DataFrame:
@@ -81,8 +80,7 @@ def control_costs(study: Study, names: Sequence[str], timing: LatencySettings) -
     photo, rows = np.asarray(study.pixels[:1]), []
     for name in names:
         if name in CONTROLS:
-            time = milliseconds(lambda name=name: control_features(name, photo), timing)
-            rows.append((name, "", 0.0, time))
+            rows.append((name, "", 0.0, milliseconds(partial(control_features, name, photo), timing)))
         elif name in known.index:
             rows.append((name, "", known["file_mb"][name], known["median_ms"][name]))
     return pd.DataFrame(rows, columns=COSTS)
@@ -144,11 +142,12 @@ def precision_table(
     table = pd.concat(blocks, ignore_index=True).merge(models, on=keys[:2])
     table = table.merge(costs, on=keys[:2], how="left", suffixes=("", "_file"))
     named = [Model(*key) for key in zip(table["variant"], table["recipe"], strict=True)]
+    rungs, groups = zip(*map(rung_of, named), strict=True)
     seconds, rule = training_seconds(ablation, trained), ablation.study.evaluation
     place = {model: str(number) for number, model in enumerate(finalists, start=1)}
     return table.assign(
-        rung=[rung_of(model)[0] for model in named],
-        group=[rung_of(model)[1] for model in named],
+        rung=rungs,
+        group=groups,
         title=[ablation.title(model) for model in named],
         gallery=rule.choose_gallery,
         k=rule.choose_k,

@@ -1,4 +1,4 @@
-"""The InfoGAN of the papers with one idea changed at a time, for the ablation ladder.
+"""The InfoGAN of the papers with one idea changed at a time, for the ablation.
 
 `Recipe` is the papers' training step cut into the pieces that an idea may replace; unchanged it gives the
 numbers of `infogan.InfoGan`, bit for bit. Each class below it replaces one piece. The networks stay those of
@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from solesearch.beyond.augmentation import TURNS, diff_augment, turn
 from solesearch.beyond.contrastive import contrastive_loss, projection_head, two_views
-from solesearch.beyond.variant_settings import VariantSettings
+from solesearch.beyond.variants import VariantSettings
 from solesearch.core.settings import GanSettings
 from solesearch.gan.infogan import (
     DiscriminatorOutput,
@@ -40,8 +40,8 @@ class LabelledPhotos(NamedTuple):
 class Recipe(InfoGan):
     """The papers' recipe. Subclasses replace single pieces of its step."""
 
-    # name of a further loss of the discriminator -> the key of ladder.ideas that weighs it
-    EXTRA: ClassVar[dict[str, str]] = {}
+    codes: ClassVar[bool] = True  # whether the code head takes part
+    further: ClassVar[str] = ""  # name of one more loss of D; key `<name>_weight` of ladder.ideas weighs it
 
     def __init__(
         self,
@@ -63,8 +63,11 @@ class Recipe(InfoGan):
             on_real = self.look(self.shown(images, seed=self.draw(REAL_SEED)))
             on_fake = self.look(self.shown(fake, seed=self.draw(FAKE_SEED)))
             losses = self.adversarial_losses(on_real.logit, on_fake.logit)
-            losses |= self.code_losses(code, on_fake.code)
-            losses |= self.further_losses(images)
+            if self.codes:
+                information = information_loss(self.settings, code=code, prediction=on_fake.code)
+                losses["mutual_information"] = information
+            if self.further:
+                losses[self.further] = self.further_loss(images)
             d_total, g_total = self.totals(losses)
         update(tape, d_total, self.discriminator_variables(), self.discriminator_optimizer)
         update(tape, g_total, self.generator.trainable_variables, self.generator_optimizer)
@@ -91,27 +94,20 @@ class Recipe(InfoGan):
             "generator": adversarial_loss(fake, real=True),
         }
 
-    def code_losses(self, code: tf.Tensor, prediction: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return the loss of the code head Q on generated images."""
-        return {"mutual_information": information_loss(self.settings, code=code, prediction=prediction)}
-
-    def further_losses(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return the losses that EXTRA names, from real images [b, h, w, 3]."""
-        return {}
-
     def totals(self, losses: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Return what the discriminator and what the generator minimise (P eqs. 1-3)."""
         discriminator, generator = losses["d_real"] + losses["d_fake"], losses["generator"]
-        if "mutual_information" in losses:
+        if self.codes:
             information = self.settings.information_weight * losses["mutual_information"]
             discriminator, generator = discriminator + information, generator + information
-        for name, key in self.EXTRA.items():
-            discriminator += getattr(self.values.ideas, key) * losses[name]
+        if self.further:
+            discriminator += getattr(self.values.ideas, f"{self.further}_weight") * losses[self.further]
         return discriminator, generator
 
     def discriminator_variables(self) -> list[keras.Variable]:
         """Return the weights that the discriminator's update changes."""
-        return self.discriminator.trainable_variables
+        idle = [] if self.codes else [id(variable) for variable in self.discriminator.code_head.variables]
+        return [one for one in self.discriminator.trainable_variables if id(one) not in idle]
 
     def trunk(self) -> list[np.ndarray]:
         """Return the values that a plain Discriminator takes over, in the order of its variables."""
@@ -124,19 +120,13 @@ class Recipe(InfoGan):
 class WithoutCodes(Recipe):
     """No code head in the losses: all of the latent is noise (DCGAN; Radford et al. 2016)."""
 
-    def code_losses(self, code: tf.Tensor, prediction: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {}
-
-    def discriminator_variables(self) -> list[keras.Variable]:
-        idle = {id(variable) for variable in self.discriminator.code_head.variables}
-        return [one for one in self.discriminator.trainable_variables if id(one) not in idle]
+    codes = False
 
 
 class Minimax(WithoutCodes):
     """The game of Goodfellow et al. (2014, eq. 1) as written: G minimises log(1 - D(G(z)))."""
 
     def adversarial_losses(self, real: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return the losses; the generator's is minus the discriminator's on generated images."""
         losses = super().adversarial_losses(real, fake)
         return losses | {"generator": -losses["d_fake"]}
 
@@ -153,27 +143,22 @@ class Averaged(Recipe):
 
     def __init__(self, settings: GanSettings, **options):
         super().__init__(settings, **options)
-        self.averages = [
-            keras.Variable(variable.numpy(), trainable=False, name=f"average_{number}")
-            for number, variable in enumerate(self._averaged())
-        ]
-
-    def _averaged(self) -> list[keras.Variable]:
-        return [one for one in self.discriminator.variables if "float" in one.dtype]
+        floats = [one for one in self.discriminator.variables if "float" in one.dtype]
+        self.averages = [(one, keras.Variable(one.numpy(), trainable=False)) for one in floats]
 
     def state_variables(self) -> list[keras.Variable]:
-        return [*super().state_variables(), *self.averages]
+        return [*super().state_variables(), *(average for _, average in self.averages)]
 
     def train_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         losses = super().train_step(images)
         step = tf.cast(self.steps_done.value, tf.float32)
         decay = tf.minimum(self.values.ideas.ema_decay, (1 + step) / (10 + step))
-        for average, variable in zip(self.averages, self._averaged(), strict=True):
+        for variable, average in self.averages:
             average.assign(decay * average.value + (1 - decay) * variable.value)
         return losses
 
     def trunk(self) -> list[np.ndarray]:
-        kept = {id(one): average for one, average in zip(self._averaged(), self.averages, strict=True)}
+        kept = {id(variable): average for variable, average in self.averages}
         return [kept.get(id(one), one).numpy() for one in self.discriminator.variables]
 
 
@@ -202,17 +187,14 @@ class SpectralHinge(Recipe):
 
     def __init__(self, settings: GanSettings, **options):
         super().__init__(settings, **options)
+        layers = (*self.discriminator.convolutions, self.discriminator.real_head)
+        self.kernels = [layer.kernel for layer in layers]
         self.right_vectors = []
-        for number, kernel in enumerate(self._kernels()):
+        for number, kernel in enumerate(self.kernels):
             right = tf.random.stateless_normal((kernel.shape[-1],), [self.seed, number])
             for _ in range(FIRST_ITERATIONS):
                 right = power_iteration(kernel.value, right)
-            self.right_vectors.append(
-                keras.Variable(right.numpy(), trainable=False, name=f"right_vector_{number}")
-            )
-
-    def _kernels(self) -> list[keras.Variable]:
-        return [layer.kernel for layer in (*self.discriminator.convolutions, self.discriminator.real_head)]
+            self.right_vectors.append(keras.Variable(right.numpy(), trainable=False))
 
     def state_variables(self) -> list[keras.Variable]:
         return [*super().state_variables(), *self.right_vectors]
@@ -223,21 +205,21 @@ class SpectralHinge(Recipe):
 
     def follow_kernels(self) -> None:
         """Move the singular vectors on by one power iteration."""
-        for kernel, right in zip(self._kernels(), self.right_vectors, strict=True):
+        for kernel, right in zip(self.kernels, self.right_vectors, strict=True):
             right.assign(power_iteration(kernel.value, right.value))
 
     def normalised(self) -> list[tuple[keras.Variable, tf.Tensor]]:
         """Return each kernel's variable with its normalised value."""
         return [
             (kernel, kernel.value / spectral_value(kernel.value, right.value))
-            for kernel, right in zip(self._kernels(), self.right_vectors, strict=True)
+            for kernel, right in zip(self.kernels, self.right_vectors, strict=True)
         ]
 
     def look(self, images: tf.Tensor) -> DiscriminatorOutput:
         """Run the discriminator with normalised kernels; moving statistics and dropout's seeds move on."""
         with keras.StatelessScope(self.normalised()) as scope:
             output = self.discriminator(images, training=True)
-        kernels = {id(kernel) for kernel in self._kernels()}
+        kernels = {id(kernel) for kernel in self.kernels}
         for variable in self.discriminator.variables:
             value = scope.get_current_value(variable)
             if value is not None and id(variable) not in kernels:
@@ -245,22 +227,15 @@ class SpectralHinge(Recipe):
         return output
 
     def adversarial_losses(self, real: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:
-        return hinge_losses(real, fake)
+        """Return the hinge losses (Miyato et al. 2018, eqs. 16 and 17)."""
+        d_real, d_fake = tf.reduce_mean(tf.nn.relu(1 - real)), tf.reduce_mean(tf.nn.relu(1 + fake))
+        return {"d_real": d_real, "d_fake": d_fake, "generator": -tf.reduce_mean(fake)}
 
     def trunk(self) -> list[np.ndarray]:
         """Return the weights with normalised kernels, so that a plain Discriminator computes the same."""
         self.follow_kernels()
         baked = {id(kernel): value.numpy() for kernel, value in self.normalised()}
         return [baked.get(id(one), one.numpy()) for one in self.discriminator.variables]
-
-
-def hinge_losses(real: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Return d_real, d_fake and generator, each [], of logits [b, 1] (Miyato et al. 2018, eqs. 16, 17)."""
-    return {
-        "d_real": tf.reduce_mean(tf.nn.relu(1 - real)),
-        "d_fake": tf.reduce_mean(tf.nn.relu(1 + fake)),
-        "generator": -tf.reduce_mean(fake),
-    }
 
 
 class DiffAugmented(Recipe):
@@ -278,16 +253,11 @@ class WithHead(Recipe):
 
     def __init__(self, settings: GanSettings, **options):
         super().__init__(settings, **options)
-        features = self.discriminator(tf.zeros((1, *settings.image_size, 3))).features.shape[1]
-        self.head = self.build_head(features)
+        self.head = self.build_head(features=self.discriminator.real_head.kernel.shape[0])
         self.discriminator_optimizer = keras.optimizers.Adam(
             settings.discriminator_learning_rate, beta_1=settings.beta_1
         )
         self.discriminator_optimizer.build(self.discriminator_variables())
-
-    def build_head(self, features: int) -> keras.Model:
-        """Return the head that takes [b, features]."""
-        raise NotImplementedError
 
     def discriminator_variables(self) -> list[keras.Variable]:
         return [*super().discriminator_variables(), *self.head.trainable_variables]
@@ -303,20 +273,17 @@ class Rotation(WithHead):
     such task (SSGAN gives it one of weight .2): that would cost another pass through both networks.
     """
 
-    EXTRA: ClassVar[dict[str, str]] = {"rotation": "rotation_weight"}
+    further = "rotation"
 
-    def build_head(self, features: int) -> keras.Model:
+    def build_head(self, *, features: int) -> keras.Model:
         keras.utils.set_random_seed(self.seed)
-        return keras.Sequential(
-            [keras.Input((features,)), keras.layers.Dense(TURNS, name="turn")], name="turn_head"
-        )
+        return keras.Sequential([keras.Input((features,)), keras.layers.Dense(TURNS)])
 
-    def further_losses(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    def further_loss(self, images: tf.Tensor) -> tf.Tensor:
         """Return the cross-entropy [] of the turns; ln 4 means guessing."""
-        turned = turn(images, seed=self.draw(TURN_SEED))
-        logits = self.head(self.look(turned.images).features)
-        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(turned.turns, logits)
-        return {"rotation": tf.reduce_mean(loss)}
+        turned, turns = turn(images, seed=self.draw(TURN_SEED))
+        logits = self.head(self.look(turned).features)
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(turns, logits))
 
 
 class ContrastiveHead(WithHead):
@@ -325,15 +292,15 @@ class ContrastiveHead(WithHead):
     ContraD trains D's trunk by that loss alone; here it is added to the papers' losses: one change.
     """
 
-    EXTRA: ClassVar[dict[str, str]] = {"contrastive": "contrastive_weight"}
+    further = "contrastive"
 
-    def build_head(self, features: int) -> keras.Model:
+    def build_head(self, *, features: int) -> keras.Model:
         return projection_head(self.values.contrastive, features=features, seed=self.seed)
 
-    def further_losses(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    def further_loss(self, images: tf.Tensor) -> tf.Tensor:
         settings = self.values.contrastive
         features = self.look(two_views(images, settings, seed=self.step_seed())).features
-        return {"contrastive": contrastive_loss(self.head, features, settings)}
+        return contrastive_loss(self.head, features, settings)
 
 
 class CodeSupervision(Recipe):
@@ -342,9 +309,9 @@ class CodeSupervision(Recipe):
     The settings bring one categorical code with a value for each class, beside the continuous ones.
     """
 
-    EXTRA: ClassVar[dict[str, str]] = {"supervision": "supervision_weight"}
+    further = "supervision"
 
-    def further_losses(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    def further_loss(self, images: tf.Tensor) -> tf.Tensor:
         """Return the code head's cross-entropy [] on as many labelled photos as the batch has."""
         rows = tf.random.stateless_uniform(
             (tf.shape(images)[0],), self.draw(LABEL_SEED), 0, len(self.labelled.classes), tf.int32
@@ -352,18 +319,8 @@ class CodeSupervision(Recipe):
         photos = tf.cast(tf.gather(tf.constant(self.labelled.pixels), rows), tf.float32) / 127.5 - 1
         logits = self.look(photos).code[:, self.settings.continuous_codes :]
         classes = tf.gather(tf.constant(self.labelled.classes), rows)
-        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
-        return {"supervision": tf.reduce_mean(loss)}
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits))
 
 
-TRAININGS: dict[str, type[Recipe]] = {
-    "recipe": Recipe,
-    "minimax": Minimax,
-    "without_codes": WithoutCodes,
-    "averaged": Averaged,
-    "spectral_hinge": SpectralHinge,
-    "diff_augmented": DiffAugmented,
-    "rotation": Rotation,
-    "contrastive_head": ContrastiveHead,
-    "code_supervision": CodeSupervision,
-}
+_CLASSES = (Recipe, WithoutCodes, Minimax, Averaged, SpectralHinge, DiffAugmented, Rotation, ContrastiveHead)
+TRAININGS: dict[str, type[Recipe]] = {one.__name__: one for one in (*_CLASSES, CodeSupervision)}

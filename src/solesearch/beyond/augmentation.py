@@ -8,11 +8,10 @@ a resumed training sees what the uninterrupted one would have seen. All work on 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import tensorflow as tf
 
-from solesearch.beyond.variant_settings import ContrastiveSettings
+from solesearch.beyond.variants import ContrastiveSettings
 
 WHITE = 1.0
 TURNS = 4  # as photographed, mirrored left-right, mirrored top-bottom, both (turned by 180 degrees)
@@ -142,15 +141,10 @@ def cut_out(images: tf.Tensor, *, top: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
 # --- turned about ----------------------------------------------------------------------------------------
 
 
-class Turned(NamedTuple):
-    """Images turned about, and how."""
+def turn(images: tf.Tensor, *, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the images turned about at random [b, h, w, 3], and how: int32 [b], below TURNS.
 
-    images: tf.Tensor  # [b, h, w, 3]
-    turns: tf.Tensor  # int32 [b], below TURNS
-
-
-def turn(images: tf.Tensor, *, seed: tf.Tensor) -> Turned:
-    """Turn each image by 180 degrees, mirror it left-right or top-bottom, or leave it, at random.
+    Each is turned by 180 degrees, mirrored left-right or top-bottom, or left as it is.
 
     Chen et al. (2019) turn by 0, 90, 180 and 270 degrees; a quarter turn does not fit 64x96, and padding to a
     square would show the network another shape. Shoes of a catalogue all point to one side, so all four can
@@ -158,4 +152,4 @@ def turn(images: tf.Tensor, *, seed: tf.Tensor) -> Turned:
     """
     turns = tf.random.stateless_uniform((tf.shape(images)[0],), seed, 0, TURNS, tf.int32)
     mirrored = tf.where(_per_image(turns % 2 == 1), tf.reverse(images, [2]), images)
-    return Turned(tf.where(_per_image(turns >= 2), tf.reverse(mirrored, [1]), mirrored), turns)
+    return tf.where(_per_image(turns >= 2), tf.reverse(mirrored, [1]), mirrored), turns

@@ -2,7 +2,7 @@
 
 The loss is NT-Xent of SimCLR (Chen et al. 2020, "A simple framework for contrastive learning of visual
 representations", eq. 1). `ContrastiveTrunk` trains the discriminator's convolutions with it and no generator
-at all, so that a ladder shows what the adversary adds; it trains other trunks as well.
+at all, so that the ablation shows what the adversary adds; it trains other trunks as well.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from solesearch.beyond.augmentation import view
-from solesearch.beyond.variant_settings import ContrastiveSettings
+from solesearch.beyond.variants import ContrastiveSettings
 from solesearch.core.settings import GanSettings
+from solesearch.gan.infogan import update
 
 VIEW_SEEDS = (2**28, 2**29)  # beside the latent's draws, which use 0 and 2**30
 FAR = 1e9  # taken off a view's similarity to itself
@@ -35,14 +36,8 @@ def nt_xent(first: tf.Tensor, second: tf.Tensor, *, temperature: float) -> tf.Te
 def projection_head(settings: ContrastiveSettings, *, features: int, seed: int) -> keras.Sequential:
     """Return the head [b, features] -> [b, projection] that only training uses (SimCLR, section 2.1)."""
     keras.utils.set_random_seed(seed)
-    return keras.Sequential(
-        [
-            keras.Input((features,)),
-            keras.layers.Dense(settings.hidden, activation="relu", name="projection_hidden"),
-            keras.layers.Dense(settings.projection, name="projection"),
-        ],
-        name="projection_head",
-    )
+    hidden = keras.layers.Dense(settings.hidden, activation="relu")
+    return keras.Sequential([keras.Input((features,)), hidden, keras.layers.Dense(settings.projection)])
 
 
 def two_views(images: tf.Tensor, settings: ContrastiveSettings, *, seed: tf.Tensor) -> tf.Tensor:
@@ -57,17 +52,6 @@ def contrastive_loss(head, features: tf.Tensor, settings: ContrastiveSettings) -
     return nt_xent(first, second, temperature=settings.temperature)
 
 
-def build_optimizer(settings: ContrastiveSettings) -> keras.optimizers.Optimizer:
-    """Return Adam or SGD with momentum .9; a cosine takes the rate to 0 over `settings.steps`."""
-    rate = settings.learning_rate
-    if settings.learning_rate_decay == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, settings.steps)
-    decay = settings.weight_decay or None
-    if settings.optimizer == "sgd":
-        return keras.optimizers.SGD(rate, momentum=0.9, weight_decay=decay)
-    return keras.optimizers.Adam(rate, weight_decay=decay)
-
-
 class ContrastiveTrunk:
     """A trunk with a projection head, and nothing else, trained on views of photos."""
 
@@ -76,40 +60,30 @@ class ContrastiveTrunk:
 
         It may be a discriminator: its two heads are left as they are.
         """
-        self.settings, self.contrastive, self.seed = settings, contrastive, seed
-        self.network = trunk
+        self.settings, self.contrastive, self.seed, self.network = settings, contrastive, seed, trunk
         for norm in trunk.norms:
             norm.momentum = contrastive.norm_momentum
         features = trunk(tf.zeros((1, *settings.image_size, 3))).features.shape[1]
         self.head = projection_head(contrastive, features=features, seed=seed)
-        self.optimizer = build_optimizer(contrastive)
+        cosine = keras.optimizers.schedules.CosineDecay(contrastive.learning_rate, contrastive.steps)
+        self.optimizer = keras.optimizers.Adam(cosine)  # SimCLR: LARS, for batches of thousands
         self.steps_done = keras.Variable(0, dtype="int32", trainable=False, name="steps_done")
-        self.optimizer.build(self.trained_variables())
-
-    def trained_variables(self) -> list[keras.Variable]:
-        """Return the weights that a step changes: the trunk's and the projection head's."""
-        heads = [getattr(self.network, name, None) for name in ("real_head", "code_head")]
-        left_out = {id(variable) for head in heads if head for variable in head.variables}
-        trunk = [one for one in self.network.trainable_variables if id(one) not in left_out]
-        return [*trunk, *self.head.trainable_variables]
+        layers = (*trunk.convolutions, *trunk.norms, self.head)
+        self.trained = [variable for layer in layers for variable in layer.trainable_variables]
+        self.optimizer.build(self.trained)
 
     def state_variables(self) -> list[keras.Variable]:
         """Return every variable a resumed run needs."""
-        return [
-            self.steps_done,
-            *self.network.variables,
-            *self.head.variables,
-            *self.optimizer.variables,
-        ]
+        return [self.steps_done, *self.network.variables, *self.head.variables, *self.optimizer.variables]
 
     def train_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Update the trunk once on real images [b, h, w, 3] in [-1, 1]; return the loss []."""
         seed = tf.stack([self.seed, tf.cast(self.steps_done.value, tf.int32)])
-        views, variables = two_views(images, self.contrastive, seed=seed), self.trained_variables()
+        views = two_views(images, self.contrastive, seed=seed)
         with tf.GradientTape() as tape:
             features = self.network(views, training=True).features
             loss = contrastive_loss(self.head, features, self.contrastive)
-        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        update(tape, loss, self.trained, self.optimizer)
         self.steps_done.assign_add(1)
         return {"contrastive": loss}
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from solesearch.beyond.variants import GRADIENTS, VARIANTS
+from solesearch.beyond.variants import VARIANTS
 from solesearch.core.errors import InputError
 from solesearch.retrieval.uncertainty import Resampling, conclude, holm, paired_differences
 
@@ -44,8 +44,7 @@ class Comparison(NamedTuple):
 
 def untrained_twin(variant: str) -> str:
     """Return the variant that has the same trunk as drawn."""
-    learned = VARIANTS.get(variant)
-    edges = variant == UNTRAINED_EDGES or (learned is not None and learned.trunk == GRADIENTS)
+    edges = variant == UNTRAINED_EDGES or (variant in VARIANTS and VARIANTS[variant].on_edges)
     return UNTRAINED_EDGES if edges else UNTRAINED
 
 

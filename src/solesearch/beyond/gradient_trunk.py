@@ -47,7 +47,6 @@ def oriented_gradients(images: tf.Tensor) -> tf.Tensor:
     return cells / tf.sqrt(strength + QUIET)
 
 
-@keras.saving.register_keras_serializable(package="solesearch")
 class GradientTrunk(keras.Model):
     """Oriented gradients, then four 3x3 convolutions, each with batch norm and leaky ReLU; no heads."""
 
@@ -57,15 +56,10 @@ class GradientTrunk(keras.Model):
         """Take leaky ReLU's slope in (0, 1) and the batch norms' momentum in [0, 1)."""
         super().__init__(name="gradient_trunk")
         self.convolutions, self.norms = [], []
-        for number, (filters, stride) in enumerate(CONVOLUTIONS, start=1):
-            self.convolutions.append(
-                keras.layers.Conv2D(
-                    filters, 3, stride, padding="same", use_bias=False, name=f"convolution_{number}"
-                )
-            )
-            self.norms.append(keras.layers.BatchNormalization(momentum=norm_momentum, name=f"norm_{number}"))
-        self.leaky = keras.layers.LeakyReLU(negative_slope=leak, name="leaky")
-        self.flatten = keras.layers.Flatten(name="features")
+        for filters, stride in CONVOLUTIONS:  # in turn, which is the order of the variables in a file
+            self.convolutions.append(keras.layers.Conv2D(filters, 3, stride, padding="same", use_bias=False))
+            self.norms.append(keras.layers.BatchNormalization(momentum=norm_momentum))
+        self.leaky, self.flatten = keras.layers.LeakyReLU(negative_slope=leak), keras.layers.Flatten()
 
     def call(self, images: tf.Tensor, training: bool = False) -> TrunkOutput:
         """Run the trunk on images [b, h, w, 3] in [-1, 1]."""

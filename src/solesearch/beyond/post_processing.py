@@ -17,7 +17,7 @@ import tensorflow as tf
 from sklearn.decomposition import PCA
 
 from solesearch.core.errors import InputError
-from solesearch.gan.embedder import BATCH
+from solesearch.gan.embedder import in_batches
 from solesearch.photos.photo import to_signed
 
 CONVOLUTIONS = 6  # of P Table I's discriminator
@@ -75,7 +75,14 @@ def unit_length(vectors: tf.Tensor) -> tf.Tensor:
 
 
 def joined(output, method: Method) -> tf.Tensor:
-    """Return a method's parts of what a trunk gave (`infogan.DiscriminatorOutput`) side by side, [b, d]."""
+    """Return a method's parts of what a trunk gave (`infogan.DiscriminatorOutput`) side by side, [b, d].
+
+    Raises InputError for a layer that the trunk does not have.
+    """
+    if method.layers and (last := max(method.layers)) > (blocks := len(output.activations)):
+        raise InputError(
+            f"ladder.judging: no layer {last} in a network that is judged; choose from 1 to {blocks}"
+        )
     parts = [pooled(output.activations[layer - 1], method) for layer in method.layers] or [output.features]
     return tf.concat([unit_length(part) if method.normalised else part for part in parts], axis=1)
 
@@ -101,16 +108,11 @@ def photo_vectors(network, pixels: np.ndarray, methods: Sequence[Method]) -> dic
     Each batch is pooled at once: a photo's activations are 60 times as large as what is kept.
     """
     kept = list(dict.fromkeys(method.before_whitening for method in methods))
-    starts = range(0, len(pixels), BATCH)
-    batches = [unwhitened(network, to_signed(pixels[start : start + BATCH]), kept) for start in starts]
-    return {
-        method: np.concatenate(parts) for method, parts in zip(kept, zip(*batches, strict=True), strict=True)
-    }
+    batches = in_batches(lambda batch: unwhitened(network, to_signed(batch), kept), pixels)
+    return dict(zip(kept, map(np.concatenate, zip(*batches, strict=True)), strict=True))
 
 
-def principal_components(
-    vectors: np.ndarray, *, dimensions: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def principal_components(vectors: np.ndarray, *, dimensions: int) -> tuple[np.ndarray, ...]:
     """Return (mean [d], components [d, k], variances [k]), float64, of vectors [n, d], strongest first.
 
     Raises InputError where n or d allow fewer than k = `dimensions`.
@@ -162,9 +164,14 @@ def fit_method(method: Method, training: np.ndarray | None = None) -> FittedMeth
     return FittedMethod(method, mean.astype(np.float32), (components / scale).astype(np.float32))
 
 
-def embedding_function(
-    network, fitted: FittedMethod, *, image_size: tuple[int, int]
-) -> tf.types.experimental.PolymorphicFunction:
+def fit_methods(network, methods: Sequence[Method], training: np.ndarray) -> list[FittedMethod]:
+    """Return `methods`, each fitted on the training photos, uint8 [n, h, w, 3], as `network` sees them."""
+    whitened = [method for method in methods if method.whitened]
+    vectors = photo_vectors(network, training, whitened) if whitened else {}
+    return [fit_method(method, vectors.get(method.before_whitening)) for method in methods]
+
+
+def embedding_function(network, fitted: FittedMethod, *, image_size: tuple[int, int]):
     """Return a tf.function: images float32 [b, h, w, 3] in [-1, 1] -> the method's vectors [b, k].
 
     `onnx_model.export_features` makes one file of it, without the convolutions that the method leaves out.

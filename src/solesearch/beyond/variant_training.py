@@ -1,4 +1,4 @@
-"""The ablation ladder's trainings: each variant is trained on a short schedule, and kept as a trunk.
+"""The ablation's trainings: each variant is trained on a short schedule, and kept as a trunk.
 
 Files of a training lie in runs/<profile>/ladder/<variant>/seed-<n>/: config.json, training.csv, trunk.npz,
 samples-<step>.png where there is a generator, and state.npz until it is done.
@@ -14,30 +14,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from solesearch.beyond.variant_settings import VariantSettings
-from solesearch.beyond.variants import GRADIENTS, VARIANTS, check_variant
+from solesearch.beyond.variants import VARIANTS, VariantSettings
 from solesearch.core import files
 from solesearch.core.checkpoints import load_variables
-from solesearch.core.errors import not_made_yet
+from solesearch.core.errors import InputError, not_made_yet
 from solesearch.core.paths import Paths
-from solesearch.core.provenance import code_digest
 from solesearch.core.repeatable import settle_tensorflow, trainings_at_once
 from solesearch.core.settings import GanSettings
 from solesearch.core.workers import run_trainings
-from solesearch.gan.trainer import (
-    SAMPLE_COLUMNS,
-    SAMPLE_ROWS,
-    TrainingFolder,
-    check_enough,
-    made_with,
-    pixels_digest,
-    train,
-)
-from solesearch.gan.training import load_gan, training_pixels
+from solesearch.gan.trainer import TrainingFolder, check_enough, made_with, train
+from solesearch.gan.training import load_gan, training_config, training_pixels
 from solesearch.photos.photo_table import read_photos
 from solesearch.photos.splits import UNLABELLED
 
 LAST_STEPS = 10  # whose mean loss the table shows
+# how often something is saved changes nothing
+UNREAD = {"seeds", "threads", "resume_every", "checkpoint_every"}
 
 
 def labelled_rows(labels: np.ndarray, *, share: float, seed: int) -> np.ndarray:
@@ -52,13 +44,8 @@ def labelled_rows(labels: np.ndarray, *, share: float, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, np.int64)
 
 
-def trunk_file(folder: Path) -> Path:
-    """Return where a finished training keeps its discriminator."""
-    return folder / "trunk.npz"
-
-
 class VariantTrainings:
-    """The trainings of a profile's variants: what each is made with, and where it lies."""
+    """The trainings of a profile's variants: what each is made with, where it lies, and its networks."""
 
     def __init__(self, profile: str, settings: VariantSettings):
         """Read the papers' recipe; photos are read when they are asked for. Raises InputError as they do."""
@@ -81,8 +68,8 @@ class VariantTrainings:
         return sorted(set(self.labels) - {UNLABELLED})
 
     @cached_property
-    def _pixels_sha256(self) -> str:
-        return pixels_digest(self.pixels)
+    def _common_config(self) -> dict[str, Any]:
+        return training_config(self.recipe, self.pixels, seed=0, code="solesearch.beyond.variant_training")
 
     def gan(self, name: str) -> GanSettings:
         """Return the networks and the schedule of a variant."""
@@ -104,17 +91,13 @@ class VariantTrainings:
     def config(self, name: str, seed: int) -> dict[str, Any]:
         """Return what decides a training's numbers; it is kept as config.json beside them."""
         variant, settings = VARIANTS[name], self.settings
-        # how often something is saved changes nothing
-        unread = {"seeds", "threads", "resume_every", "checkpoint_every"}
         config = {
+            **self._common_config,
             "variant": name,
-            "settings": self.gan(name).model_dump(mode="json", exclude=unread),
+            "settings": self.gan(name).model_dump(mode="json", exclude=UNREAD),
             "ideas": settings.ideas.model_dump(include=set(variant.reads)),
             "seed": seed,
-            "code": code_digest("solesearch.beyond.variant_training"),
             "threads": settings.threads,
-            "training_photos": len(self.pixels),
-            "pixels_sha256": self._pixels_sha256,
         }
         if variant.contrastive:
             config["contrastive"] = settings.contrastive.model_dump()
@@ -126,14 +109,19 @@ class VariantTrainings:
         """Return the folder of a training."""
         return TrainingFolder(self.paths, self.paths.ladder_seed(name, seed))
 
+    def trunk_file(self, name: str, seed: int) -> Path:
+        """Return where a finished training keeps its trunk."""
+        return self.folder(name, seed).path / "trunk.npz"
+
     def finished(self, name: str, seed: int) -> bool:
         """Tell whether the training that is wanted is done."""
-        folder = self.folder(name, seed)
-        return trunk_file(folder.path).is_file() and made_with(folder.path, self.config(name, seed))
+        file = self.trunk_file(name, seed)
+        return file.is_file() and made_with(file.parent, self.config(name, seed))
 
     def check(self, name: str) -> None:
         """Raise InputError for an unknown variant, and for photos that make no batch of it."""
-        check_variant(name, where="variants to train")
+        if name not in VARIANTS:
+            raise InputError(f"variants to train: {name!r} is none of {', '.join(VARIANTS)}")
         key = "ladder.batch_size" if VARIANTS[name].training else "ladder.contrastive.batch_size"
         check_enough(len(self.pixels), batch_size=self.gan(name).batch_size, key=key)
 
@@ -145,72 +133,65 @@ class VariantTrainings:
         row["seconds"] = folder.seconds or np.nan
         return row | log.drop(columns="step").tail(LAST_STEPS).mean().to_dict()
 
+    def drawn_trunk(self, name: str, seed: int):
+        """Return the trunk that a variant trains, with the weights that `seed` draws.
 
-def build_trunk(trainings: VariantTrainings, name: str, *, seed: int):
-    """Return the trunk that a variant trains, with the weights that `seed` draws."""
-    gan = trainings.gan(name)
-    if VARIANTS[name].trunk == GRADIENTS:
-        from solesearch.beyond.gradient_trunk import build_gradient_trunk
+        It is an infogan.Discriminator or a gradient_trunk.GradientTrunk.
+        """
+        gan = self.gan(name)
+        if VARIANTS[name].on_edges:
+            from solesearch.beyond.gradient_trunk import build_gradient_trunk
 
-        momentum = trainings.settings.contrastive.norm_momentum
-        return build_gradient_trunk(gan.image_size, leak=gan.leak, norm_momentum=momentum, seed=seed)
-    from solesearch.gan.infogan import build_discriminator
+            momentum = self.settings.contrastive.norm_momentum
+            return build_gradient_trunk(gan.image_size, leak=gan.leak, norm_momentum=momentum, seed=seed)
+        from solesearch.gan.infogan import build_discriminator
 
-    return build_discriminator(gan, seed=seed)
+        return build_discriminator(gan, seed=seed)
 
+    def trunk(self, name: str, seed: int):
+        """Return the trained trunk of a variant; InputError where it is not trained yet or of other networks.
 
-def load_trunk(profile: str, name: str, seed: int, settings: VariantSettings):
-    """Return the trained trunk of a variant: an infogan.Discriminator or a gradient_trunk.GradientTrunk.
+        Spectral normalisation is baked into its kernels; `ema` brings its averages.
+        """
+        if not (file := self.trunk_file(name, seed)).is_file():
+            raise not_made_yet(file, made_by="stage ladder")
+        trunk = self.drawn_trunk(name, seed)
+        load_variables(file, trunk.variables)
+        return trunk
 
-    Spectral normalisation is baked into its kernels; `ema` brings its averages. Raises
-    InputError where the variant is unknown, not trained yet, or made with other networks.
-    """
-    check_variant(name, where="trunk to load")
-    trainings = VariantTrainings(profile, settings)
-    file = trunk_file(trainings.folder(name, seed).path)
-    if not file.is_file():
-        raise not_made_yet(file, made_by="stage ladder")
-    trunk = build_trunk(trainings, name, seed=seed)
-    load_variables(file, trunk.variables)
-    return trunk
+    def model(self, name: str, seed: int):
+        """Return the networks and the step of a variant (`trainer.Trainable`), as `seed` draws them."""
+        variant, gan, settings = VARIANTS[name], self.gan(name), self.settings
+        if not variant.training:
+            from solesearch.beyond.contrastive import ContrastiveTrunk
 
+            trunk = self.drawn_trunk(name, seed)
+            return ContrastiveTrunk(gan, settings.contrastive, trunk=trunk, seed=seed)
+        from solesearch.beyond.adversarial_variants import TRAININGS, LabelledPhotos
 
-def build_training(trainings: VariantTrainings, name: str, seed: int):
-    """Return the networks and the step of a variant, its weights drawn from `seed`."""
-    variant, gan, settings = VARIANTS[name], trainings.gan(name), trainings.settings
-    if not variant.training:
-        from solesearch.beyond.contrastive import ContrastiveTrunk
-
-        trunk = build_trunk(trainings, name, seed=seed)
-        return ContrastiveTrunk(gan, settings.contrastive, trunk=trunk, seed=seed)
-    from solesearch.beyond.adversarial_variants import TRAININGS, LabelledPhotos
-
-    labelled = None
-    if variant.needs_labels:
-        rows = trainings.labelled(seed)
-        classes = [trainings.classes.index(label) for label in trainings.labels[rows]]
-        labelled = LabelledPhotos(trainings.pixels[rows], np.array(classes, np.int32))
-    return TRAININGS[variant.training](gan, seed=seed, values=settings, labelled=labelled)
+        labelled = None
+        if variant.needs_labels:
+            rows = self.labelled(seed)
+            classes = [self.classes.index(label) for label in self.labels[rows]]
+            labelled = LabelledPhotos(self.pixels[rows], np.array(classes, np.int32))
+        return TRAININGS[variant.training](gan, seed=seed, values=settings, labelled=labelled)
 
 
 def train_variant(profile: str, settings: VariantSettings, name: str, seed: int) -> None:
     """Train one variant of one seed in this process, unless it is done."""
     trainings = VariantTrainings(profile, settings)
-    trainings.check(name)
-    folder = trainings.folder(name, seed)
+    folder, trunk = trainings.folder(name, seed), trainings.trunk_file(name, seed)
     folder.claim(trainings.config(name, seed))
-    trunk = trunk_file(folder.path)
     if trunk.is_file():
         return
     settle_tensorflow(settings.threads)
     import keras
 
     keras.utils.clear_session()  # the graphs of a training that this process did before
-    model = build_training(trainings, name, seed)
+    model = trainings.model(name, seed)
     train(model, trainings.pixels, folder=folder, title=f"{name}, seed {seed}")
     if hasattr(model, "generate"):
-        images = model.generate(count=SAMPLE_ROWS * SAMPLE_COLUMNS, seed=seed)
-        folder.save_samples(images, step=model.settings.steps)
+        folder.save_samples(model, step=model.settings.steps)
     files.write_arrays(trunk, {f"{number:04d}": array for number, array in enumerate(model.trunk())})
     # the state, ten times as large, is not needed any more, nor is what a kill left half-written
     for left in (folder.state, *folder.path.glob(".*.partial.*")):
@@ -218,7 +199,7 @@ def train_variant(profile: str, settings: VariantSettings, name: str, seed: int)
 
 
 def train_variants(
-    profile: str, settings: VariantSettings, *, wanted: Sequence[tuple[str, int]] | None = None
+    trainings: VariantTrainings, *, wanted: Sequence[tuple[str, int]] | None = None
 ) -> pd.DataFrame:
     """Train (variant, seed) pairs, by default all of section `ladder`, side by side; return their table.
 
@@ -226,9 +207,9 @@ def train_variants(
     steps, seconds (NaN where unknown), and each loss's mean over the last LAST_STEPS steps. Raises InputError
     before any training for unknown variants and missing photos, and for a training that failed.
     """
-    trainings = VariantTrainings(profile, settings)
+    settings, profile = trainings.settings, trainings.paths.profile
     every = [(name, seed) for name in settings.variants for seed in settings.seeds]
-    pairs = list(dict.fromkeys((name, int(seed)) for name, seed in (every if wanted is None else wanted)))
+    pairs = every if wanted is None else list(dict.fromkeys(wanted))
     for name, _ in pairs:
         trainings.check(name)
     waiting = {

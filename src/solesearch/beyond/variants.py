@@ -1,27 +1,34 @@
-"""The ablation ladder's variants: the papers' recipe, and one idea changed at a time."""
+"""The ablation's variants, the papers' recipe with one idea changed at a time, and their settings.
+
+Needs no TensorFlow. Section `ladder` of params.yaml holds the values and their sources.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Self
 
-from solesearch.core.errors import InputError
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-DISCRIMINATOR, GRADIENTS = "discriminator", "gradients"
+from solesearch.core.settings import Section
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One rung: a name for charts, the idea with its source, and what it changes in the papers' recipe."""
+    """A name for charts, the idea with its source, and what it changes in the papers' recipe."""
 
     title: str
     idea: str
-    training: str = "recipe"  # key of adversarial_variants.TRAININGS; "" where there is no adversary
+    training: str = "Recipe"  # class in adversarial_variants; "" where there is no adversary
     gan: dict[str, Any] = field(default_factory=dict)  # changed GAN settings
     reads: tuple[str, ...] = ()  # keys of ladder.ideas that decide its numbers
     contrastive: bool = False  # reads ladder.contrastive
-    trunk: str = DISCRIMINATOR  # what learns: P Table I's discriminator, or gradient_trunk.py's
-    needs_labels: bool = False
+    on_edges: bool = False  # what learns is gradient_trunk's network, not P Table I's discriminator
+
+    @property
+    def needs_labels(self) -> bool:
+        """Tell whether it sees labels."""
+        return "labelled_share" in self.reads
 
 
 VARIANTS: dict[str, Variant] = {
@@ -32,12 +39,12 @@ VARIANTS: dict[str, Variant] = {
     "vanilla": Variant(
         "vanilla GAN",
         "No codes; the generator minimises log(1 - D), the minimax game as written (Goodfellow et al. 2014).",
-        training="minimax",
+        training="Minimax",
     ),
     "dcgan": Variant(
         "DCGAN",
         "No codes, no dropout in D, strided transposed convolutions, both rates 2e-4 (Radford et al. 2016).",
-        training="without_codes",
+        training="WithoutCodes",
         gan={"discriminator_dropout": 0.0, "upsampling": "stride", "generator_learning_rate": 0.0002},
     ),
     "categorical_code": Variant(
@@ -58,38 +65,37 @@ VARIANTS: dict[str, Variant] = {
     "ema": Variant(
         "EMA of D",
         "The trunk is an exponential moving average of D's weights (Yazici et al. 2019, there for G).",
-        training="averaged",
+        training="Averaged",
         reads=("ema_decay",),
     ),
     "spectral_hinge": Variant(
         "spectral norm + hinge",
         "D's kernels over their largest singular value, and the hinge loss (Miyato et al. 2018).",
-        training="spectral_hinge",
+        training="SpectralHinge",
     ),
     "diff_augment": Variant(
         "DiffAugment",
         "D sees real and generated photos shifted, recoloured, with a box cut out (Zhao et al. 2020).",
-        training="diff_augmented",
+        training="DiffAugmented",
     ),
     "rotation": Variant(
         "turned photos",
         "D also tells how a real photo was turned or mirrored (SSGAN; Chen et al. 2019).",
-        training="rotation",
+        training="Rotation",
         reads=("rotation_weight",),
     ),
     "contrastive_head": Variant(
         "contrastive head",
         "D also brings two augmented views of a real photo together (ContraD; Jeong and Shin 2021).",
-        training="contrastive_head",
+        training="ContrastiveHead",
         reads=("contrastive_weight",),
         contrastive=True,
     ),
     "code_supervision": Variant(
         "labels for the code",
         "A small share of labels teaches a categorical code on real photos (ss-InfoGAN; Spurr et al. 2017).",
-        training="code_supervision",
+        training="CodeSupervision",
         reads=("supervision_weight", "labelled_share"),
-        needs_labels=True,
     ),
     "contrastive_only": Variant(
         "contrastive, no GAN",
@@ -102,12 +108,75 @@ VARIANTS: dict[str, Variant] = {
         "As before, on a trunk whose first layer is HOG's oriented gradients (Dalal and Triggs 2005).",
         training="",
         contrastive=True,
-        trunk=GRADIENTS,
+        on_edges=True,
     ),
 }
 
 
-def check_variant(name: str, *, where: str) -> None:
-    """Raise InputError for a name that is no variant's."""
-    if name not in VARIANTS:
-        raise InputError(f"{where}: {name!r} is none of {', '.join(VARIANTS)}")
+# --- settings --------------------------------------------------------------------------------------------
+
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+BatchSize = Annotated[int, Field(ge=2)]  # batch normalisation
+
+
+class IdeaSettings(Section, section="ladder.ideas"):
+    """One value for each idea that needs one."""
+
+    ema_decay: BelowOne
+    rotation_weight: PositiveFloat
+    contrastive_weight: PositiveFloat
+    supervision_weight: PositiveFloat
+    labelled_share: float = Field(gt=0, le=1)
+
+
+class ContrastiveSettings(Section, section="ladder.contrastive"):
+    """Views, loss and optimiser of contrastive training."""
+
+    steps: PositiveInt
+    batch_size: BatchSize
+    learning_rate: PositiveFloat
+    temperature: PositiveFloat
+    hidden: PositiveInt
+    projection: PositiveInt
+    dropout: BelowOne
+    norm_momentum: BelowOne
+    crop_area: Annotated[list[Annotated[float, Field(gt=0, le=4)]], Field(min_length=2, max_length=2)]
+    crop_aspect: float = Field(ge=1, le=4)
+    brightness: BelowOne
+    contrast: BelowOne
+    saturation: BelowOne
+    channel_gain: BelowOne
+    grey: Share
+    flip: Share
+
+    @model_validator(mode="after")
+    def _crop_areas_ascend(self) -> Self:
+        if self.crop_area[0] > self.crop_area[1]:
+            raise ValueError(f"crop_area: two ascending shares of the photo; got {self.crop_area}")
+        return self
+
+
+class VariantSettings(Section, section="ladder"):
+    """Which variants are trained, and how long."""
+
+    variants: list[str] = Field(min_length=1)
+    steps: PositiveInt
+    batch_size: BatchSize
+    seeds: list[NonNegativeInt] = Field(min_length=1)
+    finalist_seeds: list[NonNegativeInt] = Field(min_length=1)
+    resume_every: PositiveInt
+    threads: PositiveInt
+    ideas: IdeaSettings
+    contrastive: ContrastiveSettings
+    judging: dict[str, Any] = Field(repr=False)  # decides how variants are judged, not how they are trained
+
+    @model_validator(mode="after")
+    def _known_and_named_once(self) -> Self:
+        if unknown := [name for name in self.variants if name not in VARIANTS]:
+            raise ValueError(f"variants: {unknown[0]!r} is none of {', '.join(VARIANTS)}")
+        for key in ("variants", "seeds", "finalist_seeds"):
+            values = getattr(self, key)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{key}: name each one once; got {values}")
+        return self

@@ -9,13 +9,12 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from pydantic import Field, model_validator
 
 from solesearch.core import files
 from solesearch.core.checkpoints import checkpoint_file, checkpoint_steps
 from solesearch.core.embedding import Embedding, embedding_name, load_embedding, save_embedding
-from solesearch.core.errors import InputError, not_made_yet
+from solesearch.core.errors import not_made_yet
 from solesearch.core.paths import Paths
 from solesearch.core.progress import Progress
 from solesearch.core.settings import GanSettings, Section
@@ -190,17 +189,6 @@ def precision_metrics(retrieval: pd.DataFrame, k: int = 5) -> dict[str, dict[str
 
 
 # --- what the stages before left -------------------------------------------------------------------------
-
-
-def sample_grids(study: Study, *, seed: int) -> dict[int, np.ndarray]:
-    """Return step -> grid of generated images, uint8 [rows * h, columns * w, 3], of one seed's training."""
-    grids = {}
-    for path in sorted(study.paths.gan_seed(seed).glob("samples-*.png")):
-        with Image.open(path) as image:
-            grids[int(path.stem.rpartition("-")[2])] = np.asarray(image.convert("RGB"))
-    if not grids:
-        raise InputError(f"{study.paths.gan_seed(seed)}: no samples yet; stage train writes them")
-    return grids
 
 
 def same_product(study: Study, photo: str) -> frozenset[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from solesearch.core import files
+from solesearch.core.checkpoints import checkpoint_file, checkpoint_steps
 from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
 from solesearch.core.settings import GanSettings
@@ -42,10 +43,9 @@ def continued_settings(gan: GanSettings, *, first: int, steps: int) -> GanSettin
 
 def last_discriminator(folder: Path) -> Path:
     """Return the weights with which a continuation ended; raises InputError when it has not."""
-    kept = sorted(folder.glob("discriminator-*.npz"))
-    if not kept:
+    if not (steps := checkpoint_steps(folder)):
         raise InputError(f"{folder}: holds no discriminator; the training has not ended")
-    return kept[-1]
+    return checkpoint_file(folder, steps[-1])
 
 
 def continue_training(

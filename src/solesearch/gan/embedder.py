@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -11,6 +12,11 @@ from solesearch.core.checkpoints import load_variables
 from solesearch.photos.photo import to_signed
 
 BATCH = 64
+
+
+def in_batches(function: Callable[[np.ndarray], Any], values: np.ndarray) -> list[Any]:
+    """Return what `function` gives for each batch of at most BATCH of values [n, ...], in their order."""
+    return [function(values[start : start + BATCH]) for start in range(0, len(values), BATCH)]
 
 
 class Embedder:
@@ -35,6 +41,4 @@ class Embedder:
 
     def embed(self, pixels: np.ndarray) -> np.ndarray:
         """Return the features, float32 [n, d], of uint8 pixels [n, h, w, 3]; batch norm as at inference."""
-        starts = range(0, len(pixels), BATCH)
-        blocks = [self.features(to_signed(pixels[start : start + BATCH])).numpy() for start in starts]
-        return np.concatenate(blocks)
+        return np.concatenate(in_batches(lambda batch: self.features(to_signed(batch)), pixels))

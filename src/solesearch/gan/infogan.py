@@ -30,7 +30,6 @@ class DiscriminatorOutput(NamedTuple):
     activations: tuple[tf.Tensor, ...]  # each convolution's block, [b, h_i, w_i, filters_i]
 
 
-@keras.saving.register_keras_serializable(package="solesearch")
 class Discriminator(keras.Model):
     """P Table I, discriminator column: six 3x3 convolutions, then a real/fake head and the code head Q.
 
@@ -87,7 +86,6 @@ def build_discriminator(settings: GanSettings, *, seed: int) -> Discriminator:
     return discriminator
 
 
-@keras.saving.register_keras_serializable(package="solesearch")
 class DoublingConvolution(keras.layers.Layer):
     """Nearest-neighbour doubling followed by a 3x3 stride-1 transposed convolution, in one pass.
 
@@ -113,10 +111,6 @@ class DoublingConvolution(keras.layers.Layer):
         kernel = padded[1:, 1:] + padded[:-1, 1:] + padded[1:, :-1] + padded[:-1, :-1]
         shape = (tf.shape(hidden)[0], hidden.shape[1] * 2, hidden.shape[2] * 2, self.filters)
         return tf.nn.conv2d_transpose(hidden, kernel, shape, strides=2, padding="SAME")
-
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return [b, 2h, 2w, filters]."""
-        return (shape[0], shape[1] * 2, shape[2] * 2, self.filters)
 
 
 def build_generator(settings: GanSettings, *, seed: int) -> keras.Model:

@@ -6,7 +6,6 @@ on after a kill with the numbers of an uninterrupted run.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -57,11 +56,6 @@ def check_enough(photos: int, *, batch_size: int, key: str = "gan.batch_size") -
         raise InputError(f"{photos} training photos make no batch of {batch_size}; lower {key}")
 
 
-def pixels_digest(pixels: np.ndarray) -> str:
-    """Return the sha256 of the training photos, for a training's config."""
-    return hashlib.sha256(np.ascontiguousarray(pixels)).hexdigest()
-
-
 def move_aside(folder: Path, target: Path) -> None:
     """Move a training folder below `target` under a new name; nothing is deleted."""
     target.mkdir(parents=True, exist_ok=True)
@@ -103,7 +97,7 @@ class TrainingFolder:
     @property
     def step(self) -> int:
         """The step of the saved state; 0 where there is none."""
-        return int(files.read_arrays(self.state)[STEPS_DONE]) if self.state.is_file() else 0
+        return int(files.read_arrays(self.state, [STEPS_DONE])[STEPS_DONE]) if self.state.is_file() else 0
 
     @property
     def seconds(self) -> float:
@@ -127,13 +121,19 @@ class TrainingFolder:
 
             yield write
 
-    def save_samples(self, images: Any, *, step: int) -> None:
-        """Write a grid of generated images [SAMPLE_ROWS * SAMPLE_COLUMNS, h, w, 3] in (-1, 1)."""
-        pixels = to_pixels(images)
+    def save_samples(self, gan: Any, *, step: int) -> None:
+        """Write a grid of images that an InfoGan generates, the same latents at every step."""
+        pixels = to_pixels(gan.generate(count=SAMPLE_ROWS * SAMPLE_COLUMNS, seed=gan.seed))
         _, height, width, _ = pixels.shape
         grid = pixels.reshape(SAMPLE_ROWS, SAMPLE_COLUMNS, height, width, 3).swapaxes(1, 2)
         with files.replacing(self.path / f"samples-{step:06d}.png") as temporary:
             Image.fromarray(grid.reshape(SAMPLE_ROWS * height, SAMPLE_COLUMNS * width, 3)).save(temporary)
+
+
+def sample_grids(folder: Path) -> dict[int, np.ndarray]:
+    """Return step -> the grid of generated images, uint8 [rows * h, columns * w, 3], of one training."""
+    paths = sorted(folder.glob("samples-*.png"))
+    return {int(path.stem.rpartition("-")[2]): np.asarray(Image.open(path)) for path in paths}
 
 
 def train(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,7 @@ from solesearch.core.provenance import code_digest
 from solesearch.core.repeatable import settle_tensorflow, trainings_at_once
 from solesearch.core.settings import GanSettings
 from solesearch.core.workers import run_trainings
-from solesearch.gan.trainer import (
-    SAMPLE_COLUMNS,
-    SAMPLE_ROWS,
-    TrainingFolder,
-    check_enough,
-    move_aside,
-    pixels_digest,
-    train,
-)
+from solesearch.gan.trainer import TrainingFolder, check_enough, move_aside, train
 from solesearch.photos.photo_table import read_photos
 
 
@@ -53,7 +46,7 @@ def training_config(settings: GanSettings, pixels: np.ndarray, *, seed: int, cod
         "seed": seed,
         "threads": settings.threads,
         "training_photos": len(pixels),
-        "pixels_sha256": pixels_digest(pixels),
+        "pixels_sha256": hashlib.sha256(np.ascontiguousarray(pixels)).hexdigest(),
     }
 
 
@@ -76,7 +69,7 @@ def train_infogan(settings: GanSettings, pixels: np.ndarray, *, seed: int, folde
         gan = InfoGan(settings, seed=seed)
 
     def keep(step: int) -> None:
-        folder.save_samples(gan.generate(count=SAMPLE_ROWS * SAMPLE_COLUMNS, seed=seed), step=step)
+        folder.save_samples(gan, step=step)
         save_variables(checkpoint_file(folder.path, step), gan.discriminator.variables)
 
     train(gan, pixels, folder=folder, title=f"InfoGAN seed {seed}", keep=keep)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from solesearch.beyond.growth import GrowthSettings
 from solesearch.beyond.likeness import LikenessSettings
-from solesearch.beyond.variant_settings import VariantSettings
+from solesearch.beyond.variants import VariantSettings
 from solesearch.claims.ledger import read_ledger
 from solesearch.claims.readings import ClaimSettings
 from solesearch.core.errors import InputError, exit_status
