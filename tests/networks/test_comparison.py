@@ -1,5 +1,6 @@
 """Embedding with the networks: which photos, what is kept, what is made anew, what a killed run costs."""
 
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from solesearch.core.errors import InputError
 from solesearch.core.model_names import NetworkRow
 from solesearch.core.paths import Paths
 from solesearch.networks import comparison
-from solesearch.networks.comparison import Comparison, embed_networks
-from solesearch.networks.networks import NetworkEmbedder, build_network, find_network
+from solesearch.networks.comparison import Comparison, embed_networks, end_processes, start_processes
+from solesearch.networks.networks import NetworkEmbedder, build_network, find_network, kept_embedder
 from solesearch.networks.weights import collect
 
 NAMES = ["MobileNet-0.25", "MobileNetV2-0.35"]
@@ -44,12 +45,25 @@ def opened(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
     (workspace / "weights").mkdir()
     save_weights(workspace, seed=5)
     collect("smoke", report=lambda _: None)
+    kept_embedder.cache_clear()
     return Comparison.open("smoke")
 
 
 def save_weights(workspace: Path, *, seed: int) -> None:
     whole = build_network(find_network(NAMES[0]), size=75, seed=seed)
     whole.save_weights(workspace / "weights" / f"{NAMES[0]}.weights.h5")
+
+
+class Here(Executor):
+    """Runs in this process, so that a test can see into it."""
+
+    def submit(self, call, *arguments) -> Future:
+        future = Future()
+        future.set_result(call(*arguments))
+        return future
+
+
+HERE = dict.fromkeys(NAMES, Here())
 
 
 def without_heads(opened: Comparison) -> Comparison:
@@ -67,10 +81,8 @@ def test_which_models_and_which_photos(opened: Comparison) -> None:
     assert some == opened.photos_of(NetworkRow(NAMES[1]))["id"].tolist(), "drawn from the seed"
 
 
-def test_vectors_are_those_of_the_network_and_kept(
-    opened: Comparison, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    overview, log = embed_networks(opened, workers=1)
+def test_vectors_are_those_of_the_network_and_kept(opened: Comparison) -> None:
+    overview, log = embed_networks(opened, HERE)
     assert overview["weights"].tolist() == ["imagenet", "untrained", "imagenet", "imagenet"]
     assert overview["scaling"].tolist() == ["tf", "tf", "tf", "caffe"]
     assert overview["dimensions"].tolist() == [256, 1280, 256, 256]
@@ -85,8 +97,7 @@ def test_vectors_are_those_of_the_network_and_kept(
     learned = opened.store.load(f"{NAMES[0]}+classes")
     assert np.abs(learned.vectors - kept.of(learned.ids)).max() > 1e-6, "retraining changed nothing"
 
-    monkeypatch.setattr(comparison, "NetworkEmbedder", None)  # nothing may be computed again
-    again = embed_networks(opened)
+    again = embed_networks(opened, {})  # nothing may be computed again
     pd.testing.assert_frame_equal(again[0], overview)
     pd.testing.assert_frame_equal(again[1], log)
     pd.testing.assert_frame_equal(opened.store.overview(), overview)
@@ -102,7 +113,7 @@ def test_whatever_decides_the_numbers_asks_for_new_ones(opened: Comparison) -> N
     for other in (
         replace(opened, weights=weights),
         replace(opened, photos=opened.photos.assign(sha256="x")),
-        replace(opened, fit="pad"),
+        changed("catalogue", fit="pad"),
         changed("networks", pooling="max"),
         changed("networks", preprocess="shared", shared_scaling="torch"),
         changed("networks", input_size=128),
@@ -121,29 +132,31 @@ def test_whatever_decides_the_numbers_asks_for_new_ones(opened: Comparison) -> N
 def test_a_run_cut_short_goes_on_with_what_is_missing(
     opened: Comparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built = []
+    made, real = [], comparison.decode_photos
 
-    class Failing(NetworkEmbedder):
-        def __init__(self, variant: NetworkRow, *args, **options):
-            built.append(variant.name)
-            if len(built) == 2:
-                raise KeyboardInterrupt
-            super().__init__(variant, *args, **options)
+    def failing(*args, **options):
+        made.append(opened.store.note(NAMES[0]).is_file())
+        if len(made) == 4:
+            raise KeyboardInterrupt
+        return real(*args, **options)
 
-    monkeypatch.setattr(comparison, "NetworkEmbedder", Failing)
+    monkeypatch.setattr(comparison, "decode_photos", failing)
     with pytest.raises(KeyboardInterrupt):
-        embed_networks(without_heads(opened), workers=1)
-    assert len(embed_networks(without_heads(opened), workers=1)[0]) == 3
-    assert built == [NAMES[0], NAMES[1], NAMES[1], f"{NAMES[0]}@caffe"]
+        embed_networks(without_heads(opened), HERE)
+    assert made == [False, False, False, True], "three batches of the first network, then the second one's"
+    assert len(embed_networks(without_heads(opened), HERE)[0]) == 3
+    assert len(made) == 4 + 2 + 2, "the second network, and the first under another scaling"
 
 
 def test_networks_side_by_side_give_what_one_after_the_other_gives(opened: Comparison) -> None:
     plain = without_heads(opened)
-    beside, _ = embed_networks(plain, workers=2)
+    processes = start_processes(NAMES, threads=1)
+    beside, _ = embed_networks(plain, processes)
+    end_processes(processes)
     kept = {name: plain.store.load(name).vectors for name in beside["model"]}
     for name in kept:
         plain.store.note(name).unlink()
-    pd.testing.assert_frame_equal(embed_networks(plain, workers=1)[0], beside)
+    pd.testing.assert_frame_equal(embed_networks(plain, HERE)[0], beside)
     for name, vectors in kept.items():
         assert (plain.store.load(name).vectors == vectors).all()
 

@@ -1,39 +1,39 @@
-"""How long one photo takes, and how many a second: one protocol for every model, in a process of its own.
+"""How long one photo takes, and how many a second: one protocol for every model, each in a quiet machine.
 
 Decoded pixels in, vector out; threads pinned, warm-up first, median and 95th percentile of many runs; the
-same runtime for all networks (a compiled `tf.function`), each at the input size it was published with.
-Weights do not change the time, so networks are timed with drawn ones. Decoding and resizing are timed apart.
-Never `model.predict`: its own overhead (tens of milliseconds a call) would hide the network.
+same runtime for all networks (a compiled `tf.function`), each at the input size it was published with. A
+network is timed in the process that built it to embed with it, when all are built: then one runs at a time.
+Weights do not change the time. Decoding and resizing are timed apart. Never `model.predict`: its own overhead
+(tens of milliseconds a call) would hide the network.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from pydantic import Field
 
-from solesearch.core import files
 from solesearch.core.environment import machine_label
-from solesearch.core.errors import InputError, exit_status
 from solesearch.core.measures import ONNX, TENSORFLOW
-from solesearch.core.model_names import DECODING, NetworkRow
+from solesearch.core.model_names import DECODING, PROPOSED, NetworkRow
 from solesearch.core.progress import Progress
-from solesearch.core.settings import Section, load_section
+from solesearch.core.settings import Section
 from solesearch.core.timing import time_calls
+from solesearch.cost.onnx_model import OnnxModel, export_features
+from solesearch.gan.embedder import Embedder
 from solesearch.gan.training import load_gan
-from solesearch.networks.networks import NetworkEmbedder, NetworkSettings, find_network
-from solesearch.photos.photo import IMAGE_SIZES, load_pixels, to_signed
+from solesearch.networks.comparison import Comparison
+from solesearch.networks.networks import NetworkEmbedder, NetworkSettings, find_network, kept_embedder
+from solesearch.photos.photo import load_pixels, to_signed
 from solesearch.retrieval.controls import CONTROLS, control_features
 
 COLUMNS = [
@@ -45,6 +45,7 @@ EXPORTED = ("MobileNet", "MobileNetV2")  # also timed in ONNX Runtime, beside th
 BYTES = 4  # of a float32 weight
 PHOTO_SIZE = (102, 136)  # height, width of UT-Zap50K's photos
 DRAWN = 32  # different photos in a batch; a larger one repeats them
+SIZES = ("input_size", "untrained_input_size")
 
 Count, Seconds = Annotated[int, Field(ge=1)], Annotated[float, Field(gt=0)]
 
@@ -91,18 +92,18 @@ def time_batch(call: Callable[[], object], settings: LatencySettings) -> np.ndar
     return time_calls(call, warm_up=0, least_runs=1, **limits)
 
 
-def measure(subject: Subject, *, settings: LatencySettings) -> list[dict]:
-    """Return a row of the latency table for each batch size, on noise as photos.
+def noise(subject: Subject, *, count: int) -> np.ndarray:
+    """Return noise as photos for a model, uint8 [count, *image_size, 3]; a large batch repeats some."""
+    drawn = np.random.default_rng(0).integers(0, 256, (DRAWN, *subject.image_size, 3), dtype=np.uint8)
+    return np.resize(drawn, (count, *drawn.shape[1:]))
 
-    The first call compiles and counts for nothing.
-    """
-    draw = np.random.default_rng(0)
-    pixels = draw.integers(0, 256, (DRAWN, *subject.image_size, 3), dtype=np.uint8)
-    subject.embed(pixels[:1])
+
+def measure(subject: Subject, *, settings: LatencySettings) -> list[dict]:
+    """Return a row of the latency table for each batch size, on noise as photos."""
     rows = []
     for batch in settings.batches:
-        photos = np.resize(pixels, (batch, *pixels.shape[1:]))
-        seconds = (time_one if batch == 1 else time_batch)(partial(subject.embed, photos), settings)
+        call = partial(subject.embed, noise(subject, count=batch))
+        seconds = (time_one if batch == 1 else time_batch)(call, settings)
         median, high = np.quantile(seconds, (0.5, 0.95))
         values = (batch, median * 1000, high * 1000, batch / median, len(seconds))
         weighs = (subject.parameters, subject.parameters * BYTES / 1e6)
@@ -117,114 +118,103 @@ def embedding_parameters(discriminator) -> int:
     return sum(layer.count_params() for layer in (*discriminator.convolutions, *discriminator.norms))
 
 
-def proposed_subjects(profile: str, *, image_size: tuple[int, int], threads: int) -> Iterator[Subject]:
-    """Yield the proposed model as it is used for search, in TensorFlow and in ONNX Runtime."""
-    from solesearch.cost.onnx_model import OnnxModel, export_features
-    from solesearch.gan.embedder import Embedder
-
+@cache
+def proposed_subjects(profile: str, *, image_size: tuple[int, int], threads: int) -> list[Subject]:
+    """Return the proposed model as it is used for search, in TensorFlow and in ONNX Runtime."""
     gan = load_gan(profile, image_size=image_size)
     embedder = Embedder(gan, seed=gan.seeds[0])
     parameters = embedding_parameters(embedder.discriminator)
-    yield Subject("infogan", TENSORFLOW, embedder.embed, parameters, image_size)
-    model = OnnxModel(export_features(embedder.features), threads=threads)
-    yield Subject("infogan", ONNX, lambda pixels: model.embed(to_signed(pixels)), parameters, image_size)
-
-
-def network_subjects(name: str, networks: NetworkSettings, *, threads: int) -> Iterator[Subject]:
-    """Yield an ImageNet network without classifier at its published input size; some in ONNX Runtime, too."""
-    import keras
-
-    from solesearch.cost.onnx_model import OnnxModel, export_features
-
-    embedder = NetworkEmbedder(NetworkRow(name), networks, weights=None)
-    network, size = embedder.network, (embedder.size, embedder.size)
-    yield Subject(name, TENSORFLOW, embedder.embed, network.values, size)
-    if network.builder in EXPORTED:
-        model = OnnxModel(export_features(embedder.features), threads=threads)
-        yield Subject(name, ONNX, model.embed, network.values, size)
-    keras.utils.clear_session()  # one in memory at a time
-
-
-def control_subjects(*, image_size: tuple[int, int]) -> list[Subject]:
-    """Return the features that nobody trained; they have no parameters and no file."""
+    onnx = OnnxModel(export_features(embedder.features), threads=threads)
     return [
-        Subject(name, HANDMADE, partial(control_features, name), parameters=0, image_size=image_size)
-        for name in CONTROLS
+        Subject(PROPOSED, TENSORFLOW, embedder.embed, parameters, image_size),
+        Subject(PROPOSED, ONNX, lambda pixels: onnx.embed(to_signed(pixels)), parameters, image_size),
     ]
 
 
-def decoding_subjects(sizes: list[tuple[int, int]], *, fit: str, photo: Path) -> list[Subject]:
-    """Return the way from one photo's file to pixels, for each input size; it is the same for all models."""
+@cache
+def network_subjects(name: str, settings: str, weights: Path | None, *, threads: int) -> list[Subject]:
+    """Return an ImageNet network without classifier at its published input size; some in ONNX Runtime, too.
+
+    `settings` are NetworkSettings as JSON. It is the network that embedded, unless that takes one size only.
+    """
+    embedder, known = kept_embedder(name, settings, weights), find_network(name)
+    if embedder.sides:
+        own = NetworkSettings.model_validate_json(settings).model_copy(update=dict.fromkeys(SIZES, 0))
+        embedder = NetworkEmbedder(NetworkRow(name), own, weights=None)
+    size = (known.input_size, known.input_size)
+    subjects = [Subject(name, TENSORFLOW, embedder.embed, known.values, size)]
+    if known.builder in EXPORTED:
+        onnx = OnnxModel(export_features(embedder.features), threads=threads)
+        subjects.append(Subject(name, ONNX, onnx.embed, known.values, size))
+    return subjects
+
+
+def other_subjects(
+    image_size: tuple[int, int], *, fit: str, squares: list[int], photo: Path
+) -> list[Subject]:
+    """Return the features that nobody trained, and the way from one photo's file to pixels, by input size.
+
+    The first have no parameters and no file; the second is the same for all models.
+    """
 
     def decode(size: tuple[int, int], pixels: np.ndarray) -> None:
         for _ in range(len(pixels)):
             load_pixels(photo, size=size, fit=fit)
 
-    names = [f"{DECODING}{height}x{width}" for height, width in sizes]
+    sizes = [image_size, *((side, side) for side in sorted(set(squares)))]
     return [
-        Subject(name, PILLOW, partial(decode, size), parameters=0, image_size=(1, 1))
-        for name, size in zip(names, sizes, strict=True)
+        *(Subject(name, HANDMADE, partial(control_features, name), 0, image_size) for name in CONTROLS),
+        *(
+            Subject(f"{DECODING}{size[0]}x{size[1]}", PILLOW, partial(decode, size), 0, (1, 1))
+            for size in sizes
+        ),
     ]
 
 
 def write_noise_photo(path: Path) -> Path:
     """Write a JPEG of UT-Zap50K's size, smooth noise drawn from a fixed seed, and return its path."""
-    from PIL import Image
-
     drawn = np.random.default_rng(0).integers(0, 256, (13, 17, 3), dtype=np.uint8)
     Image.fromarray(drawn).resize(PHOTO_SIZE[::-1], Image.Resampling.BICUBIC).save(path, quality=90)
     return path
 
 
-def measure_all(profile: str) -> pd.DataFrame:
-    """Time every model of a profile in this process; needs no photos and no training."""
-    settings, catalogue = LatencySettings.load(profile), load_section(profile, "catalog")
-    networks = NetworkSettings.load(profile, input_size=0, untrained_input_size=0)  # each its own
-    pin_threads(settings.threads)
-    image_size, threads = IMAGE_SIZES[catalogue["preset"]], settings.threads
-    squares = sorted({(find_network(name).input_size,) * 2 for name in networks.names})
-    rows, progress = [], Progress("timing", total=len(networks.names) + 2, unit="model")
+def measure_all(opened: Comparison, processes: Mapping[str, Executor]) -> pd.DataFrame:
+    """Time every model of a profile, each in the process that it lives in while the others are quiet.
+
+    Returns latency.csv (columns COLUMNS).
+    """
+    profile, size = opened.paths.profile, opened.catalogue.image_size
+    settings, networks = LatencySettings.load(profile), opened.networks.model_dump_json()
+    first, threads, progress = next(iter(processes.values())), settings.threads, None
+    squares = [find_network(name).input_size for name in processes]
     with tempfile.TemporaryDirectory() as folder:
-        photo = write_noise_photo(Path(folder) / "photo.jpg")
-        decoding = decoding_subjects([image_size, *squares], fit=catalogue["fit"], photo=photo)
-        groups = [
-            proposed_subjects(profile, image_size=image_size, threads=threads),
-            *(network_subjects(name, networks, threads=threads) for name in networks.names),
-            [*control_subjects(image_size=image_size), *decoding],
+        photo, fit = write_noise_photo(Path(folder) / "photo.jpg"), opened.catalogue.fit
+        tasks = [
+            (first, partial(proposed_subjects, profile, image_size=size, threads=threads)),
+            *(
+                (
+                    process,
+                    partial(network_subjects, name, networks, opened.weights[name].path, threads=threads),
+                )
+                for name, process in processes.items()
+            ),
+            (first, partial(other_subjects, size, fit=fit, squares=squares, photo=photo)),
         ]
-        for done, group in enumerate(groups, start=1):
-            rows += [row for subject in group for row in measure(subject, settings=settings)]
+        for warmed in [process.submit(warm_up, subjects) for process, subjects in tasks]:
+            warmed.result()  # all are built and compiled before the first is timed
+        rows, progress = [], Progress("timing", total=len(tasks), unit="model")
+        for done, (process, subjects) in enumerate(tasks, start=1):
+            rows += process.submit(measure_each, subjects, settings).result()
             progress.update(done)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def pin_threads(threads: int) -> None:
-    """Bind this process to `threads` cores and TensorFlow to as many threads; before TensorFlow works."""
-    import tensorflow as tf
-
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:threads]))
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+def warm_up(subjects: Callable[[], list[Subject]]) -> None:
+    """Build models and let each take one photo, which compiles it."""
+    for subject in subjects():
+        subject.embed(noise(subject, count=1))
 
 
-def measure_apart(profile: str, *, target: Path) -> pd.DataFrame:
-    """Run `measure_all` in a fresh process, so that nothing else holds threads; return its table."""
-    command = [sys.executable, "-m", "solesearch.cost.latency", profile, "--out", str(target)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        raise InputError(f"timing failed: {(ended.stderr.strip().splitlines() or ['no message'])[-1]}")
-    return files.read_table(target, made_by="stage networks")
-
-
-def main() -> int:
-    """Time the models of one profile: `python -m solesearch.cost.latency PROFILE --out FILE`."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("profile")
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    return exit_status(lambda: files.write_table(arguments.out, measure_all(arguments.profile)))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def measure_each(subjects: Callable[[], list[Subject]], settings: LatencySettings) -> list[dict]:
+    """Return the rows of the latency table of some models."""
+    return [row for subject in subjects() for row in measure(subject, settings=settings)]

@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 
 from solesearch.core.model_names import published_networks
-from solesearch.core.settings import load_section
 from solesearch.cost.latency import BYTES, embedding_parameters
 from solesearch.gan.infogan import InfoGan
 from solesearch.gan.training import load_gan
 from solesearch.networks.networks import NetworkSettings, find_network
-from solesearch.photos.photo import IMAGE_SIZES
+from solesearch.photos.catalog import CatalogSettings
 
 COLUMNS = ["model", "what", "parameters", "megabytes"]
 EMBEDDING, CLASSIFIER, CHECKPOINT = "embedding", "with classifier", "training checkpoint"
@@ -41,8 +40,7 @@ def model_sizes(profile: str) -> pd.DataFrame:
 
 def gan_sizes(profile: str) -> list[tuple[str, str, int, float]]:
     """Return the rows of the proposed model."""
-    image_size = IMAGE_SIZES[load_section(profile, "catalog")["preset"]]
-    settings = load_gan(profile, image_size=image_size)
+    settings = load_gan(profile, image_size=CatalogSettings.load(profile).image_size)
     gan = InfoGan(settings, seed=settings.seeds[0])
     embedding = embedding_parameters(gan.discriminator)
     checkpoint = sum(int(np.prod(variable.shape)) for variable in gan.state_variables())

@@ -6,11 +6,13 @@ Whatever was computed is kept with what decided it, so a killed or changed run r
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from solesearch.core.progress import Progress
 from solesearch.core.provenance import code_digest
 from solesearch.core.repeatable import has_gpu
 from solesearch.core.workers import process_pool
-from solesearch.networks.networks import NetworkEmbedder, NetworkSettings, find_network
+from solesearch.networks.networks import NetworkEmbedder, NetworkSettings, find_network, kept_embedder
 from solesearch.networks.retraining import LOG_COLUMNS, RetrainingSettings, retrain
 from solesearch.networks.weights import Weights, recorded
 from solesearch.photos.catalog import CatalogSettings, photo_folder
@@ -102,9 +104,9 @@ class Comparison:
     """One profile's networks, their weights and the photos they see, opened once."""
 
     paths: Paths
+    catalogue: CatalogSettings
     photos: pd.DataFrame
     folder: Path  # where the photos' files lie
-    fit: str
     networks: NetworkSettings
     retraining: RetrainingSettings
     weights: dict[str, Weights]
@@ -126,7 +128,7 @@ class Comparison:
         retraining = retraining or RetrainingSettings.load(profile)
         weights = {one.network: one for one in recorded(profile, networks)}
         photos, folder = read_photos(paths), photo_folder(paths, catalogue)
-        return cls(paths, photos, folder, catalogue.fit, networks, retraining, weights)
+        return cls(paths, catalogue, photos, folder, networks, retraining, weights)
 
     @property
     def store(self) -> NetworkFolder:
@@ -165,7 +167,7 @@ class Comparison:
 
     def decode(self, rows: pd.DataFrame, *, size: int) -> np.ndarray:
         """Return the photos of some rows as uint8 [n, size, size, 3]."""
-        return decode_photos(rows["id"], folder=self.folder, size=(size, size), fit=self.fit)
+        return decode_photos(rows["id"], folder=self.folder, size=(size, size), fit=self.catalogue.fit)
 
     def trained(self, network: str) -> bool:
         """Tell whether there are ImageNet weights for a network here."""
@@ -183,7 +185,7 @@ class Comparison:
             "pooling": settings.pooling,
             "scaling": settings.scaling_of(variant),
             "input_size": settings.size_of(find_network(variant.network), trained=trained),
-            "fit": self.fit,
+            "fit": self.catalogue.fit,
             "photos": _digest(self.photos_of(variant)[["id", "sha256"]]),
         }
         if variant.head != "none":
@@ -196,53 +198,78 @@ def _digest(table: pd.DataFrame) -> str:
     return hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()
 
 
+def start_processes(names: Sequence[str], *, threads: int) -> dict[str, Executor]:
+    """Start processes, one a core but one with a GPU; return network -> the one it lives in.
+
+    There it is built and compiled, which keeps one core busy, embeds and, when the others are quiet, is
+    timed. Each process keeps to `threads` cores.
+    """
+    count = min(1 if has_gpu() else os.cpu_count() or 1, len(names))
+    processes = [process_pool(1) for _ in range(count)]
+    for place, process in enumerate(processes):
+        process.submit(_pin_threads, threads, place)
+    return dict(zip(names, itertools.cycle(processes), strict=False))
+
+
+def end_processes(processes: Mapping[str, Executor]) -> None:
+    """End the processes and free the memory of their networks."""
+    for process in set(processes.values()):
+        process.shutdown()
+
+
+def _pin_threads(threads: int, place: int) -> None:
+    """Bind this process to `threads` cores and TensorFlow to as many threads; before TensorFlow works."""
+    import tensorflow as tf
+
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        first = place * threads
+        os.sched_setaffinity(0, {cores[at % len(cores)] for at in range(first, first + threads)})
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
 def embed_networks(
-    comparison: Comparison, *, workers: int | None = None
+    comparison: Comparison, processes: Mapping[str, Executor]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Retrain and embed with every variant that is not there yet; write the folder's networks.csv.
 
-    As many networks at once as there are `workers` (default: cores, one with a GPU), since for few photos
-    most of the time goes into building them, which keeps one core busy. A killed run goes on with the
-    variants that are missing. Returns networks.csv, a row a model, and retraining.csv, a row a step.
+    A killed run goes on with the variants that are missing; after a failure no other is begun. Returns
+    networks.csv, a row a model, and retraining.csv, a row a step.
     """
     variants, store = comparison.variants(), comparison.store
     wanted = {variant: comparison.wanted(variant) for variant in variants}
     missing = [variant for variant in variants if not store.holds(variant.name, wanted[variant])]
     progress = Progress("embedding with the networks", total=len(missing), unit="network")
-    made = _embed_all(comparison, {one: wanted[one] for one in missing}, workers=workers)
-    for done, _ in enumerate(made, start=1):
-        progress.update(done)
+    work = [
+        processes[variant.network].submit(_embed_one, comparison, variant, wanted[variant])
+        for variant in missing
+    ]
+    try:
+        for done, future in enumerate(as_completed(work), start=1):
+            future.result()
+            progress.update(done)
+    finally:
+        for future in work:
+            future.cancel()
     overview, log = store.summed_up([variant.name for variant in variants])
     files.write_table(store.folder / "networks.csv", overview)
     return overview, log
 
 
-def _embed_all(
-    comparison: Comparison, wanted: dict[NetworkRow, dict[str, Any]], *, workers: int | None
-) -> Iterator[None]:
-    """Embed with each variant and yield as it ends."""
-    workers = min(workers or (1 if has_gpu() else os.cpu_count() or 1), len(wanted))
-    embed_one = partial(_embed_one, comparison)
-    if workers < 2:
-        yield from map(embed_one, wanted, wanted.values())
-        return
-    with process_pool(workers) as pool:
-        yield from pool.map(embed_one, wanted, wanted.values())  # after a failure it cancels the rest
-
-
 def _embed_one(comparison: Comparison, variant: NetworkRow, wanted: dict[str, Any]) -> None:
     """Build one variant's network, retrain it if it has a head, embed its photos and keep the vectors."""
-    import keras
-
     settings, weights = comparison.networks, comparison.weights[variant.network]
-    embedder = NetworkEmbedder(variant, settings, weights=weights.path)
-    log = None if variant.head == "none" else _retrained(comparison, variant, embedder)
+    if variant.plain:
+        embedder, log = kept_embedder(variant.network, settings.model_dump_json(), weights.path), None
+    else:
+        embedder = NetworkEmbedder(variant, settings, weights=weights.path)
+        log = None if variant.head == "none" else _retrained(comparison, variant, embedder)
     rows = comparison.photos_of(variant)
-    vectors = np.empty((len(rows), embedder.model.output_shape[-1]), dtype=np.float32)
     # in parts: 300x300 pixels of all photos would fill the memory
-    for at in range(0, len(rows), settings.batch):
-        part = slice(at, at + settings.batch)
-        vectors[part] = embedder.embed(comparison.decode(rows[part], size=embedder.size))
+    parts = (rows[at : at + settings.batch] for at in range(0, len(rows), settings.batch))
+    decoded = (comparison.decode(part, size=embedder.size) for part in parts)
+    vectors = np.concatenate([embedder.features(pixels).numpy() for pixels in decoded])
     overview = {
         "model": variant.name,
         "network": variant.network,
@@ -258,8 +285,6 @@ def _embed_one(comparison: Comparison, variant: NetworkRow, wanted: dict[str, An
     }
     embedding = Embedding(rows["id"].tolist(), vectors)
     comparison.store.save(embedding, wanted=wanted, overview=overview, log=log)
-    del embedder
-    keras.utils.clear_session()  # the next network needs the memory
 
 
 def _retrained(comparison: Comparison, variant: NetworkRow, embedder: NetworkEmbedder) -> pd.DataFrame:

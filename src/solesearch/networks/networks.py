@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -148,8 +149,8 @@ def scale(images: Any, *, scaling: str) -> Any:
     )
 
 
-def build_network(network: Network, *, size: int, seed: int, weights: Path | None = None):
-    """Return the Keras model without classifier for images [b, size, size, 3].
+def build_network(network: Network, *, size: int | None, seed: int, weights: Path | None = None):
+    """Return the Keras model without classifier for images [b, size, size, 3]; None: of any size.
 
     Its weights are those of a file, or drawn from `seed`. Raises InputError when the file does not fit.
     """
@@ -184,7 +185,11 @@ def feature_model(model, network: Network, *, layer: str = "", pooling: str = "a
 
 
 class NetworkEmbedder:
-    """A network compiled once: uint8 photos in, features out, scaling included."""
+    """A network compiled once: uint8 photos in, features out, scaling included.
+
+    It takes photos of any size where `sides` are None. A MobileNet is built for one, since V2 pads by whether
+    a side is even, and so is a network whose map of vectors stays one (pooling: flatten).
+    """
 
     def __init__(self, variant: NetworkRow, settings: NetworkSettings, *, weights: Path | None):
         """Build the network and load `weights`; None leaves it untrained.
@@ -197,19 +202,30 @@ class NetworkEmbedder:
         tf.get_logger().setLevel("ERROR")  # it takes the networks, each traced once, for one traced anew
         self.network, self.batch = find_network(variant.network), settings.batch
         self.size = settings.size_of(self.network, trained=weights is not None)
-        self.whole = build_network(self.network, size=self.size, seed=settings.seed, weights=weights)
+        one_size = self.network.builder in WIDTHS or settings.pooling == "flatten"
+        self.sides = self.size if one_size else None
+        self.whole = build_network(self.network, size=self.sides, seed=settings.seed, weights=weights)
         layer = settings.layers.get(self.network.name, "")
         self.model = feature_model(self.whole, self.network, layer=layer, pooling=settings.pooling)
         scaling = settings.scaling_of(variant)
         self.features = tf.function(
             lambda images: self.model(scale(images, scaling=scaling), training=False),
-            input_signature=[tf.TensorSpec((None, self.size, self.size, 3), tf.uint8)],
+            input_signature=[tf.TensorSpec((None, self.sides, self.sides, 3), tf.uint8)],
         )
 
     def embed(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the features, float32 [n, d], of uint8 pixels [n, size, size, 3]."""
+        """Return the features, float32 [n, d], of uint8 pixels [n, size, size, 3], some photos at a time."""
         starts = range(0, len(pixels), self.batch)
         return np.concatenate([self.features(pixels[at : at + self.batch]).numpy() for at in starts])
+
+
+@cache
+def kept_embedder(name: str, settings: str, weights: Path | None) -> NetworkEmbedder:
+    """Return a network as it is, built once in this process; `settings` are NetworkSettings as JSON.
+
+    Whoever trains a network further builds one of his own.
+    """
+    return NetworkEmbedder(NetworkRow(name), NetworkSettings.model_validate_json(settings), weights=weights)
 
 
 def check_weight_file(path: Path, network: Network) -> None:
