@@ -8,7 +8,8 @@ import pytest
 from small_world import open_small_study
 
 from solesearch.beyond import code_probe, latent_codes
-from solesearch.beyond.latent_codes import LatentSettings, TrainedGan
+from solesearch.beyond.latent_codes import TrainedGan
+from solesearch.beyond.latent_settings import LatentSettings
 from solesearch.beyond.sample_quality import COLUMNS, TEST
 from solesearch.core import files
 from solesearch.core.checkpoints import save_variables
@@ -74,17 +75,16 @@ def test_a_dead_code_changes_nothing_and_a_known_one_what_it_must(gan: KnownGan)
     assert found["all codes redrawn"].max() > 0
 
 
-def test_traversal_rows_share_their_noise_and_mark_what_lies_beyond(gan: KnownGan, settings) -> None:
+def test_traversal_rows_share_their_noise(gan: KnownGan, settings) -> None:
     rows = latent_codes.traversals(gan, settings)
-    assert list(rows) == ["code 1", "code 2", "class code"]
-    first = rows["code 1"]
-    assert first.labels[:3] == ["-1.5", "-1", "-0.75"] and first.labels[5:7] == ["0", "+0.25"]
-    assert first.beyond == [True] + [False] * 9 + [True]
-    assert first.images[:, 0, 0, 0].tolist() == [round(127.5 * (1 + v / 2)) for v in settings.values]
-    dead = rows["code 2"].images
-    assert (dead == dead[0]).all() and (dead[0] == first.images[5]).all()
-    assert rows["class code"].labels == ["class 1", "class 2", "class 3", "class 4"]
-    assert not any(rows["class code"].beyond)
+    assert {name: len(images) for name, images in rows.items()} == {
+        "code 1": 11,
+        "code 2": 11,
+        "class code": 4,
+    }
+    first, dead = rows["code 1"], rows["code 2"]
+    assert first[:, 0, 0, 0].tolist() == [round(127.5 * (1 + v / 2)) for v in settings.values]
+    assert (dead == dead[0]).all() and (dead[0] == first[5]).all()
 
 
 # --- bounds ----------------------------------------------------------------------------------------------

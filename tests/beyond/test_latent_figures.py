@@ -6,7 +6,6 @@ import pytest
 from legible import assert_legible, words
 
 from solesearch.beyond import latent_figures
-from solesearch.beyond.latent_codes import Traversal
 from solesearch.beyond.sample_quality import (
     CODES_REDRAWN,
     COLUMNS,
@@ -54,28 +53,30 @@ def test_equal_guesses_share_a_line() -> None:
     assert "chance and majority class" in words(latent_figures.code_probe(code_table(), profile="smoke"))
 
 
-def row_of(count: int, *, beyond: list[bool]) -> Traversal:
-    images = np.stack([np.full((6, 30, 3), 10 * n, np.uint8) for n in range(count)])
-    return Traversal([f"{n}" for n in range(count)], beyond, images)
+def images_of(count: int) -> np.ndarray:
+    return np.stack([np.full((6, 30, 3), 10 * n, np.uint8) for n in range(count)])
 
 
 def test_strip_sets_images_beyond_apart() -> None:
     """Three images of 30 pixels: a gap of 10 where the range ends, of 1 within."""
-    row = row_of(3, beyond=[True, False, False])
-    picture, middles = latent_figures.strip(latent_figures.ImageRow("", row.images, row.beyond))
+    row = latent_figures.ImageRow("", images_of(3), [True, False, False])
+    picture, middles = latent_figures.strip(row)
     assert picture.shape == (6, 101, 3) and middles.tolist() == [15, 55, 86]
     assert picture[0, [0, 29, 35, 40, 69, 70, 71, 100], 0].tolist() == [0, 0, 255, 10, 10, 255, 20, 20]
 
 
 def test_traversal_picture_names_every_code_with_its_numbers() -> None:
-    rows = {seed: {f"code {n}": row_of(3, beyond=[True, False, False]) for n in (1, 2)} for seed in (1, 2)}
-    figure = latent_figures.traversal_picture(rows, code_table(), profile="smoke")
+    rows = {seed: {f"code {n}": images_of(3) for n in (1, 2)} for seed in (1, 2)}
+    options = {"values": [-1.5, -1, 0.25], "profile": "smoke"}
+    figure = latent_figures.traversal_picture(rows, code_table(), **options)
     found = words(figure)
     assert len(figure.axes) == 4 and found.count("20.0 · 1.50 nats") == found.count("0.0 · 0.00 nats") == 2
+    assert found.count("-1.5") == found.count("+0.25") == 2, "above each seed's rows"
+    assert figure.axes[0].images[0].get_array().shape == (6, 101, 3), "the first image is set apart"
     assert_legible(figure)
     rows[1]["code 9"] = rows[1]["code 1"]
     with pytest.raises(InputError, match="code 9"):
-        latent_figures.traversal_picture(rows, code_table(), profile="smoke")
+        latent_figures.traversal_picture(rows, code_table(), **options)
 
 
 def test_nearest_picture_shows_the_nearest_and_the_first() -> None:

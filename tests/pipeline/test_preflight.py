@@ -44,6 +44,7 @@ def test_committed_values_are_possible(workspace: Path, profile: str) -> None:
         ("likeness", {"texture": 3}, "likeness.texture: is no key here, got 3"),
         ("ladder", {"variants": ["biggan"]}, "ladder: variants: 'biggan' is none of infogan, "),
         ("growth", {"steps": -1}, "growth.steps: .*got -1"),
+        ("latent_codes", {"subset": 100}, "latent_codes: subset: at most half of 120 images; got 100"),
         ("human_study", {"repeats": 0.9}, "human_study.repeats: .*got 0.9"),
         ("human_study", {"query": 3}, "human_study.query: is no key here"),
     ],

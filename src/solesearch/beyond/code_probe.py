@@ -35,13 +35,20 @@ Vectors = dict[str, np.ndarray]  # split -> float32 [n, d]
 
 def read_codes(study: Study, *, seed: int, step: int) -> tuple[Vectors, Vectors]:
     """Return (codes, features) of each split's photos, by a seed's discriminator after `step` updates."""
+    import tensorflow as tf
+
     network, codes, features = study.discriminator(seed=seed, step=step).discriminator, {}, {}
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *study.gan.image_size, 3), tf.float32)])
+    def read(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        output = network(images, training=False)
+        return output.code, output.features  # alone: the other activations are far larger
+
     for split in ("training", *JUDGED):
         _, pixels = study.split(split)
         starts = range(0, len(pixels), BATCH)
-        outputs = [network(to_signed(pixels[start : start + BATCH]), training=False) for start in starts]
-        codes[split] = np.concatenate([output.code for output in outputs])
-        features[split] = np.concatenate([output.features for output in outputs])
+        batches = [read(to_signed(pixels[start : start + BATCH])) for start in starts]
+        codes[split], features[split] = (np.concatenate(part) for part in zip(*batches, strict=True))
     return codes, features
 
 
@@ -77,6 +84,11 @@ def probe(training: np.ndarray, labels: np.ndarray, others: Sequence[np.ndarray]
     return [model.predict(vectors) for vectors in others]
 
 
+def labels_of(study: Study) -> dict[str, pd.Series]:
+    """Return split -> photo id -> class."""
+    return {split: photos.set_index("id")["label"] for split, photos in study.photos.groupby("split")}
+
+
 def probe_rows(
     study: Study, vectors: Vectors, resampling: Resampling, *, seed: int, item: str, note: str
 ) -> list[Row]:
@@ -84,42 +96,40 @@ def probe_rows(
 
     Fitted on the training photos that have a class; intervals over products.
     """
-    labels, rows = study.split("training")[0]["label"].to_numpy(), []
-    known = labels != UNLABELLED
-    answers = probe(vectors["training"][known], labels[known], [vectors[split] for split in JUDGED])
+    labels, rows = labels_of(study), []
+    known = (labels["training"] != UNLABELLED).to_numpy()
+    fitted = vectors["training"][known], labels["training"].to_numpy()[known]
     units = resampling_units(study.photos, window=study.evaluation.exclusion_window)
     words = f"{note}; logistic regression on training photos; 95 % interval over products"
-    for split, answer in zip(JUDGED, answers, strict=True):
-        photos = study.split(split)[0]
-        unit = pd.factorize(units[photos["id"]].to_numpy())[0]
-        found = mean_with_interval(answer == photos["label"].to_numpy(), unit, resampling)
+    for split, answer in zip(JUDGED, probe(*fitted, [vectors[split] for split in JUDGED]), strict=True):
+        unit = units[labels[split].index].to_numpy()
+        found = mean_with_interval(answer == labels[split].to_numpy(), unit, resampling)
         rows.append(row(seed, f"probe_{split}", item, found, unit="accuracy", note=words))
     return rows
 
 
 def reference_rows(study: Study) -> list[Row]:
     """Return the accuracy of guessing, and of always naming the class most frequent in training."""
-    labels, rows = study.split("training")[0]["label"], []
-    labels = labels[labels != UNLABELLED]
-    most, classes = labels.mode()[0], labels.nunique()
+    labels, rows = labels_of(study), []
+    known = labels["training"][labels["training"] != UNLABELLED]
+    most, classes = known.mode()[0], known.nunique()
     for split in JUDGED:
-        found = study.split(split)[0]["label"]
         for item, value, note in (
             (CHANCE, 1 / classes, f"1 of {classes} classes"),
-            (MAJORITY, float((found == most).mean()), "most frequent among training photos"),
+            (MAJORITY, float((labels[split] == most).mean()), "most frequent among training photos"),
         ):
-            estimate = Estimate(value, n=len(found))
+            estimate = Estimate(value, n=len(labels[split]))
             rows.append(row(0, f"probe_{split}", item, estimate, unit="accuracy", note=note))
     return rows
 
 
 def class_code_rows(study: Study, codes: Vectors, *, seed: int) -> list[Row]:
     """Return the adjusted mutual information of the class code's first choice and the photos' classes."""
-    rows, note = [], "largest logit against the class; 0: as by chance, 1: the same partition"
+    labels, rows = labels_of(study), []
+    note = "largest logit against the class; 0: as by chance, 1: the same partition"
     for split in JUDGED:
-        labels = study.split(split)[0]["label"]
         choice = codes[split][:, study.gan.continuous_codes :].argmax(axis=1)
-        found = Estimate(float(adjusted_mutual_info_score(labels, choice)), n=len(labels))
-        measure = f"adjusted_mutual_information_{split}"
+        shared = float(adjusted_mutual_info_score(labels[split], choice))
+        measure, found = f"adjusted_mutual_information_{split}", Estimate(shared, n=len(choice))
         rows.append(row(seed, measure, "class code", found, unit="share", note=note))
     return rows

@@ -83,12 +83,13 @@ def read_new_photos(
         problems += [(file, *remark) for remark in photo.remarks]
         if photo.facts is None:
             continue
-        if (twin := seen.get(photo.facts["sha256"])) is not None:
-            problems.append((file, f"the same bytes as {twin}", SKIPPED))
+        digest, photo_id = photo.facts["sha256"], f"{name}/{file}"
+        if digest in seen:
+            problems.append((file, f"the same bytes as {seen[digest]}", SKIPPED))
             continue
-        seen[photo.facts["sha256"]] = f"{name}/{file}"
+        seen[digest] = photo_id
         label = class_name(file.split("/")[0]) if "/" in file else UNLABELLED
-        rows.append({"id": f"{name}/{file}", "file": file, "label": label, **photo.facts})
+        rows.append({"id": photo_id, "file": file, "label": label, **photo.facts})
         pixels.append(photo.pixels)
     if not rows:
         first = ": ".join(next(line for line in problems if line[2] != PASSED_OVER)[:2])
@@ -194,7 +195,8 @@ def grow(study: Study, new: NewPhotos, folder: Path, *, steps: int) -> dict[str,
         "network_step": int(weights.stem.rpartition("-")[2]),
         "photos": len(index),
         "index": index.description,
-        "training_seconds": TrainingFolder(paths, training).seconds,
+        # without steps, what is known are the seconds of an earlier growth of that name
+        "training_seconds": TrainingFolder(paths, training).seconds if steps else 0.0,
         "seconds": round(time.monotonic() - started, 1),
     }
 
@@ -275,26 +277,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m solesearch.beyond.growth", description=main.__doc__)
     parser.add_argument("profile")
     parser.add_argument("folder", type=Path, nargs="?", help="the new photos, in folders or not")
-    parser.add_argument(
-        "--steps", type=int, help="training steps on old and new photos; 0: none (params.yaml)"
-    )
+    parser.add_argument("--steps", type=int, help="of training on old and new photos; 0: none (params.yaml)")
     parser.add_argument("--name", default="", help="of the growth; default: the folder's name")
     parser.add_argument("--search", type=Path, metavar="PHOTO", help="search a grown catalogue by a photo")
     parser.add_argument("-k", type=int, default=5, help="answers of a search (5)")
-    arguments = parser.parse_args()
-    if (arguments.folder is None) == (arguments.search is None):
+    given = parser.parse_args()
+    if (given.folder is None) == (given.search is None):
         parser.error("name a folder of new photos, or a photo with --search and --name")
 
     def work() -> None:
-        profile = arguments.profile
-        check_known([profile])
-        if arguments.search:
-            print(search(profile, arguments.name, arguments.search, k=arguments.k).to_string())
+        check_known([given.profile])
+        if given.search:
+            print(search(given.profile, given.name, given.search, k=given.k).to_string())
             return
-        summary = add_folder(profile, arguments.folder, steps=arguments.steps, name=arguments.name)
+        summary = add_folder(given.profile, given.folder, steps=given.steps, name=given.name)
         print(summary_line(summary))
         name = summary["name"]
-        print(f"search: python -m solesearch.beyond.growth {profile} --name {name} --search PHOTO")
+        print(f"search: python -m solesearch.beyond.growth {given.profile} --name {name} --search PHOTO")
 
     return exit_status(work)
 

@@ -155,45 +155,29 @@ def network_vectors(
 # --- judging ---------------------------------------------------------------------------------------------
 
 
-def judge_split(
-    vectors: tuple[np.ndarray, np.ndarray],
-    tables: tuple[pd.DataFrame, pd.DataFrame],
-    *,
-    new: np.ndarray,
-    window: int,
-) -> dict[str, np.ndarray]:
-    """Return gallery name -> float64 [2, q]: precision@K and the share of new photos among the K answers.
-
-    Takes (query, gallery) vectors float32 [q, d] and [n, d] with their photo tables, and `new` bool [n]. The
-    naive gallery leaves nothing out, since no query is in it; the other leaves out the query's own product.
-    NaN where fewer than K photos may answer.
-    """
-    first, second = (table["label"].to_numpy() for table in tables)
-    judged = {}
-    for name in GALLERIES:
-        among = (vectors[1], tables[1])
-        rows = answers(vectors[0], tables[0], k=K, gallery=name, window=window, among=among)
-        shares = [(second[rows] == first[:, None]).mean(axis=1), new[rows].mean(axis=1)]
-        judged[name] = np.where(rows[:, 0] >= 0, shares, np.nan)
-    return judged
-
-
 def judge_ways(
     study: Study, experiment: Experiment, vectors: dict[str, np.ndarray], ways: Sequence[Way]
 ) -> dict[str, pd.DataFrame]:
-    """Return for each gallery the precision of every query (rows) by every way (columns), and `new <way>`."""
-    queries, window = study.photos.iloc[experiment.queries], study.evaluation.exclusion_window
-    columns: dict[str, dict[str, np.ndarray]] = {name: {} for name in GALLERIES}
+    """Return for each gallery precision@K of every query (rows) by every way (columns), and `new <way>`.
+
+    `new <way>` is the share of new photos among the answers; both are NaN where fewer than K photos may
+    answer. The naive gallery leaves nothing out, since no query is in it; the other leaves out the query's
+    own product.
+    """
+    photos, labels = study.photos, study.photos["label"].to_numpy()
+    queries, window = photos.iloc[experiment.queries], study.evaluation.exclusion_window
+    judged = {name: pd.DataFrame(index=queries["id"].to_numpy()) for name in GALLERIES}
     for way in ways:
         arriving = experiment.new if way.reference else experiment.new[:0]
         rows = np.concatenate([experiment.old, arriving])
         gallery = np.concatenate([vectors[way.old][experiment.old], vectors[way.network][arriving]])
-        new = np.arange(len(rows)) >= len(experiment.old)
-        pair = (vectors[way.network][experiment.queries], gallery)
-        judged = judge_split(pair, (queries, study.photos.iloc[rows]), new=new, window=window)
-        for name, (precision, share) in judged.items():
-            columns[name] |= {way.name: precision, f"new {way.name}": share}
-    return {name: pd.DataFrame(values, index=queries["id"].to_numpy()) for name, values in columns.items()}
+        asked, among = vectors[way.network][experiment.queries], (gallery, photos.iloc[rows])
+        for name, table in judged.items():
+            found = answers(asked, queries, k=K, gallery=name, window=window, among=among)
+            hits = labels[rows[found]] == labels[experiment.queries][:, None]
+            for column, share in ((way.name, hits), (f"new {way.name}", found >= len(experiment.old))):
+                table[column] = np.where(found[:, 0] >= 0, share.mean(axis=1), np.nan)
+    return judged
 
 
 def way_rows(
@@ -234,29 +218,6 @@ def growth_rows(
     table = pd.concat(blocks, ignore_index=True)
     arrived = {way.name: len(experiment.new) if way.reference else 0 for way in ways}
     return table.assign(old_photos=len(experiment.old), new_photos=table["way"].map(arrived))
-
-
-def seconds_table(
-    embedding_s: dict[str, dict[str, float]],
-    training_s: dict[str, float],
-    *,
-    add_s: float,
-    build_s: float,
-    photos: pd.Series,
-) -> pd.DataFrame:
-    """Return what each way of growing by the validation photos costs; `photos` counts those of each split.
-
-    Queries are not counted. A way that keeps the old vectors embeds and adds the new photos alone.
-    """
-    rows = []
-    for way in (way for way in WAYS if way.reference and way.network in embedding_s):
-        anew = way.old in TRAINED_ON
-        splits = ["training", "validation"] if anew else ["validation"]
-        embedding = sum(embedding_s[way.network][split] for split in splits)
-        cost = (training_s.get(way.network, 0.0), embedding, build_s if anew else add_s)
-        rows.append((way.name, photos[splits].sum(), *cost, sum(cost)))
-    columns = ["way", "photos_embedded", "training_s", "embedding_s", "index_s", "seconds"]
-    return pd.DataFrame(rows, columns=columns)
 
 
 def shown(table: pd.DataFrame, *, experiment: str) -> pd.DataFrame:

@@ -34,7 +34,7 @@ NUMBERS = "precision low high n new_share old_photos new_photos"
 def growth(table: pd.DataFrame, *, profile: str) -> Figure:
     """Draw precision@5 of every way to let the catalogue grow, a panel a part of the queries.
 
-    `table`: columns of growth_experiment.COLUMNS; the stricter gallery is drawn. Dashed: before growing, of
+    `table`: growth.csv; the stricter gallery is drawn. Dashed: before growing, of
     the same network. Raises InputError naming the table.
     """
     checked(table, name="growth", columns="experiment queries gallery way", numbers=NUMBERS)

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 from PIL import Image
-from pydantic import Field, PositiveInt, model_validator
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from scipy.stats import truncnorm
 
+from solesearch.beyond.latent_settings import LatentSettings
 from solesearch.beyond.sample_quality import (
     CODES_REDRAWN,
     GENERATED,
@@ -37,11 +37,11 @@ from solesearch.beyond.sample_quality import (
 from solesearch.core.checkpoints import load_variables
 from solesearch.core.errors import InputError, not_made_yet
 from solesearch.core.model_names import NetworkRow
-from solesearch.core.settings import GanSettings, Section
+from solesearch.core.settings import GanSettings
 from solesearch.evaluation.study import Study
 from solesearch.gan.embedder import BATCH
 from solesearch.gan.infogan import InfoGan, build_generator, sample_latent
-from solesearch.networks.networks import SMALLEST, NetworkEmbedder, NetworkSettings
+from solesearch.networks.networks import NetworkEmbedder, NetworkSettings
 from solesearch.networks.weights import recorded
 from solesearch.photos.photo import fit_to, to_pixels
 from solesearch.retrieval.controls import histogram_of_gradients
@@ -53,31 +53,6 @@ CLASS_CODE = "class code"
 SPREADS = (-7.0, 5.0)  # logarithms of Q's standard deviation: from 0.001 to 150, which is flat
 HOG = Space("hog", "HOG", histogram_of_gradients)
 PIXELS = Space("pixels", "raw pixels", raw_pixels)
-
-
-class LatentSettings(Section, section="latent_codes"):
-    """What is measured and on how many images."""
-
-    values: list[float] = Field(min_length=2)
-    noises: int = Field(ge=2)
-    images: PositiveInt
-    draws: int = Field(ge=2)
-    subset: int = Field(ge=2)
-    subsets: PositiveInt
-    neighbours: PositiveInt
-    quantile: float = Field(gt=0, lt=1)
-    feature_network: str
-    feature_size: int = Field(ge=SMALLEST)
-    shown: PositiveInt
-    seed: int = Field(ge=0)
-
-    @model_validator(mode="after")
-    def _fit_together(self) -> LatentSettings:
-        if self.values != sorted(set(self.values)) or not {-1, 1} <= set(self.values):
-            raise ValueError(f"values: ascending, -1 and 1 among them; got {self.values}")
-        if self.subset > self.images // 2:
-            raise ValueError(f"subset: at most half of {self.images} images; got {self.subset}")
-        return self
 
 
 # --- codes and the trained networks ----------------------------------------------------------------------
@@ -109,9 +84,8 @@ def codes_of(settings: GanSettings) -> list[Code]:
     """Return the codes of an InfoGAN: `code 1` and so on, then the class code if it has one."""
     first, count = settings.noise, settings.continuous_codes
     codes = [Code(f"code {n + 1}", slice(first + n, first + n + 1)) for n in range(count)]
-    return codes + [Code(CLASS_CODE, slice(first + count, first + settings.code_size))] * bool(
-        settings.categorical_codes
-    )
+    classes = Code(CLASS_CODE, slice(first + count, first + settings.code_size))
+    return [*codes, classes] if settings.categorical_codes else codes
 
 
 class TrainedGan:
@@ -119,15 +93,19 @@ class TrainedGan:
 
     def __init__(self, study: Study, *, seed: int):
         """Build both and load the last state; raises InputError when training left none or has not ended."""
-        self.settings, self.seed, state = study.gan, seed, study.paths.gan_seed(seed) / "state.npz"
+        state, gan, settings = (
+            study.paths.gan_seed(seed) / "state.npz",
+            InfoGan(study.gan, seed=seed),
+            study.gan,
+        )
         if not state.is_file():
             raise not_made_yet(state, made_by="stage train, with the generator in it,")
-        gan, settings = InfoGan(study.gan, seed=seed), study.gan
         load_variables(state, gan.state_variables())
         if (step := int(gan.steps_done.numpy())) != settings.steps:
             raise InputError(
                 f"{state}: training stands at step {step} of {settings.steps}; run stage train to its end"
             )
+        self.settings, self.seed = settings, seed
         latents = tf.TensorSpec((None, settings.noise + settings.code_size), tf.float32)
         images = tf.TensorSpec((None, *settings.image_size, 3), tf.float32)
         self.generator = tf.function(lambda z: gan.generator(z, training=False), input_signature=[latents])
@@ -160,16 +138,8 @@ def untrained_images(settings: GanSettings, latents: np.ndarray, *, seed: int) -
 # --- what each code changes ------------------------------------------------------------------------------
 
 
-class Traversal(NamedTuple):
-    """One code's row of generated images."""
-
-    labels: list[str]  # what stands above each
-    beyond: list[bool]  # whether its value lies beyond [-1, 1]
-    images: np.ndarray  # uint8 [values, h, w, 3]
-
-
-def traversals(gan: TrainedGan, settings: LatentSettings) -> dict[str, Traversal]:
-    """Return code name -> its row of images, the same noise in every row.
+def traversals(gan: TrainedGan, settings: LatentSettings) -> dict[str, np.ndarray]:
+    """Return code name -> its images at `settings.values`, uint8 [values, h, w, 3], the same noise in all.
 
     The other codes are at 0, the middle of their range; the class code, where there is one, at its first.
     """
@@ -178,11 +148,7 @@ def traversals(gan: TrainedGan, settings: LatentSettings) -> dict[str, Traversal
         base = code.set(base, 0)
     for code in codes:
         values = list(range(code.classes))[: len(settings.values)] or settings.values
-        images = to_pixels(gan.generate(np.concatenate([code.set(base, value) for value in values])))
-        labels = [
-            f"class {value + 1}" if code.classes else f"{value:+.3g}" if value else "0" for value in values
-        ]
-        rows[code.name] = Traversal(labels, [not code.classes and abs(value) > 1 for value in values], images)
+        rows[code.name] = to_pixels(gan.generate(np.concatenate([code.set(base, value) for value in values])))
     return rows
 
 
@@ -239,7 +205,7 @@ def continuous_bound(code: np.ndarray, prediction: np.ndarray, *, spread: float)
 
 
 def fitted_spread(code: np.ndarray, prediction: np.ndarray) -> float:
-    """Return the standard deviation under which codes [n] in [-1, 1] are likeliest around predictions [n]."""
+    """Return the standard deviation under which codes in [-1, 1] are likeliest around as many predictions."""
 
     def loss(logarithm: float) -> float:
         return -continuous_bound(code, prediction, spread=math.exp(logarithm))
@@ -253,27 +219,31 @@ def categorical_bound(one_hot: np.ndarray, logits: np.ndarray) -> float:
     return math.log(one_hot.shape[1]) + float(truth.mean())
 
 
+def read_back(gan: TrainedGan, settings: LatentSettings, *, draw: int) -> dict[str, list[np.ndarray]]:
+    """Return code name -> [its values, what Q reads] of one draw of images, float [n, columns] each."""
+    latents, noise = gan.draw(settings.images, [settings.seed, 2 + draw]), gan.settings.noise
+    both = latents[:, noise:], gan.read(gan.generate(latents))
+    places = {
+        code.name: slice(code.columns.start - noise, code.columns.stop - noise)
+        for code in codes_of(gan.settings)
+    }
+    return {name: [codes[:, place] for codes in both] for name, place in places.items()}
+
+
 def bounds(gan: TrainedGan, settings: LatentSettings) -> dict[str, list[float]]:
     """Return code name -> the bound on each draw of `settings.images` generated images, nats.
 
     Q's spread is fitted on one more draw, which is then left out: a bound fitted on its own images would
     promise a little too much.
     """
-    codes, noise, spreads = codes_of(gan.settings), gan.settings.noise, {}
-    found: dict[str, list[float]] = {code.name: [] for code in codes}
-    for draw in range(settings.draws + 1):
-        latents = gan.draw(settings.images, [settings.seed, 2 + draw])
-        predictions = gan.read(gan.generate(latents))
-        for code in codes:
-            truth = latents[:, code.columns]
-            guess = predictions[:, code.columns.start - noise : code.columns.stop - noise]
-            if draw == 0:
-                spreads[code.name] = 0.0 if code.classes else fitted_spread(truth[:, 0], guess[:, 0])
-            elif code.classes:
-                found[code.name].append(categorical_bound(truth, guess))
-            else:
-                bound = continuous_bound(truth[:, 0], guess[:, 0], spread=spreads[code.name])
-                found[code.name].append(bound)
+    fitted, *draws = [read_back(gan, settings, draw=draw) for draw in range(settings.draws + 1)]
+    found = {}
+    for name, known in fitted.items():
+        if name == CLASS_CODE:
+            found[name] = [categorical_bound(*draw[name]) for draw in draws]
+        else:
+            spread = fitted_spread(*known)
+            found[name] = [continuous_bound(*draw[name], spread=spread) for draw in draws]
     return found
 
 
@@ -286,11 +256,13 @@ def bound_rows(gan: TrainedGan, settings: LatentSettings) -> list[Row]:
         "H(c) + E log q(c|x), last step's Q; 0: Q knows nothing; low, high: middle 95 % of "
         f"{settings.draws} draws of images"
     )
+    estimates = {
+        item: Estimate(float(np.mean(values)), *middle(values), count) for item, values in found.items()
+    }
     return [
-        row(gan.seed, "information_bound", item, Estimate(float(np.mean(values)), *middle(values), count),
-            unit="nats", note=note)
-        for item, values in found.items()
-    ]  # fmt: skip
+        row(gan.seed, "information_bound", item, estimate, unit="nats", note=note)
+        for item, estimate in estimates.items()
+    ]
 
 
 # --- generated images beside photos ----------------------------------------------------------------------
@@ -302,20 +274,17 @@ def feature_spaces(study: Study, settings: LatentSettings) -> list[Space]:
     Photos and generated images alike come from the catalogue's size, enlarged to `feature_size`; a network
     that saw the photos' own files would tell them apart by their sharpness alone.
     """
-    spaces, name, side = (
-        [HOG._replace(words="HOG, no feature network")],
-        settings.feature_network,
-        settings.feature_size,
-    )
+    hog, name = HOG._replace(words="HOG, no feature network"), settings.feature_network
     if not name:
-        return spaces
+        return [hog]
     rules = NetworkSettings.load(study.paths.profile)
     weights = {one.network: one.path for one in recorded(study.paths.profile, rules)}
     if name not in weights:
         known = ", ".join(weights)
         raise InputError(f"params.yaml, latent_codes.feature_network: one of {known}; got {name!r}")
     if weights[name] is None:
-        return spaces
+        return [hog]
+    side = settings.feature_size
     sized = rules.model_copy(update={"input_size": side})
     embedder = NetworkEmbedder(NetworkRow(name), sized, weights=weights[name])
 
@@ -324,7 +293,7 @@ def feature_spaces(study: Study, settings: LatentSettings) -> list[Space]:
         return embedder.embed(np.stack(squares))
 
     words = f"ImageNet {name} at {side} pixels; not Inception, so no published KID compares"
-    return [*spaces, Space(name, words, features)]
+    return [hog, Space(name, words, features)]
 
 
 def image_sets(study: Study, gans: Sequence[TrainedGan], settings: LatentSettings) -> list[ImageSet]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,10 +27,8 @@ from solesearch.beyond.sample_quality import (
 )
 from solesearch.core.errors import InputError
 from solesearch.figures.drawing import (
-    BLUE,
     DASHED,
     NEUTRAL,
-    ORANGE,
     QUIET,
     VERMILION,
     WIDTH,
@@ -43,15 +41,8 @@ from solesearch.figures.drawing import (
     select,
     styled,
 )
-from solesearch.figures.galleries import EDGE, FOOT, Sheet
 from solesearch.figures.registry import chart
 
-if TYPE_CHECKING:
-    from solesearch.beyond.latent_codes import Traversal
-
-PICTURES = ("traversals",)  # beside the charts; no table can give what shows generated images
-ALL_CODES = "all codes"
-NAME, LINE, HEAD = 0.68, 0.03, 0.32  # inches: a row's name, between rows, above a block
 PROBED = {CODES: "Q's codes", UNTRAINED_CODES: "Untrained Q's codes", COMPONENTS: "As many components",
           FEATURES: "All features"}  # fmt: skip
 COMPARED = {GENERATED: "Generated", TRAINING: "Training photos", HALVES: "Halves of test photos",
@@ -69,7 +60,7 @@ def checked_codes(table: pd.DataFrame) -> pd.DataFrame:
 
 @chart("latent_codes")
 def code_effects(table: pd.DataFrame, *, profile: str) -> Figure:
-    """Draw what each code changes in the image, and what Q can read of it, a bar a seed.
+    """Draw what each code changes in the image, and what Q can read of it, a mark a seed.
 
     `table`: latent_codes.csv. Dashed: the change when all noise, or all codes, are drawn anew.
     """
@@ -80,16 +71,15 @@ def code_effects(table: pd.DataFrame, *, profile: str) -> Figure:
     names = {name: name for name in effects.loc[~redrawn, "item"]}
     figure = Chart(figsize=(WIDTH, 1.45 + 0.27 * len(names)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    _bars_by_seed(left, effects, names=names, digits=1)
-    _bars_by_seed(right, bounds, names=names, digits=2)
+    _marks_by_seed(left, effects, names=names, numbers=".1f")
+    _marks_by_seed(right, bounds, names=names, numbers=".2f")
     for item, value in effects[redrawn].groupby("item", sort=False)["value"].mean().items():
         left.axvline(value, color=VERMILION if item == NOISE_REDRAWN else QUIET, **DASHED, label=item)
     left.set(xlabel="Mean pixel change, grey levels of 255", xlim=(0, None), title="What a code changes")
     right.set(xlabel="Mutual-information bound, nats", title="What Q reads back (0: nothing)")
-    right.axvline(0, color=QUIET, linewidth=0.7)
     right.locator_params(axis="x", nbins=5)
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=4)
-    sums = bounds[bounds["item"] == ALL_CODES]
+    sums = bounds[bounds["item"] == "all codes"]
     total = ", ".join(f"{row.value:.2f} nats (seed {row.seed})" for row in sums.itertuples())
     parts = [counted(effects["n"], "latents"), counted(bounds["n"], "images")]
     parts += [f"bound of all codes: {total}", "whiskers: 95 % over latents, over draws"]
@@ -97,16 +87,17 @@ def code_effects(table: pd.DataFrame, *, profile: str) -> Figure:
     return figure
 
 
-def _bars_by_seed(axes: Axes, rows: pd.DataFrame, *, names: Mapping[str, str], digits: int) -> None:
-    """Draw a bar an item of `names` and seed with its interval, the number behind it; names on the left."""
+def _marks_by_seed(axes: Axes, rows: pd.DataFrame, *, names: Mapping[str, str], numbers: str) -> None:
+    """Draw a mark an item of `names`, from the top, and seed with its interval; label the seeds."""
     rows = rows[rows["item"].isin(names)]
-    seeds = sorted(rows["seed"].unique())
-    height = 0.8 / len(seeds)
-    for number, seed in enumerate(seeds):
-        mine = rows[rows["seed"] == seed].set_index("item").reindex(names)
-        places = np.arange(len(names)) + (number - (len(seeds) - 1) / 2) * height
-        axes.barh(places, mine["value"], height=0.9 * height, color=f"C{number}", label=f"seed {seed:g}")
-        forest(axes, mine.assign(place=places, marker=""), numbers=f".{digits}f")
+    by_item, seeds = rows.groupby("item")["seed"], sorted(set(rows["seed"]) - {0})
+    colours = {0: NEUTRAL} | {seed: f"C{number}" for number, seed in enumerate(seeds)}
+    apart = (by_item.cumcount() - (by_item.transform("size") - 1) / 2) * 0.8 / max(len(seeds), 1)
+    places = rows["item"].map({name: place for place, name in enumerate(names)}) + apart
+    forest(axes, rows.assign(place=places, colour=rows["seed"].map(colours)), numbers=numbers)
+    axes.axvline(0, color=QUIET, linewidth=0.7, zorder=1)
+    for seed in seeds:
+        axes.plot([], [], "D", markersize=4.5, color=colours[seed], label=f"seed {seed:g}")
     axes.set_yticks(range(len(names)), names.values())
     axes.set_ylim(len(names) - 0.4, -0.6)
 
@@ -122,11 +113,11 @@ def code_probe(table: pd.DataFrame, *, profile: str) -> Figure:
     panels = figure.subplots(1, 2, sharey=True)
     for axes, part in zip(panels, ("validation", "test"), strict=True):
         found = select(rows, name="latent_codes", measure=f"probe_{part}")
-        _bars_by_seed(axes, found, names=PROBED, digits=3)
+        _marks_by_seed(axes, found, names=PROBED, numbers=".3f")
         guesses = found[found["item"].isin([CHANCE, MAJORITY])]
         equal = guesses.groupby("value", sort=False)["item"].agg(" and ".join)  # one where both are equal
         for (value, words), colour in zip(equal.items(), (VERMILION, QUIET), strict=False):
-            axes.axvline(value, color=colour, **DASHED, label=words, zorder=3)
+            axes.axvline(value, color=colour, **DASHED, label=words, zorder=1)
         axes.set(xlim=(0, 1.12), xticks=np.linspace(0, 1, 6))
         axes.set(title=f"{part.capitalize()} photos", xlabel="Share of photos whose class is found")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
@@ -148,22 +139,17 @@ def kid_bars(table: pd.DataFrame, *, profile: str) -> Figure:
     if rows.empty:
         raise InputError("table latent_codes: no KID; run stage latent_codes again")
     spaces = rows["measure"].unique()
-    figure = Chart(figsize=(WIDTH, 2.6), layout="constrained")
+    figure = Chart(figsize=(WIDTH, 2.8), layout="constrained")
     panels = figure.subplots(1, len(spaces), sharey=True, squeeze=False)[0]
     for axes, space in zip(panels, spaces, strict=True):
         found, name = rows[rows["measure"] == space], space.removeprefix("kid_")
-        for place, item in enumerate(COMPARED):
-            mine = found[found["item"] == item]
-            heights = place + 0.3 * (np.arange(len(mine)) - (len(mine) - 1) / 2)
-            colour = BLUE if item == GENERATED else (NEUTRAL if item in (TRAINING, HALVES) else ORANGE)
-            axes.barh(heights, mine["value"], height=0.24 if len(mine) > 1 else 0.6, color=colour)
-            forest(axes, mine.assign(place=heights, marker=""), numbers=".2g")
-        axes.axvline(0, color=QUIET, linewidth=0.7)
-        ends = 1.1 * min(0.0, found["low"].min()), 1.2 * found[["value", "high"]].max(axis=None)
-        axes.set(xlim=ends, ylim=(len(COMPARED) - 0.4, -0.6))
+        _marks_by_seed(axes, found, names=COMPARED, numbers=".2g")
+        reach = found[["value", "high"]].max(axis=None)
+        axes.set_xlim(min(1.1 * found["low"].min(), -0.03 * reach), 1.2 * reach)
+        axes.locator_params(axis="x", nbins=5)
         axes.set_title("HOG (no network)" if name == "hog" else f"ImageNet {name}")
         axes.set_xlabel("KID, MMD$^2$", parse_math=True)
-    panels[0].set_yticks(range(len(COMPARED)), COMPARED.values())
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
     generated = rows[rows["item"] == GENERATED]
     parts = [named_seeds(generated["seed"]), counted(generated["n"], "images of each kind")]
     parts += ["against test photos", "whiskers: middle 95 % of subsets"]
@@ -199,54 +185,61 @@ def strip(row: ImageRow) -> tuple[np.ndarray, np.ndarray]:
     return picture, lefts + width / 2
 
 
-def _draw_rows(blocks: Mapping[str, Sequence[ImageRow]], *, labels: Sequence[str], note: float) -> Figure:
-    """Draw each block's rows below its title and `labels`; `note`: inches for what stands behind a row."""
-    strips = {(title, row.name): strip(row) for title, rows in blocks.items() for row in rows}
-    scale = (WIDTH - NAME - note - EDGE) / max(picture.shape[1] for picture, _ in strips.values())
-    tall = scale * max(picture.shape[0] for picture, _ in strips.values())
-    sheet, top = Sheet(len(blocks) * HEAD + len(strips) * (tall + LINE) + FOOT), 0.0
-    for title, rows in blocks.items():
-        sheet.write(title, left=EDGE, top=top + 0.2, va="center", fontsize=8.5, fontweight="bold")
-        _, middles = strips[title, rows[0].name]
-        above = {"top": top + 0.2, "ha": "center", "va": "center", "fontsize": 6.5}
-        for label, middle in zip(labels, middles, strict=False):
-            sheet.write(label, left=NAME + middle * scale, **above)
-        top += HEAD
-        for row in rows:
-            picture, _ = strips[title, row.name]
-            axes = sheet.show(picture, left=NAME, top=top, width=picture.shape[1] * scale, height=tall)
-            axes.spines[:].set_visible(False)
-            words = {"top": top + tall / 2, "ha": "right", "va": "center", "fontsize": 7}
-            sheet.write(row.name, left=NAME - 0.06, **words)
-            sheet.write(row.note, left=WIDTH - EDGE, **words)
-            top += tall + LINE
-    return sheet.figure
+def _draw_rows(
+    blocks: Mapping[str, Sequence[ImageRow]], *, labels: Sequence[str], profile: str, parts: Sequence[str]
+) -> Figure:
+    """Draw each block's rows below its title and `labels`, names on the left and notes on the right."""
+    strips = [(title, row, *strip(row)) for title, rows in blocks.items() for row in rows]
+    tall = 0.8 * WIDTH * max(picture.shape[0] / picture.shape[1] for *_, picture, _ in strips)
+    height = (tall + 0.06) * len(strips) + (0.4 if labels else 0.22) * len(blocks) + 0.3
+    figure = Chart(figsize=(WIDTH, height), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.015, hspace=0)
+    panels = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
+    for axes, (title, row, picture, middles) in zip(panels, strips, strict=True):
+        axes.imshow(picture, interpolation="lanczos")
+        axes.set_yticks([picture.shape[0] / 2], [row.name])
+        axes.set_xticks([])
+        axes.spines[:].set_visible(False)
+        axes.grid(visible=False)
+        axes.tick_params(length=0, labelsize=7)
+        beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 7}
+        axes.annotate(row.note, (1, 0.5), xycoords="axes fraction", **beside)
+        if row is blocks[title][0]:
+            axes.xaxis.tick_top()
+            axes.set_xticks(middles[: len(labels)], labels, fontsize=6.5)
+            axes.set_title(title, fontweight="bold")
+    add_caption(figure, profile=profile, parts=parts)
+    return figure
 
 
 @styled
 def traversal_picture(
-    rows: Mapping[int, Mapping[str, Traversal]], table: pd.DataFrame, *, profile: str
+    rows: Mapping[int, Mapping[str, np.ndarray]],
+    table: pd.DataFrame,
+    *,
+    values: Sequence[float],
+    profile: str,
 ) -> Figure:
     """Draw a row of generated images for every seed and code, its effect and bound behind it.
 
-    `rows`: seed -> code -> its row (latent_codes.traversals); `table`: latent_codes.csv. Values beyond
-    [-1, 1], which training never drew, stand apart. Raises InputError where the table lacks a code.
+    `rows`: seed -> code -> its images at the `values` (latent_codes.traversals); `table`: latent_codes.csv.
+    Values beyond [-1, 1], which training never drew, stand apart. Raises InputError where the table lacks a
+    code.
     """
     numbers = checked_codes(table).set_index(["seed", "measure", "item"])["value"]
     blocks: dict[str, list[ImageRow]] = {}
     for seed, codes in rows.items():
-        for name, row in codes.items():
+        for name, images in codes.items():
             keys = [(seed, measure, name) for measure in ("effect", "information_bound")]
             if missing := [key for key in keys if key not in numbers]:
                 raise InputError(f"table latent_codes: no {missing[0]}; run stage latent_codes again")
             note = f"{numbers[keys[0]]:.1f} · {numbers[keys[1]]:.2f} nats"
-            blocks.setdefault(f"Seed {seed}", []).append(ImageRow(name, row.images, row.beyond, note))
-    first = next(iter(next(iter(rows.values())).values()))
-    figure = _draw_rows(blocks, labels=first.labels, note=0.88)
+            beyond = [name != "class code" and abs(value) > 1 for value in values[: len(images)]]
+            blocks.setdefault(f"Seed {seed}", []).append(ImageRow(name, images, beyond, note))
+    labels = [f"{value:+.3g}" if value else "0" for value in values]
     parts = ["generated images, the same noise in every row, other codes at 0", "set apart: beyond [-1, 1]"]
     parts += ["behind: mean change of the pixels, grey levels of 255, and bound of mutual information"]
-    add_caption(figure, profile=profile, parts=parts)
-    return figure
+    return _draw_rows(blocks, labels=labels, profile=profile, parts=parts)
 
 
 @styled
@@ -267,10 +260,8 @@ def nearest_picture(
         for space, found in nearest.items():
             rows.append(ImageRow(f"photo, by\n{space}", training[found[number].rows[chosen]], apart))
         blocks[f"Seed {one.images.seed}: nearest of {len(one.rows):,}, then the first ones drawn"] = rows
-    figure = _draw_rows(blocks, labels=(), note=0.0)
     parts = ["below each generated image: the training photo nearest to it"]
-    add_caption(figure, profile=profile, parts=parts)
-    return figure
+    return _draw_rows(blocks, labels=(), profile=profile, parts=parts)
 
 
 def shown_images(one: Nearest, across: int) -> np.ndarray:

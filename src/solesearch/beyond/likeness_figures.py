@@ -32,6 +32,7 @@ from solesearch.figures.drawing import (
     add_caption,
     checked,
     counted,
+    forest,
     name_models,
     select,
     styled,
@@ -45,11 +46,11 @@ MEASURE_NAMES = {
     "shape": "Shape",
     "texture": "Texture",
 }
-# gallery -> (mark, colour or "" for the model's own, how far above the row, size, words)
+# gallery -> (mark, colour or "" for the model's own, how far above the row, points, words)
 MARKS = {
-    "all": ("o", "", 0.0, 22, "all photos"),
-    "without_bags": (">", ORANGE, 0.22, 11, "without bags"),
-    "bags_only": ("s", GREEN, -0.22, 11, "bags only"),
+    "all": ("o", "", 0.0, 4.7, "all photos"),
+    "without_bags": (">", ORANGE, 0.22, 3.3, "without bags"),
+    "bags_only": ("s", GREEN, -0.22, 3.3, "bags only"),
 }
 
 
@@ -89,17 +90,14 @@ def likeness(table: pd.DataFrame, *, profile: str, networks: pd.DataFrame | None
 
 def _draw_measure(axes: Axes, rows: pd.DataFrame, *, models: Sequence[str]) -> None:
     places = {model: place for place, model in enumerate(models)}
-    for gallery, (mark, colour, above, size, words) in MARKS.items():
-        found = rows[(rows["gallery"] == gallery) & rows["model"].isin(places)]
-        if found.empty:
+    for gallery, (marker, colour, above, size, words) in MARKS.items():
+        marks = rows[(rows["gallery"] == gallery) & rows["model"].isin(places)]
+        if marks.empty:
             continue
-        heights = found["model"].map(places) + above
-        colours = [colour or (BLUE if model == PROPOSED else QUIET) for model in found["model"]]
-        if gallery == "all":
-            axes.hlines(heights, found["low"], found["high"], colors=colours, linewidth=1.4, zorder=2)
-        axes.scatter(
-            found["value"], heights, marker=mark, s=size, c=colours, linewidths=0, zorder=3, label=words
-        )
+        marks = marks.assign(place=marks["model"].map(places) + above, marker=marker, size=size)
+        marks["colour"] = [colour or (BLUE if model == PROPOSED else QUIET) for model in marks["model"]]
+        forest(axes, marks if gallery == "all" else marks.assign(low=np.nan, high=np.nan))
+        axes.plot([], [], marker, markersize=size, color=colour or QUIET, label=words)
     random = rows.loc[(rows["model"] == PRIOR) & (rows["gallery"] == "all"), "value"]
     if len(random):
         axes.axvline(random.mean(), color=VERMILION, zorder=1, **DASHED)
@@ -111,8 +109,6 @@ def _draw_measure(axes: Axes, rows: pd.DataFrame, *, models: Sequence[str]) -> N
     axes.tick_params(axis="x", labelsize=6.5)
     for place in range(len(models)):
         axes.axhline(place, color="#ececec", linewidth=0.5, zorder=0)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
 
 
 @styled

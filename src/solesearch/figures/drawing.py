@@ -29,7 +29,7 @@ BLUE, ORANGE, GREEN, VERMILION = (seaborn.color_palette("colorblind").as_hex()[i
 NEUTRAL, QUIET, FAINT = "#b0b0b0", "#5f5f5f", "#9a9a9a"
 DASHED = {"linestyle": (0, (4, 3)), "linewidth": 0.9}
 WHISKER = {"fmt": "none", "ecolor": "black", "elinewidth": 0.9, "capsize": 2, "capthick": 0.9, "zorder": 3}
-MARK = {"colour": "black", "face": "", "marker": "D"}  # of a row in a forest plot
+MARK = {"colour": "black", "face": "", "marker": "D", "size": 4.5}  # of a row in a forest plot
 BESIDE = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}  # a number after its bar
 GALLERIES = {"product_excluded": "Product-excluded gallery", "naive": "Naive gallery"}  # the stricter first
 DRAWN_PROFILES = ("sample", "smoke")
@@ -197,16 +197,16 @@ def forest(axes: Axes, table: pd.DataFrame, *, numbers: str = "") -> None:
     """Draw a forest plot: each row of `table` a mark at its value, with a whisker from low to high.
 
     `table`: value, low, high (NaN: no whisker) and, where wanted, place (on the y axis; else 0, 1, ...
-    upwards), colour (of whisker and mark; else black), face (the mark's filling; else its colour) and marker
-    (else a diamond; "" beside a bar: the whisker alone). `numbers`, say ".3f", writes each value after its
-    whisker.
+    upwards), colour (of whisker and mark; else black), face (the mark's filling; else its colour), marker
+    (else a diamond; "" beside a bar: the whisker alone) and size (points). `numbers`, say ".3f", writes each
+    value after its whisker.
     """
     rows = table.assign(**{name: look for name, look in MARK.items() if name not in table})
     if "place" not in table:
         rows["place"] = np.arange(len(rows))
     for row in rows.itertuples():
         ends = np.nan_to_num(np.maximum([[row.value - row.low], [row.high - row.value]], 0))
-        looks = {"color": row.colour, "markerfacecolor": row.face or row.colour, "markersize": 4.5}
+        looks = {"color": row.colour, "markerfacecolor": row.face or row.colour, "markersize": row.size}
         looks = {**WHISKER, **looks, "fmt": row.marker or "none", "ecolor": row.colour}
         axes.errorbar(row.value, row.place, xerr=ends, **looks)
         if numbers:

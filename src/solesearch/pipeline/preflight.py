@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from solesearch.beyond.growth import GrowthSettings
+from solesearch.beyond.latent_settings import LatentSettings
 from solesearch.beyond.likeness import LikenessSettings
 from solesearch.beyond.variants import VariantSettings
 from solesearch.claims.ledger import read_ledger
@@ -33,8 +34,8 @@ from solesearch.retrieval.uncertainty import Resampling
 
 SECTIONS = (
     *(EvaluationSettings, LatencySettings, GallerySettings, LikenessSettings, HumanStudySettings),
-    *(IndexSettings, GrowthSettings, VariantSettings, ShowcaseSettings, PageSettings, ClaimSettings),
-    Resampling,
+    *(IndexSettings, GrowthSettings, LatentSettings, VariantSettings, ShowcaseSettings, PageSettings),
+    *(ClaimSettings, Resampling),
 )
 
 
