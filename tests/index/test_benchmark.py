@@ -24,7 +24,7 @@ VALUES = {
 
 
 def settings(**changes) -> IndexSettings:
-    return IndexSettings(**{**VALUES, **changes})
+    return IndexSettings.checked({**VALUES, **changes}, where="smoke.index")
 
 
 def test_queries_are_taken_out_and_every_vector_is_used_once() -> None:
@@ -58,7 +58,7 @@ def test_recall_by_hand() -> None:
 def test_a_batch_is_timed_in_turn_with_the_exact_index(monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine that sleeps half as long as Flat is twice as fast, whenever it is asked."""
     trial = Trial.of(vectors(), vectors(n=6, seed=1), kind="real")
-    other = benchmark.new_engine({"engine": "numpy"})
+    other = benchmark.new_engine(benchmark.Candidate(engine="numpy"))
     asked: list[str] = []
     for engine, seconds in ((trial.flat, 0.04), (other, 0.02)):
         monkeypatch.setattr(
@@ -96,8 +96,15 @@ def test_an_engine_that_is_missing_costs_one_line(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    "change", [{"runs": 0}, {"sizes": []}, {"sizes": ["all"]}, {"sizes": [5]}, {"candidates": [{}]}]
+    "change",
+    [
+        {"runs": 0},
+        {"sizes": ["all"]},
+        {"sizes": [5]},
+        {"candidates": []},
+        {"candidates": [{"engine": "lucene"}]},
+    ],
 )
 def test_protocols_that_measure_nothing_are_refused(change) -> None:
-    with pytest.raises(ValueError, match=next(iter(change))):
+    with pytest.raises(InputError, match=f"smoke.index.{next(iter(change))}"):
         settings(**change)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from solesearch.core.errors import InputError
-from solesearch.index.benchmark import ENGINES, new_engine
-from solesearch.index.mongodb import local_server, opened_collection
+from solesearch.index.benchmark import ENGINES, Candidate, new_engine
+from solesearch.index.mongodb import local_server
 
 # On 40 vectors the approximate ones must be exact, too: they look at everything.
 CANDIDATES = [
@@ -32,6 +32,11 @@ def vectors(n: int = 40, d: int = 6, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
 
 
+def made(engine: str, **options):
+    """Return a new engine."""
+    return new_engine(Candidate(engine=engine, **options))
+
+
 def check(engine, stored: np.ndarray) -> None:
     """Fit and ask; rows are exact, distances Euclidean, and a second fit replaces the first."""
     engine.fit(vectors(n=12, seed=5))
@@ -47,7 +52,7 @@ def check(engine, stored: np.ndarray) -> None:
 @pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda candidate: candidate["engine"])
 def test_answers_are_those_of_exact_search(candidate: dict) -> None:
     try:
-        engine = new_engine(candidate)
+        engine = made(**candidate)
     except InputError as error:
         pytest.skip(str(error))
     with closing(engine):
@@ -56,18 +61,18 @@ def test_answers_are_those_of_exact_search(candidate: dict) -> None:
 
 
 def test_lists_grow_with_the_root_of_the_vectors() -> None:
-    engine = new_engine({"engine": "faiss", "factory": "IVF{lists},Flat", "effort": "nprobe=4"})
+    engine = made("faiss", factory="IVF{lists},Flat", effort="nprobe=4")
     engine.fit(vectors(n=300))
     assert engine.description == "IVF16,Flat nprobe=4"
 
 
 def test_unknown_options_and_missing_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"candidates: .*'forests'"):
-        new_engine({"engine": "annoy", "forests": 3})
+        made("annoy", forests=3)
     monkeypatch.setattr("solesearch.index.engines.find_spec", lambda name: None)
     for name in ENGINES:
         with pytest.raises(InputError, match=f"{name}: not installed; "):
-            new_engine({"engine": name, **({"factory": "Flat"} if name == "faiss" else {})})
+            made(name, **({"factory": "Flat"} if name == "faiss" else {}))
 
 
 def test_mongodb_that_is_away_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,14 +81,13 @@ def test_mongodb_that_is_away_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
     options = "?connectTimeoutMS=200&serverSelectionTimeoutMS=300"
     monkeypatch.setenv("MONGODB_URI", f"mongodb://user:secret@127.0.0.1:1/{options}")
     with pytest.raises(InputError, match="the MongoDB server is away; start it") as caught:
-        new_engine({"engine": "mongodb"})
+        made("mongodb")
     assert "secret" not in str(caught.value)
     with local_server() as address:
         pymongo.MongoClient(address, serverSelectionTimeoutMS=20_000).admin.command("ping")  # it is up
         monkeypatch.setenv("MONGODB_URI", f"{address}/{options}")
-        with opened_collection("photos") as photos:
-            photos.insert_one({"_id": 1, "vector": [0.5]})
-        engine = new_engine({"engine": "mongodb", "collection": "photos"})
+        engine = made("mongodb")
+        engine.fit(vectors(n=1, d=1))
     with pytest.raises(InputError, match="the MongoDB server is away"):
         engine.query(vectors(n=1, d=1), k=1)
     engine.close()
@@ -104,7 +108,7 @@ def test_milvus_by_address_and_a_server_that_dies(tmp_path: Path, monkeypatch: p
         try:
             port = process.stdout.readline().strip()
             monkeypatch.setenv("MILVUS_URI", f"http://127.0.0.1:{port}")
-            engine = new_engine({"engine": "milvus"})
+            engine = made("milvus")
             check(engine, vectors())
         finally:
             process.kill()

@@ -122,9 +122,10 @@ def test_every_query_is_answered_by_every_model_from_test_photos(study: Study) -
 def test_best_and_worst_are_ranked_by_average_precision(study: Study) -> None:
     values = {"a": 3, "b": 1, "c": 5, "d": np.nan, "e": 2}
     rows = [("infogan", 1, "product_excluded", name, value) for name, value in values.items()]
-    rows.append(("hog", 0, "product_excluded", "z", 9))
+    rows += [("hog", 0, "product_excluded", "z", 9), ("infogan", 2, "product_excluded", "z", 9)]
     table = pd.DataFrame(rows, columns=["model", "seed", "gallery", "id", "average_precision"])
     files.write_table(study.paths.queries, table)
-    assert recommendations.best_and_worst(study, count=2) == [
-        ("best 1", "c"), ("best 2", "a"), ("worst 1", "e"), ("worst 2", "b"),
-    ]  # fmt: skip
+    assert recommendations.best_and_worst(study) == [
+        *(("best 1", "c"), ("best 2", "a"), ("best 3", "e")),
+        *(("worst 1", "a"), ("worst 2", "e"), ("worst 3", "b")),
+    ]

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from solesearch.core.errors import InputError
@@ -41,6 +41,14 @@ LEAST_RUNS, BATCH_RUNS = 3, 5
 OPENBLAS = {"faiss": "faiss", "evaluation": "numpy", "numpy": "numpy", "scikit-learn": "scipy"}
 
 
+class Candidate(BaseModel):
+    """One line of `candidates`: an engine, how many photos it takes at most, and its own options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    engine: Literal[tuple(ENGINES)]
+    most: int | None = Field(None, gt=K)
+
+
 class IndexSettings(Section, section="index"):
     """What is measured and how; `params.yaml` holds the values."""
 
@@ -55,15 +63,7 @@ class IndexSettings(Section, section="index"):
     build_threads: int = Field(ge=1)
     perturbation: float = Field(gt=0)
     seed: int
-    candidates: list[dict[str, Any]] = Field(min_length=1)
-
-    @field_validator("candidates")
-    @classmethod
-    def _each_names_its_engine(cls, candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        for candidate in candidates:
-            if candidate.get("engine") not in ENGINES:
-                raise ValueError(f"each names its engine, one of {', '.join(ENGINES)}")
-        return candidates
+    candidates: list[Candidate] = Field(min_length=1)
 
 
 # --- vectors ---------------------------------------------------------------------------------------------
@@ -139,11 +139,13 @@ def recall(found: np.ndarray, nearest: np.ndarray) -> float:
     return float((nearest[:, :, None] == found[:, None, :]).any(axis=2).mean())
 
 
-def speeds(engine: Engine, trial: Trial, *, settings: IndexSettings) -> dict[str, float]:
-    """Return the columns of index.csv that tell how fast a built engine answers."""
-    queries, longest_s = trial.queries, settings.longest_s
-    start = time.perf_counter()
-    engine.query(queries, k=K)
+def answers_and_speeds(engine: Engine, trial: Trial, *, settings: IndexSettings) -> dict[str, float]:
+    """Return the columns of index.csv that tell what a built engine answers, and how fast.
+
+    The first batch is the one whose answers are judged; an engine that takes long for it makes fewer runs.
+    """
+    queries, longest_s, start = trial.queries, settings.longest_s, time.perf_counter()
+    found = engine.query(queries, k=K)[1]
     slow = time.perf_counter() - start > longest_s
     next_query = cycle(queries[:, None])
     single = time_calls(
@@ -153,19 +155,15 @@ def speeds(engine: Engine, trial: Trial, *, settings: IndexSettings) -> dict[str
         least_runs=LEAST_RUNS,
         longest_s=longest_s,
     )
-    batch = time_calls(
-        lambda: engine.query(queries, k=K),
-        warm_up=0,
-        runs=1 if slow else BATCH_RUNS,
-        least_runs=1,
-        longest_s=longest_s,
-    )
+    runs = {"warm_up": 0, "runs": 1 if slow else BATCH_RUNS, "least_runs": 1, "longest_s": longest_s}
+    batch = time_calls(lambda: engine.query(queries, k=K), **runs)
     compared = isinstance(engine, Evaluation)
     return {
         "query_ms_median": float(np.median(single)) * 1000,
         "query_ms_p95": float(np.quantile(single, 0.95)) * 1000,
         "queries_per_s_batch": len(queries) / float(np.median(batch)),
         "batch_times_flat": times_flat(engine, trial, longest_s=longest_s) if compared else np.nan,
+        "recall_at_5": recall(found, trial.nearest),
     }
 
 
@@ -176,16 +174,14 @@ def measure(engine: Engine, trial: Trial, *, settings: IndexSettings) -> dict[st
         engine.fit(trial.vectors)
         build_s = time.perf_counter() - start
     with threadpool_limits(settings.threads):
-        found = engine.query(trial.queries, k=K)[1]
-        times = speeds(engine, trial, settings=settings)
+        answered = answers_and_speeds(engine, trial, settings=settings)
     return {
         "engine": engine.name,
         "index": engine.description,
         "n": len(trial.vectors),
         "dim": trial.vectors.shape[1],
         "build_s": build_s,
-        **times,
-        "recall_at_5": recall(found, trial.nearest),
+        **answered,
         "bytes_per_vector": engine.bytes_per_vector(),
         "threads": settings.threads,
         "kernel": openblas_kernel(engine.name),
@@ -209,30 +205,29 @@ def openblas_kernel(engine: str) -> str:
 # --- one run ---------------------------------------------------------------------------------------------
 
 
-def planned(settings: IndexSettings, *, real: int) -> dict[int, list[dict[str, Any]]]:
+def planned(settings: IndexSettings, *, real: int) -> dict[int, list[Candidate]]:
     """Return number of vectors -> the candidates that take so many, in running order.
 
     A candidate with `most` runs at the sizes up to it, or with so many vectors where every size is larger.
     """
     sizes = [real if size == CATALOGUE else int(size) for size in settings.sizes]
-    plan: dict[int, list[dict[str, Any]]] = {}
+    plan: dict[int, list[Candidate]] = {}
     for candidate in settings.candidates:
-        most = candidate.get("most", max(sizes))
+        most = candidate.most or max(sizes)
         for size in {size for size in sizes if size <= most} or {most}:
             plan.setdefault(size, []).append(candidate)
     return dict(sorted(plan.items()))
 
 
-def new_engine(candidate: dict[str, Any]) -> Engine:
+def new_engine(candidate: Candidate) -> Engine:
     """Return the engine that a line of params.yaml's `candidates` describes, with nothing in it yet.
 
     Raises InputError for an unknown option, or an engine that is not installed or does not answer.
     """
-    options = {name: value for name, value in candidate.items() if name not in ("engine", "most")}
     try:
-        return ENGINES[candidate["engine"]](**options)
+        return ENGINES[candidate.engine](**candidate.model_extra)
     except TypeError as error:
-        raise InputError(f"params.yaml, index.candidates: {candidate}: {error}") from error
+        raise InputError(f"params.yaml, index.candidates: {candidate.engine}: {error}") from error
 
 
 def measure_all(
@@ -253,7 +248,7 @@ def measure_all(
                 with closing(new_engine(candidate)) as engine:
                     rows.append(measure(engine, trial, settings=settings))
             except InputError as error:
-                left_out[f"{candidate['engine']} left out: {error}"] = None  # one line, at whatever sizes
+                left_out[f"{candidate.engine} left out: {error}"] = None  # one line, at whatever sizes
             progress.update(len(rows))
     for line in left_out:
         report(line)

@@ -48,7 +48,7 @@ class Engine(ABC):
 
     @abstractmethod
     def bytes_per_vector(self) -> float:
-        """Return what the engine keeps for one vector."""
+        """Return what the engine keeps for one vector, by the file it saves where it has one."""
 
     def close(self) -> None:  # noqa: B027 - most engines have nothing to close
         """Let go of a connection, where there is one."""
@@ -65,7 +65,6 @@ class Faiss(Engine):
         self.factory, self.effort = factory, effort
 
     def fit(self, vectors: np.ndarray) -> None:
-        """Train and fill the index."""
         from solesearch.index.faiss_index import trained_index
 
         factory = self.factory.format(lists=2 ** round(np.log2(len(vectors) ** 0.5)))
@@ -73,12 +72,10 @@ class Faiss(Engine):
         self._index = trained_index(vectors, factory=factory, effort=self.effort)
 
     def query(self, queries: np.ndarray, *, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """FAISS returns squared distances."""
-        squares, rows = self._index.search(queries, k)
+        squares, rows = self._index.search(queries, k)  # squared distances
         return np.sqrt(np.maximum(squares, 0)), rows
 
     def bytes_per_vector(self) -> float:
-        """Return the saved file's bytes for a vector."""
         import faiss
 
         return file_size(lambda path: faiss.write_index(self._index, path)) / self._index.ntotal
@@ -90,15 +87,12 @@ class Evaluation(Engine):
     name, needs = "evaluation", "numpy"
 
     def fit(self, vectors: np.ndarray) -> None:
-        """Keep the vectors."""
         self._vectors = vectors
 
     def query(self, queries: np.ndarray, *, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Look at every vector."""
         return nearest(queries, self._vectors, k=k)
 
     def bytes_per_vector(self) -> float:
-        """Return the bytes of a vector."""
         return self._vectors.nbytes / len(self._vectors)
 
 
@@ -108,7 +102,6 @@ class Numpy(Evaluation):
     name = "numpy"
 
     def fit(self, vectors: np.ndarray) -> None:
-        """Keep the vectors and their squared lengths."""
         self._vectors, self._lengths = vectors, (vectors**2).sum(axis=1)
 
     def query(self, queries: np.ndarray, *, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -127,14 +120,12 @@ class ScikitLearn(Evaluation):
     name, needs = "scikit-learn", "sklearn"
 
     def fit(self, vectors: np.ndarray) -> None:
-        """Keep the vectors."""
         from sklearn.neighbors import NearestNeighbors
 
         self._vectors = vectors
         self._searcher = NearestNeighbors(algorithm="brute", metric="euclidean").fit(vectors)
 
     def query(self, queries: np.ndarray, *, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Look at every vector."""
         return self._searcher.kneighbors(queries, n_neighbors=k)
 
 
@@ -170,7 +161,6 @@ class Annoy(Engine):
         return distances, rows
 
     def bytes_per_vector(self) -> float:
-        """Return the saved file's bytes for a vector."""
         return file_size(self._forest.save) / self._forest.get_n_items()
 
 
@@ -201,7 +191,6 @@ class Hnswlib(Engine):
         return np.sqrt(np.maximum(squares, 0)), rows.astype(np.int64)
 
     def bytes_per_vector(self) -> float:
-        """Return the saved file's bytes for a vector."""
         return file_size(self._graph.save_index) / self._graph.get_current_count()
 
 

@@ -57,7 +57,7 @@ def trained_index(vectors: np.ndarray, *, factory: str, effort: str = "") -> fai
     """Return FAISS's index of float32 vectors [n, d]: Flat, HNSW32, "IVF256,Flat", "PCA128,IVF256,PQ64np".
 
     `effort` are FAISS's own search parameters, say "nprobe=16" or "efSearch=64". Raises InputError for an
-    unknown string, or fewer vectors than it needs for training.
+    unknown string, fewer vectors than it needs for training, or search parameters that the index has not.
     """
     try:
         index = faiss.index_factory(vectors.shape[1], factory)
@@ -68,17 +68,12 @@ def trained_index(vectors: np.ndarray, *, factory: str, effort: str = "") -> fai
             f"FAISS cannot make {factory!r} of {vectors.shape[0]} vectors of {vectors.shape[1]}: {reason}"
         ) from error
     index.add(vectors)
-    set_effort(index, effort)
-    return index
-
-
-def set_effort(index: faiss.Index, effort: str) -> None:
-    """Set an index's search parameters; raises InputError where it has no such."""
     try:
         if effort:
             faiss.ParameterSpace().set_index_parameters(index, effort)
     except RuntimeError as error:
         raise InputError(f"FAISS does not know the search parameters {effort!r} for this index") from error
+    return index
 
 
 class FaissIndex:
@@ -108,11 +103,6 @@ class FaissIndex:
         return list(self._row)
 
     @property
-    def dimensions(self) -> int:
-        """Length of the vectors."""
-        return self._index.d
-
-    @property
     def description(self) -> str:
         """The factory string and the search effort: `IVF256,Flat nprobe=16`."""
         return f"{self.factory} {self.effort}".strip()
@@ -131,17 +121,16 @@ class FaissIndex:
         Raises InputError for a wrong length, values that are not finite, or a k beyond the index.
         """
         vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-        _check_vectors(vectors, dimensions=self.dimensions)
+        _check_vectors(vectors, dimensions=self._index.d)
         if not 1 <= k <= len(self):
             raise InputError(f"k must lie between 1 and {len(self)} (photos in the index); got {k}")
         removed = len(self._ids) - len(self)  # their rows may stand in front
         squares, rows = self._index.search(vectors, k + removed)  # FAISS returns squared distances
         distances = np.sqrt(np.maximum(squares, 0)).tolist()
-        answers = []
-        for far, found in zip(distances, rows.tolist(), strict=True):
-            named = [(self._ids[row], apart) for row, apart in zip(found, far, strict=True) if row >= 0]
-            answers.append([Neighbour(photo, apart) for photo, apart in named if photo][:k])
-        return answers
+        return [
+            [Neighbour(self._ids[row], far) for row, far in found if row >= 0 and self._ids[row]][:k]
+            for found in map(zip, rows.tolist(), distances)
+        ]
 
     def search_by_id(self, photo: str, *, k: int) -> list[Neighbour]:
         """Return the k photos nearest to photo `photo`, itself left out by its id.
@@ -165,7 +154,7 @@ class FaissIndex:
 
     def add(self, embedding: Embedding) -> None:
         """Put more photos in without building the rest anew; raises InputError and adds none on bad input."""
-        _check_vectors(embedding.vectors, dimensions=self.dimensions)
+        _check_vectors(embedding.vectors, dimensions=self._index.d)
         if known := [photo for photo in embedding.ids if photo in self._row]:
             raise InputError(f"{known[0]}: is in the index already ({len(known)} are); remove it first")
         self._index.add(np.ascontiguousarray(embedding.vectors))
@@ -218,16 +207,6 @@ class FaissIndex:
             raise InputError(
                 f"{folder}: not a whole index ({reason}); delete it and run stage index again"
             ) from error
-
-    def on_gpu(self) -> Self:
-        """Return a copy on the first GPU; raises InputError where FAISS has none or cannot move this kind."""
-        if not hasattr(faiss, "StandardGpuResources") or not faiss.get_num_gpus():
-            raise InputError("FAISS sees no GPU here (faiss-cpu has no GPU code: see environment.yml)")
-        try:
-            moved = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, self._index)
-        except RuntimeError as error:
-            raise InputError(f"FAISS has no GPU version of {self.factory!r}") from error
-        return type(self)(moved, self._ids, factory=self.factory)
 
     def _check_known(self, photos: Iterable[str]) -> None:
         for photo in photos:

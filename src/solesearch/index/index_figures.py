@@ -13,24 +13,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import StrMethodFormatter
 
 from solesearch.core.errors import InputError
 from solesearch.figures.drawing import BLUE, QUIET, WIDTH, Chart, add_caption, checked
 from solesearch.figures.registry import chart
 
-NUMBERS = (
-    "n dim build_s query_ms_median query_ms_p95 queries_per_s_batch recall_at_5 bytes_per_vector threads"
-)
+NUMBERS = "n dim build_s query_ms_median queries_per_s_batch recall_at_5 bytes_per_vector threads"
 NAMES = {
-    "faiss": "FAISS",
-    "evaluation": "Evaluation",
-    "numpy": "NumPy",
-    "scikit-learn": "scikit-learn",
-    "annoy": "Annoy",
-    "hnswlib": "hnswlib",
-    "mongodb": "MongoDB",
-    "milvus": "Milvus",
+    **{"faiss": "FAISS", "evaluation": "Evaluation", "numpy": "NumPy", "scikit-learn": "scikit-learn"},
+    **{"annoy": "Annoy", "hnswlib": "hnswlib", "mongodb": "MongoDB", "milvus": "Milvus"},
 }
 COLOURS = dict(zip(NAMES, (BLUE, "C3", "C1", "C2", "C4", "C5", "C7", "C8"), strict=True))
 MARKERS = "osD^vP*Xph<>"  # one for each kind of index of an engine
@@ -70,13 +62,13 @@ def recall_speed(index: pd.DataFrame, *, profile: str) -> Figure:
     panels[0].set(ylabel="Recall@5 against exact search", ylim=(low - 0.1 * (1 - low) - 0.01, 1.01))
     handles = [Line2D([], [], linestyle="", label=name, **look) for name, look in looks.items()]
     figure.legend(handles=handles, loc="outside upper left", ncols=4)
-    left_out = sorted(NAMES.get(name, name) for name in set(rows["engine"]) - set(shown["engine"]))
+    left_out = ", ".join(sorted(NAMES[name] for name in set(rows["engine"]) - set(shown["engine"])))
     parts = [
         f"{int(rows['dim'].iloc[0]):,} dimensions",
         f"{int(rows['threads'].max())} thread(s) while searching",
         "filled: exact; open: approximate",
         "as shipped, median of single queries",
-        f"not drawn (fewer vectors): {', '.join(left_out)}" if left_out else "",
+        f"not drawn (fewer vectors): {left_out}" if left_out else "",
     ]
     add_caption(figure, profile=profile, parts=parts)
     return figure
@@ -88,18 +80,16 @@ def draw_panel(axes: Axes, rows: pd.DataFrame, *, looks: dict[str, dict[str, obj
     axes.axhline(GOOD_RECALL, color=QUIET, linewidth=0.8, linestyle=(0, (4, 3)))
     for (_, row), speed in zip(rows.iterrows(), speeds, strict=True):
         axes.plot(speed, row["recall_at_5"], markersize=6.5, zorder=3, alpha=0.9, **looks[series_name(row)])
-    axes.set_xscale("log")
-    axes.set_xlim(speeds.min() / 2, speeds.max() * 2)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.set(xscale="log", xlim=(speeds.min() / 2, speeds.max() * 2))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
     kinds = "all real" if rows["vectors"].iloc[0] == "real" else "with perturbed copies"
-    axes.set(xlabel="Single queries a second (log scale)")
+    axes.set_xlabel("Single queries a second (log scale)")
     axes.set_title(f"{int(rows['n'].iloc[0]):,} vectors,\n{kinds}")  # two lines: three panels side by side
 
 
 def series_name(row: pd.Series) -> str:
     """Return engine and kind of a row, without sizes that grow with the catalogue: `FAISS IVF,Flat`."""
-    engine = NAMES.get(row["engine"], row["engine"])
-    return f"{engine} {family(row['index'])}" if row["engine"] == "faiss" else engine
+    return f"FAISS {family(row['index'])}" if row["engine"] == "faiss" else NAMES[row["engine"]]
 
 
 def family(index: str) -> str:
@@ -110,15 +100,15 @@ def family(index: str) -> str:
 def series_looks(rows: pd.DataFrame) -> dict[str, dict[str, object]]:
     """Return series name -> marker, colour and filling, exact ones first; filled means exact."""
     series = rows.assign(name=rows.apply(series_name, axis=1), exact=rows["index"].isin(EXACT))
-    series["place"] = series["engine"].map({name: place for place, name in enumerate(NAMES)})
+    series["place"] = series["engine"].map(list(NAMES).index)
     series = series.sort_values(["place", "exact"], ascending=[True, False], kind="stable")
-    looks: dict[str, dict[str, object]] = {}
-    for _, row in series.drop_duplicates("name").iterrows():
-        colour = COLOURS.get(row["engine"], QUIET)
-        marker = MARKERS[sum(look["color"] == colour for look in looks.values()) % len(MARKERS)]
-        filling = colour if row["exact"] else "white"
-        looks[row["name"]] = {"color": colour, "marker": marker, "markerfacecolor": filling}
-    return looks
+    series = series.drop_duplicates("name")
+    marks = series.groupby("engine").cumcount().map(MARKERS.__getitem__)
+    return {
+        row.name: {"color": colour, "marker": mark, "markerfacecolor": colour if row.exact else "white"}
+        for row, mark in zip(series.itertuples(index=False, name="Series"), marks, strict=True)
+        for colour in [COLOURS[row.engine]]
+    }
 
 
 # --- what to choose when ---------------------------------------------------------------------------------
@@ -134,29 +124,19 @@ def choice(index: pd.DataFrame) -> pd.DataFrame:
     flat = full[(full["engine"] == "faiss") & (full["index"] == "Flat")]
     good = full[(full["recall_at_5"] >= GOOD_RECALL) & ~full["index"].isin(EXACT)]
     at_good_recall = f"at recall@5 of {GOOD_RECALL} or more"
+    small = full[full["recall_at_5"] > 0.5].sort_values("bytes_per_vector")
+    quick, soon = good.sort_values("query_ms_median"), good.sort_values("build_s")
+    mongodb, milvus = (
+        rows[rows["engine"] == engine].sort_values("n", ascending=False) for engine in ("mongodb", "milvus")
+    )
     rules = [
         ("up to 200 thousand photos, or as the yardstick", flat, "exact, nothing to train or tune: "),
-        (
-            "a page that answers one query at a time",
-            good.sort_values("query_ms_median"),
-            f"quickest {at_good_recall}: ",
-        ),
-        (
-            "the catalogue changes every hour",
-            good.sort_values("build_s"),
-            f"quickest to build {at_good_recall}: ",
-        ),
-        (
-            "memory is short",
-            full[full["recall_at_5"] > 0.5].sort_values("bytes_per_vector"),
-            "fewest bytes for each vector: ",
-        ),
+        ("a page that answers one query at a time", quick, f"quickest {at_good_recall}: "),
+        ("the catalogue changes every hour", soon, f"quickest to build {at_good_recall}: "),
+        ("memory is short", small, "fewest bytes for each vector: "),
+        ("the shop keeps its data in MongoDB anyway, and few photos", mongodb, ""),
+        ("more than one machine, or several writers", milvus, ""),
     ]
-    for engine, when in (
-        ("mongodb", "the shop keeps its data in MongoDB anyway, and few photos"),
-        ("milvus", "more than one machine, or several writers"),
-    ):
-        rules.append((when, rows[rows["engine"] == engine].sort_values("n", ascending=False), ""))
     chosen = [
         (when, f"{NAMES[row['engine']]} {row['index']}", why + measured(row))
         for when, candidates, why in rules
@@ -183,26 +163,17 @@ def projection(index: pd.DataFrame, *, sizes: Sequence[int] = (1_000_000, 50_000
     Memory: bytes_per_vector x n, less what does not grow (codebooks). Exact search: ms grow as n.
     Graphs and trees: ms as log n, build as n log n.
     Inverted lists, as many as the root of n, the same number probed: ms as the root of n, build as n^1.5.
-    Columns: engine, index, measured_n, n, gigabytes, query_ms, build_hours, rule.
     """
     rows, projected = read_checked(index), []
     for _, row in rows[rows["n"] == rows["n"].max()].iterrows():
         rule, query_growth, build_growth = growth(row["index"])
         for size in sizes:
             slower, longer = (grows(size) / grows(row["n"]) for grows in (query_growth, build_growth))
-            projected.append(
-                {
-                    "engine": NAMES.get(row["engine"], row["engine"]),
-                    "index": row["index"],
-                    "measured_n": row["n"],
-                    "n": size,
-                    "gigabytes": growing_bytes(rows, row) * size / 1e9,
-                    "query_ms": row["query_ms_median"] * slower,
-                    "build_hours": row["build_s"] * longer / 3600,
-                    "rule": rule,
-                }
-            )
-    return pd.DataFrame(projected)
+            gigabytes = growing_bytes(rows, row) * size / 1e9
+            times = (row["query_ms_median"] * slower, row["build_s"] * longer / 3600)
+            projected.append((NAMES[row["engine"]], row["index"], row["n"], size, gigabytes, *times, rule))
+    names = ["engine", "index", "measured_n", "n", "gigabytes", "query_ms", "build_hours", "rule"]
+    return pd.DataFrame(projected, columns=names)
 
 
 def growth(index: str) -> tuple[str, Callable[[float], float], Callable[[float], float]]:

@@ -15,7 +15,7 @@ import numpy as np
 from solesearch.core.errors import InputError
 from solesearch.index.engines import STORES, Engine
 
-VARIABLE = "MILVUS_URI"
+VARIABLE, NAME = "MILVUS_URI", "benchmark"  # of the collection
 SENT_AT_ONCE = 2000  # vectors: 2,000 of 1,536 floats are 12 MB, a request may hold 64
 
 
@@ -27,44 +27,44 @@ class Milvus(Engine):
 
     name, needs, way_out = "milvus", "pymilvus", STORES
 
-    def __init__(self, *, index: str = "FLAT", collection: str = "benchmark"):
+    def __init__(self, *, index: str = "FLAT"):
         """Connect; `index` is Milvus's kind: FLAT, HNSW, IVF_FLAT, IVF_PQ, AUTOINDEX."""
         super().__init__()
         from pymilvus import MilvusClient
 
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs what it raises, traceback and all
-        self.description, self._collection = index, collection
+        self.description = index
         self._folder = tempfile.TemporaryDirectory(prefix="milvus-")
         uri = os.environ.get(VARIABLE)
         with clear_errors():
             self._client = MilvusClient(uri or f"{self._folder.name}/vectors.db", timeout=10)
-            self.server = f"Milvus {self._client.get_server_version()}" if uri else _lite()
+            server = self._client.get_server_version() if uri else f"Lite {version('milvus-lite')}"
+        self.server = f"Milvus {server}"
 
     def fit(self, vectors: np.ndarray) -> None:
-        """Replace what the collection held."""
         from pymilvus import DataType, MilvusClient
 
         schema = MilvusClient.create_schema(auto_id=False)
         schema.add_field("id", DataType.INT64, is_primary=True)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=vectors.shape[1])
         kind = MilvusClient.prepare_index_params("vector", index_type=self.description, metric_type="L2")
-        client, name = self._client, self._collection
+        client = self._client
         with clear_errors():
-            client.drop_collection(name)
-            client.create_collection(name, schema=schema, index_params=kind, consistency_level="Strong")
+            client.drop_collection(NAME)
+            client.create_collection(NAME, schema=schema, index_params=kind, consistency_level="Strong")
             # Released while it fills: else Milvus Lite 3.2 builds its index beside the loading: they collide.
-            client.release_collection(name)
+            client.release_collection(NAME)
             for start in range(0, len(vectors), SENT_AT_ONCE):
                 part = vectors[start : start + SENT_AT_ONCE]
-                client.upsert(name, [{"id": row, "vector": one} for row, one in enumerate(part, start)])
-            client.flush(name)  # unflushed, searches would be slow
-            client.load_collection(name)
+                client.upsert(NAME, [{"id": row, "vector": one} for row, one in enumerate(part, start)])
+            client.flush(NAME)  # unflushed, searches would be slow
+            client.load_collection(NAME)
         self._stored = vectors.shape
 
     def query(self, queries: np.ndarray, *, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Milvus's L2 is the squared distance."""
         with clear_errors():
-            answers = self._client.search(self._collection, data=list(queries), anns_field="vector", limit=k)
+            answers = self._client.search(NAME, data=list(queries), anns_field="vector", limit=k)
         squares = np.array([[hit["distance"] for hit in hits] for hits in answers])
         return np.sqrt(np.maximum(squares, 0)), np.array([[hit["id"] for hit in hits] for hits in answers])
 
@@ -74,13 +74,8 @@ class Milvus(Engine):
         return sum(written) / self._stored[0] if written else 4.0 * self._stored[1]
 
     def close(self) -> None:
-        """Close the connection; Milvus Lite's file goes."""
         self._client.close()
         self._folder.cleanup()
-
-
-def _lite() -> str:
-    return f"Milvus Lite {version('milvus-lite')}"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
@@ -31,22 +32,22 @@ class MongoDB(Engine):
     name, needs, way_out = "mongodb", "pymongo", STORES
     description = "brute force on read"
 
-    def __init__(self, *, collection: str = "benchmark") -> None:
+    def __init__(self) -> None:
         """Connect; raises InputError where no server answers."""
         super().__init__()
         self._opened = ExitStack()
-        self._photos = self._opened.enter_context(opened_collection(collection))
-        self.server = server_name(self._photos.database.client)
+        self._photos = self._opened.enter_context(opened_collection("benchmark"))
+        facts = self._photos.database.client.admin.command("buildInfo")
+        self.server = f"MongoDB {facts['version']}"
+        if facts.get("process") == "nx_27017":
+            self.server = f"nx-27017 {version('nx-27017')} (SQLite)"
 
     def fit(self, vectors: np.ndarray) -> None:
-        """Replace what the collection held."""
         with clear_errors():
             self._photos.drop()
             for start in range(0, len(vectors), WRITTEN_AT_ONCE):
-                part = vectors[start : start + WRITTEN_AT_ONCE].tolist()
-                self._photos.insert_many(
-                    {"_id": row, "vector": vector} for row, vector in enumerate(part, start)
-                )
+                part = enumerate(vectors[start : start + WRITTEN_AT_ONCE].tolist(), start)
+                self._photos.insert_many({"_id": row, "vector": vector} for row, vector in part)
 
     def query(self, queries: np.ndarray, *, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Read every document and compute Euclidean distances, as P does."""
@@ -64,8 +65,7 @@ class MongoDB(Engine):
             return float(np.mean([len(bson.encode(photo)) for photo in self._photos.find().limit(100)]))
 
     def close(self) -> None:
-        """Close the connection; a server of our own ends."""
-        self._opened.close()
+        self._opened.close()  # a server of our own ends
 
 
 @contextmanager
@@ -99,16 +99,6 @@ def local_server() -> Iterator[str]:
         finally:
             process.kill()  # its files are thrown away
             process.wait()
-
-
-def server_name(client: Any) -> str:
-    """Return which server answers, for the record: `MongoDB 7.0.2` or `nx-27017 0.8.1 (SQLite)`."""
-    facts = client.admin.command("buildInfo")
-    if facts.get("process") != "nx_27017":
-        return f"MongoDB {facts['version']}"
-    from importlib.metadata import version
-
-    return f"nx-27017 {version('nx-27017')} (SQLite)"
 
 
 @contextmanager

@@ -20,6 +20,8 @@ from solesearch.retrieval.exact_search import nearest
 from solesearch.retrieval.retrieval import excluded_pairs
 from solesearch.retrieval.uncertainty import read_queries
 
+STRICT = "product_excluded"
+
 
 def pick_queries(photos: pd.DataFrame, *, queries: int, seed: int) -> list[str]:
     """Return ids of `queries` photos drawn by `seed`: one of each class in turn, until enough are chosen."""
@@ -52,21 +54,14 @@ def choose_queries(
 
 
 def nearest_photos(
-    study: Study,
-    photos: pd.DataFrame,
-    vectors: np.ndarray,
-    query: str,
-    *,
-    k: int,
-    gallery: str = "product_excluded",
+    study: Study, photos: pd.DataFrame, vectors: np.ndarray, query: str, *, k: int, gallery: str = STRICT
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the k of `photos` nearest to photo `query`, one of them: distances float64 [k], rows int64 [k].
 
     `photos` [n] are rows of the catalogue's table with vectors float32 [n, d]; `gallery` as in
     retrieval.excluded_pairs. Raises InputError where fewer than k may answer.
     """
-    row = np.flatnonzero(photos["id"] == query)
-    window = study.evaluation.exclusion_window
+    row, window = np.flatnonzero(photos["id"] == query), study.evaluation.exclusion_window
     excluded = excluded_pairs(photos, queries=row, gallery=gallery, window=window)
     if not 1 <= k <= (~excluded).sum():
         raise InputError(f"k must lie between 1 and {(~excluded).sum()}, what may answer {query}; got {k}")
@@ -75,25 +70,19 @@ def nearest_photos(
 
 
 def recommend(
-    study: Study,
-    photos: pd.DataFrame,
-    vectors: np.ndarray,
-    query: str,
-    *,
-    k: int,
-    name: str = "",
-    gallery: str = "product_excluded",
+    study: Study, photos: pd.DataFrame, vectors: np.ndarray, query: str, *, name: str = "", **search
 ) -> GalleryRow:
     """Return what `nearest_photos` finds for photo `query` as a row to draw, `name` before it."""
-    distances, rows = nearest_photos(study, photos, vectors, query, k=k, gallery=gallery)
-    labels = photos.set_index("id")["label"]
-    own = same_product(study, query)
-    pixels = study.pixels[pd.Index(study.photos["id"]).get_indexer([query, *photos["id"].iloc[rows]])]
+    distances, rows = nearest_photos(study, photos, vectors, query, **search)
+    shown = study.photos.reset_index().set_index("id").loc[[query, *photos["id"].iloc[rows]]]
+    pixels, own = study.pixels[shown["index"]], same_product(study, query)
     neighbours = [
-        Neighbour(shown, labels[photo], distance, photo, photo in own)
-        for shown, photo, distance in zip(pixels[1:], photos["id"].iloc[rows], distances, strict=True)
+        Neighbour(picture, label, distance, photo, photo in own)
+        for picture, photo, label, distance in zip(
+            pixels[1:], shown.index[1:], shown["label"].iloc[1:], distances, strict=True
+        )
     ]
-    return GalleryRow(name, pixels[0], labels[query], neighbours)
+    return GalleryRow(name, pixels[0], shown["label"].iloc[0], neighbours)
 
 
 def shown_models(study: Study) -> list[tuple[str, int]]:
@@ -104,11 +93,9 @@ def shown_models(study: Study) -> list[tuple[str, int]]:
     """
     table, test = study.networks.overview(), len(study.split("test")[0])
     whole = (table["photos"] >= test) & (table["weights"] != NO_WEIGHTS)
-    shown = set(table.loc[whole & (table["model"] == table["network"]), "model"])
-    hidden = set(table["model"]) - shown
-    return [
-        (name, seed) for name, seed in models(study) if seed in (0, study.seeds[0]) and name not in hidden
-    ]
+    hidden = set(table.loc[~whole | (table["model"] != table["network"]), "model"])
+    seeds = (0, study.seeds[0])
+    return [(name, seed) for name, seed in models(study) if seed in seeds and name not in hidden]
 
 
 def answers_of_models(study: Study, queries: Sequence[str], *, k: int) -> dict[str, list[GalleryRow]]:
@@ -124,18 +111,14 @@ def answers_of_models(study: Study, queries: Sequence[str], *, k: int) -> dict[s
     return answers
 
 
-def best_and_worst(study: Study, *, count: int = 3) -> list[tuple[str, str]]:
-    """Return ("best 1", query id), ... and ("worst 1", id), ...: `count` of each of the proposed model's test
+def best_and_worst(study: Study) -> list[tuple[str, str]]:
+    """Return ("best 1", query id), ... and ("worst 1", id), ...: three of each of the proposed model's test
     queries, by average precision without own products."""
-    queries = read_queries(study.paths)
-    mine = queries[
-        (queries["model"] == PROPOSED)
-        & (queries["seed"] == study.seeds[0])
-        & (queries["gallery"] == "product_excluded")
-    ].dropna(subset=["average_precision"])
-    ranked = mine.sort_values(["average_precision", "id"], ascending=[False, True])["id"].tolist()
+    mine = f"model == '{PROPOSED}' and seed == {study.seeds[0]} and gallery == '{STRICT}'"
+    queries = read_queries(study.paths).query(mine).dropna(subset=["average_precision"])
+    ranked = queries.sort_values(["average_precision", "id"], ascending=[False, True])["id"].tolist()
     return [
         (f"{word} {number}", query)
-        for word, ids in (("best", ranked[:count]), ("worst", ranked[-count:]))
+        for word, ids in {"best": ranked[:3], "worst": ranked[-3:]}.items()
         for number, query in enumerate(ids, start=1)
     ]
