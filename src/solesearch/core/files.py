@@ -9,12 +9,14 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from solesearch.core.errors import InputError, not_made_yet
+
+if TYPE_CHECKING:
+    import pandas as pd  # the notebook runner, a process a stage, writes no table and should not wait for it
 
 
 @contextmanager
@@ -53,6 +55,8 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 def read_table(path: Path, *, made_by: str, **options: Any) -> pd.DataFrame:
     """Return a CSV as a table; raises InputError that names the stage which writes the file."""
+    import pandas as pd
+
     if not path.is_file():
         raise not_made_yet(path, made_by=made_by)
     return pd.read_csv(path, **options)
@@ -63,6 +67,8 @@ def read_result(path: Path) -> pd.DataFrame:
 
     Empty cells alone are gaps: a class may be called "None", and a NaN in a number must not pass unseen.
     """
+    import pandas as pd
+
     try:
         return read_table(path, made_by="the pipeline", keep_default_na=False, na_values=[""])
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:

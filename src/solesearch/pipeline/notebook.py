@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,9 +27,8 @@ import nbformat
 from solesearch.core import files
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.paths import Paths, repository_root
-from solesearch.core.progress import VARIABLE, describe
+from solesearch.core.progress import PASSING, VARIABLE
 from solesearch.core.provenance import reachable_code, references
-from solesearch.gan.training import seconds_spent
 
 TRAINING = "02_train_infogan"
 # stages that run a module instead of a notebook
@@ -218,6 +218,7 @@ def record(paths: Paths, name: str, watch: Watch) -> None:
     A training that was interrupted counts with all the seconds it took, not with those of its last part.
     """
     from solesearch.core.environment import machine
+    from solesearch.gan.training import seconds_spent
 
     target = paths.results / "run.json"
     known = json.loads(target.read_text()) if target.is_file() else {}
@@ -233,18 +234,13 @@ class Watch:
     def __init__(self, title: str, terminal: IO[str]):
         """Name the work as it is shown to the user, and the stream to show it on."""
         self.title, self.terminal, self.seconds, self.peak_mb = title, terminal, 0.0, 0.0
-        self._stop = threading.Event()
-        self._latest: dict[str, dict] = {}
-        self._shown = 0.0
+        self._stop, self._shown = threading.Event(), defaultdict[str, float](lambda: -QUIET_INTERVAL_S)
 
     def __enter__(self) -> Watch:
         """Start to follow; the kernel finds the file through the environment."""
-        handle, name = tempfile.mkstemp(prefix="solesearch-progress-", suffix=".jsonl")
-        os.close(handle)
-        self._file = Path(name)
-        os.environ[VARIABLE] = name
+        handle, os.environ[VARIABLE] = tempfile.mkstemp(prefix="solesearch-progress-")
         self._started = time.monotonic()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread = threading.Thread(target=self._follow, args=[handle], daemon=True)
         self._thread.start()
         return self
 
@@ -252,43 +248,31 @@ class Watch:
         """Stop, and say how long it took."""
         self._stop.set()
         self._thread.join()
-        self._file.unlink(missing_ok=True)
-        os.environ.pop(VARIABLE, None)
+        Path(os.environ.pop(VARIABLE)).unlink(missing_ok=True)
         self.seconds = time.monotonic() - self._started
         state = STATES.get(exception[0], "failed after")
-        self._print(
-            f"{self.title}: {state} {self.seconds:.0f} s, peak {self.peak_mb / 1024:.1f} GiB", last=True
-        )
+        self._print(f"{state} {self.seconds:.0f} s, peak {self.peak_mb / 1024:.1f} GiB")
 
-    def _follow(self) -> None:
-        with self._file.open(encoding="utf-8") as lines:
-            while not self._stop.wait(0.5):
+    def _follow(self, handle: int) -> None:
+        with os.fdopen(handle, encoding="utf-8", newline="\n") as lines:
+            ended = False
+            while not ended:
+                ended = self._stop.wait(0.5)
                 self.peak_mb = max(self.peak_mb, tree_memory_mb())
-                self._read(lines)
-                self._show()
-            self._read(lines)  # a short notebook's last words
+                for line in lines:  # a short notebook's last words, too
+                    self._print(line.rstrip("\n"))
 
-    def _read(self, lines: IO[str]) -> None:
-        for line in iter(lines.readline, ""):
-            if line.endswith("\n"):
-                report = json.loads(line)
-                if "line" in report:
-                    self._print(f"{self.title}: {report['line']}", last=True)
-                else:
-                    self._latest[report["task"]] = report
-
-    def _show(self) -> None:
-        now = time.monotonic()
-        interval = 1.0 if self.terminal.isatty() else QUIET_INTERVAL_S
-        running = [report for report in self._latest.values() if report["done"] < report["total"]]
-        if running and now - self._shown >= interval:
-            self._shown = now
-            self._print(f"{self.title}: " + " | ".join(describe(report) for report in running))
-
-    def _print(self, text: str, *, last: bool = False) -> None:
-        in_place = self.terminal.isatty()
-        start, end = ("\r\x1b[K", "\n" if last else "") if in_place else ("", "\n")
-        print(f"{start}{text}", end=end, file=self.terminal, flush=True)
+    def _print(self, line: str) -> None:
+        """Show a line: one that passes in its place on a terminal, now and then in a log."""
+        in_place, passing = self.terminal.isatty(), line.startswith(PASSING)
+        task, now = line.partition(":")[0], time.monotonic()
+        if passing and not in_place:
+            if now - self._shown[task] < QUIET_INTERVAL_S:
+                return
+            self._shown[task] = now
+        start, end = ("\r\x1b[K", "" if passing else "\n") if in_place else ("", "\n")
+        words = f"{start}{self.title}: {line.removeprefix(PASSING)}"
+        print(words, end=end, file=self.terminal, flush=True)
 
 
 def tree_memory_mb() -> float:
