@@ -21,7 +21,7 @@ PROFILES = {
     "paper": "official UT-Zap50K",
     "smoke": "synthetic, for tests",
 }
-DRAWN = ("sample", "smoke")
+DRAWN = ("sample", "smoke")  # of the synthetic catalogue, so their pictures may be committed
 TENSORFLOW, ONNX = "TensorFlow (tf.function)", "ONNX Runtime"
 NOT_RUN, NONE = "not run yet", "—"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from solesearch.core.errors import InputError
@@ -49,175 +48,67 @@ PICTURE_STAGES = {
 }
 
 
-@dataclass(frozen=True)
 class Paths:
     """Where one profile keeps its data, intermediate files, results and figures."""
 
-    profile: str
-    root: Path
+    def __init__(self, profile: str, root: Path):
+        """Name them all: below data/ what a user brings, below runs/ what is computed and not committed."""
+        self.profile, self.root = profile, root
+        self.data = root / "data" / profile  # the photographs of a profile that brings its own
+        # what people answered in the human study: primary data, committed, never an output; and the same as it
+        # comes in (SQLite, ignored by Git and DVC), from which the export writes it
+        self.answers = root / "data" / "answers" / f"{profile}.csv"
+        self.answer_store = self.answers.with_suffix(".sqlite")
+
+        self.run = root / "runs" / profile
+        self.catalogue = self.run / "catalogue"  # stage prepare
+        self.drawn = self.catalogue / "drawn"  # the photos of a synthetic profile
+        self.photos = self.catalogue / "photos.csv"  # a row a photo
+        self.problems = self.catalogue / "problems.csv"  # a row a file that was left out or looked odd
+        self.duplicates = self.catalogue / "duplicates.csv"  # pairs of photos that are equal or nearly so
+        self.attributes = self.catalogue / "attributes.csv"  # what a manifest tells beyond class, product
+        self.manifest = self.catalogue / "manifest.json"  # count and digest of the photographs
+        self.pixels = self.catalogue / "pixels.npy"  # uint8 [n, height, width, 3], in the order of photos.csv
+        self.gan = self.run / "infogan"  # stage train: log, checkpoints and samples, a folder a seed
+        self.training_seconds = self.run / "training-seconds"  # no output of a stage, since they differ
+        self.set_aside = self.run / "set-aside"  # trainings whose settings changed; never deleted
+        self.networks = self.run / "networks"  # each ImageNet network's vectors, ids, and what decided them
+        self.embeddings = self.run / "embeddings"  # stage embed: <model>.npy float32 [n, d], <model>.ids.txt
+        self.checkpoints = self.embeddings / "checkpoints.csv"  # precision of each on validation, which was chosen
+        self.queries = self.run / "evaluation" / "queries.csv"  # precisions by query, model, seed and gallery
+        self.index = self.run / "index"  # the FAISS index of the proposed model and its ids
+        self.human_study = self.run / "human_study"  # plan.json for the page, key.csv that it never reads
+        self.claims = self.run / "claims"  # pairs of the leakage audit, trainings of other readings
+        self.ladder = self.run / "ladder"  # a folder a variant
+        self.showcase = self.run / "showcase"  # what the web page answers from; showcase.json comes last
+        self.growth = self.run / "growth"  # what `make add` adds, a folder a name; of no stage
+        self.growth_experiment = self.run / "growth_experiment"  # trainings that go on with new photos
+        self.notebooks = self.run / "notebooks"  # executed copies
+
+        self.results = root / "results" / profile  # committed tables
+        self.metrics = self.results / "evaluate" / "metrics.json"  # for `dvc metrics`
+        self.photo_manifest = (
+            self.results / "evaluate" / "manifest.json"
+        )  # of the photographs behind the results
+        self.figures = root / "figures" / profile  # committed charts, and pictures of synthetic catalogues
+        self.galleries = self.figures / "galleries"
 
     @classmethod
     def of(cls, profile: str) -> Paths:
         """Return the paths of `profile` below the repository's root."""
         return cls(profile, repository_root())
 
-    @property
-    def data(self) -> Path:
-        """The photographs of a profile that brings its own."""
-        return self.root / "data" / self.profile
-
-    @property
-    def run(self) -> Path:
-        """Everything that is computed and not committed."""
-        return self.root / "runs" / self.profile
-
-    @property
-    def catalogue(self) -> Path:
-        """Stage 01: photos.csv, manifest.json, problems.csv, pixels.npy (and drawn photos)."""
-        return self.run / "catalogue"
-
-    @property
-    def drawn(self) -> Path:
-        """The drawn photos of a synthetic profile."""
-        return self.catalogue / "drawn"
-
-    @property
-    def photos(self) -> Path:
-        """The photo table, one row a photo."""
-        return self.catalogue / "photos.csv"
-
-    @property
-    def problems(self) -> Path:
-        """One line a file that was left out or looked odd."""
-        return self.catalogue / "problems.csv"
-
-    @property
-    def duplicates(self) -> Path:
-        """Pairs of photos that are equal or nearly so."""
-        return self.catalogue / "duplicates.csv"
-
-    @property
-    def attributes(self) -> Path:
-        """What a user's manifest tells of each photo beyond class and product; absent where it tells none."""
-        return self.catalogue / "attributes.csv"
-
-    @property
-    def manifest(self) -> Path:
-        """Count and digest of the photographs, to see that they are still the same."""
-        return self.catalogue / "manifest.json"
-
-    @property
-    def pixels(self) -> Path:
-        """Decoded photos, uint8 [n, height, width, 3], in the photo table's order."""
-        return self.catalogue / "pixels.npy"
-
-    @property
-    def gan(self) -> Path:
-        """Stage 02: one folder a seed."""
-        return self.run / "infogan"
-
     def gan_seed(self, seed: int) -> Path:
-        """Training log, checkpoints and samples of one seed."""
+        """Return the training folder of one seed."""
         return self.gan / f"seed-{seed}"
 
-    @property
-    def training_seconds(self) -> Path:
-        """Seconds that each training took so far; outside the stages' outputs, since they differ."""
-        return self.run / "training-seconds"
-
-    @property
-    def set_aside(self) -> Path:
-        """Where training folders go whose settings changed; never deleted by the project."""
-        return self.run / "set-aside"
-
-    @property
-    def embeddings(self) -> Path:
-        """Stage 04: <model>.npy float32 [n, d] and <model>.ids.txt."""
-        return self.run / "embeddings"
-
-    @property
-    def checkpoints(self) -> Path:
-        """How precise each kept checkpoint is on the validation photos, and which was chosen."""
-        return self.embeddings / "checkpoints.csv"
-
-    @property
-    def queries(self) -> Path:
-        """Stage 06: one row a query, model, seed and gallery, with its precisions."""
-        return self.run / "evaluation" / "queries.csv"
-
-    @property
-    def networks(self) -> Path:
-        """Stage 03: <model>.npy, ids and what decided them, for each ImageNet network; networks.csv."""
-        return self.run / "networks"
-
-    @property
-    def index(self) -> Path:
-        """Stage 05: the FAISS index of the proposed model and its ids."""
-        return self.run / "index"
-
-    @property
-    def showcase(self) -> Path:
-        """Stage showcase: what the web page answers from; showcase.json is written last."""
-        return self.run / "showcase"
-
-    @property
-    def growth(self) -> Path:
-        """What `python -m solesearch.beyond.growth` adds, a folder a name; no stage owns it."""
-        return self.run / "growth"
-
-    @property
-    def growth_experiment(self) -> Path:
-        """Stage growth: trainings that go on with new photos; kept and resumed."""
-        return self.run / "growth_experiment"
-
-    @property
-    def claims(self) -> Path:
-        """Stage 09: the pairs of the leakage audit, and short trainings of other readings of the papers."""
-        return self.run / "claims"
-
-    @property
-    def ladder(self) -> Path:
-        """Stage 10: one folder a variant of the ablation ladder."""
-        return self.run / "ladder"
-
     def ladder_seed(self, variant: str, seed: int) -> Path:
-        """Log, trunk and samples of one seed of one variant."""
+        """Return the training folder of one seed of one variant."""
         return self.ladder / variant / f"seed-{seed}"
 
-    @property
-    def human_study(self) -> Path:
-        """Stage 08: plan.json, which the page loads, and key.csv, which it never reads."""
-        return self.run / "human_study"
-
-    @property
-    def answers(self) -> Path:
-        """What people answered in the human study, as it is committed: primary data, never an output."""
-        return self.root / "data" / "answers" / f"{self.profile}.csv"
-
-    @property
-    def answer_store(self) -> Path:
-        """The answers as they come in (SQLite, ignored by Git and DVC); export writes `answers` from it."""
-        return self.answers.with_suffix(".sqlite")
-
-    @property
-    def notebooks(self) -> Path:
-        """Executed copies of the notebooks."""
-        return self.run / "notebooks"
-
-    @property
-    def results(self) -> Path:
-        """Committed tables."""
-        return self.root / "results" / self.profile
-
-    @property
-    def figures(self) -> Path:
-        """Committed charts, and pictures of synthetic catalogues: a folder a stage."""
-        return self.root / "figures" / self.profile
-
-    @property
-    def galleries(self) -> Path:
-        """Stage galleries: pictures that show photos."""
-        return self.figures / "galleries"
+    def result(self, name: str) -> Path:
+        """Return the path of one results table, say `retrieval`, in its stage's folder."""
+        return self.results / STAGE_OF[name] / f"{name}.csv"
 
     def picture(self, name: str) -> Path:
         """Return where a picture of photos or generated images is saved, without its suffix."""
@@ -226,17 +117,3 @@ class Paths:
     def chart(self, name: str) -> Path:
         """Return where a chart is saved, without its suffix, say `loss_curves`."""
         return self.figures / "charts" / name
-
-    def result(self, name: str) -> Path:
-        """Return the path of one results table, say `retrieval`, in its stage's folder."""
-        return self.results / STAGE_OF[name] / f"{name}.csv"
-
-    @property
-    def metrics(self) -> Path:
-        """Precision@5 of every model, as `dvc metrics` reads it."""
-        return self.results / "evaluate" / "metrics.json"
-
-    @property
-    def photo_manifest(self) -> Path:
-        """Count and digest of the photographs that the committed results are of."""
-        return self.results / "evaluate" / "manifest.json"

@@ -19,6 +19,7 @@ from matplotlib.transforms import offset_copy
 
 from solesearch.core import files
 from solesearch.core.errors import InputError
+from solesearch.core.measures import DRAWN
 from solesearch.core.model_names import PROPOSED, UNTRAINED, model_name, network_row
 from solesearch.figures.lettering import letter, mark_powers
 
@@ -32,7 +33,6 @@ WHISKER = {"fmt": "none", "ecolor": "black", "elinewidth": 0.9, "capsize": 2, "c
 MARK = {"colour": "black", "face": "", "marker": "D", "size": 4.5}  # of a row in a forest plot
 BESIDE = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}  # a number after its bar
 GALLERIES = {"product_excluded": "Product-excluded gallery", "naive": "Naive gallery"}  # the stricter first
-DRAWN_PROFILES = ("sample", "smoke")
 PIPELINE = "the pipeline (dvc repro)"
 
 
@@ -150,7 +150,7 @@ def named_seeds(seeds: Iterable[int]) -> str:
 
 def add_caption(figure: Figure, *, profile: str, parts: Sequence[str]) -> None:
     """Put the profile and `parts` in one small line (or more) at the bottom of the figure."""
-    drawn = ", synthetic catalogue" if profile in DRAWN_PROFILES else ""
+    drawn = ", synthetic catalogue" if profile in DRAWN else ""
     words = " · ".join([f"Profile {profile}{drawn}", *(part for part in parts if part)])
     lines = textwrap.fill(words, width=int(figure.get_figwidth() * 20), break_on_hyphens=False)
     figure.supxlabel(lines, x=0.008, ha="left", fontsize=6.5, color=QUIET, linespacing=1.3)

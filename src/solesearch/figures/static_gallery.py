@@ -15,9 +15,8 @@ from pathlib import Path
 from jinja2 import StrictUndefined, Template
 
 from solesearch.core.errors import InputError
-from solesearch.core.measures import title
+from solesearch.core.measures import DRAWN, title
 from solesearch.core.model_names import PROPOSED, model_name
-from solesearch.figures.drawing import DRAWN_PROFILES
 from solesearch.figures.galleries import GalleryRow, three_digits
 from solesearch.photos.photo import small_jpeg
 
@@ -45,7 +44,7 @@ def gallery_page(answers: Mapping[str, Sequence[GalleryRow]], *, profile: str, s
         answers=ordered,
         aspect=1 / min(1.5, max(photo.shape[0] / photo.shape[1] for photo in pixels.values())),
         classes=dict(sorted(labels.items())),
-        drawn=profile in DRAWN_PROFILES,
+        drawn=profile in DRAWN,
         model_name=model_name,
         models=[row.name for row in next(iter(answers.values()))],
         most=max(len(row.neighbours) for rows in answers.values() for row in rows),
