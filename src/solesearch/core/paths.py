@@ -55,8 +55,8 @@ class Paths:
         """Name them all: below data/ what a user brings, below runs/ what is computed and not committed."""
         self.profile, self.root = profile, root
         self.data = root / "data" / profile  # the photographs of a profile that brings its own
-        # what people answered in the human study: primary data, committed, never an output; and the same as it
-        # comes in (SQLite, ignored by Git and DVC), from which the export writes it
+        # what people answered in the human study: primary data, committed, never an output; and the same as
+        # it comes in (SQLite, ignored by Git and DVC), from which the export writes it
         self.answers = root / "data" / "answers" / f"{profile}.csv"
         self.answer_store = self.answers.with_suffix(".sqlite")
 
