@@ -6,7 +6,8 @@ import platform
 import re
 import subprocess
 import sys
-from importlib.metadata import distributions
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def machine() -> dict[str, Any]:
     """Return what a timing or a result depends on beside the code; nothing here names the host or its user.
 
     Keys: cpu (model), cores (logical, of the machine), memory_gb (GiB, one decimal), python, platform,
-    versions (package -> version, installed ones only, from their metadata), git_commit (or why there is none).
+    versions (package -> version, installed ones only), git_commit (or why there is none).
     """
     import psutil
 
@@ -32,13 +33,13 @@ def machine() -> dict[str, Any]:
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}, {' '.join(platform.libc_ver())}".rstrip(", "),
-        "versions": {one.name: one.version for one in distributions() if one.name in RECORDED},
+        "versions": installed_versions(),
         "git_commit": git_commit(),
     }
 
 
 def machine_label() -> str:
-    """Return the machine in a few words, say `AMD EPYC, 2 cores, 23 GiB`: no trademark sign, no clock rate."""
+    """Return the machine in a few words, say `AMD EPYC, 2 cores, 23 GiB`."""
     import psutil
 
     cores, gibibytes = psutil.cpu_count() or 1, psutil.virtual_memory().total // 2**30
@@ -56,6 +57,15 @@ def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 def short_cpu(model: str) -> str:
     """Return a processor's name without trademark signs, clock rate and core count."""
     return " ".join(MARKETING.sub(" ", model).split()) or "unknown processor"
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of the packages that results depend on, read from their metadata, not by import."""
+    versions = {}
+    for name in RECORDED:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def git_commit() -> str:
