@@ -68,13 +68,11 @@ verify: $(READY) ## compare a profile with its committed results (PROFILE=sample
 
 zappos: $(READY) ## make zappos DATA=folder: real photographs in class folders, linked and run
 	@test -n "$(DATA)" || { echo "say where the photographs are: make zappos DATA=/path/to/folder (see data/README.md)"; exit 2; }
-	@$(BIN)/python -m solesearch.pipeline.slot zappos "$(DATA)"
-	@$(BIN)/python -m solesearch.pipeline.repro zappos
+	@$(BIN)/python -m solesearch.pipeline.repro zappos --data "$(DATA)"
 
 chapter: $(READY) ## make chapter DATA=folder: real shoes and bags named by a labels.csv, linked and run
 	@test -n "$(DATA)" || { echo "say where labels.csv and its photographs are: make chapter DATA=/path/to/folder (see data/README.md)"; exit 2; }
-	@$(BIN)/python -m solesearch.pipeline.slot chapter "$(DATA)"
-	@$(BIN)/python -m solesearch.pipeline.repro chapter
+	@$(BIN)/python -m solesearch.pipeline.repro chapter --data "$(DATA)"
 
 add: $(READY) ## make add DATA=folder: new photos for a profile (PROFILE=sample, STEPS, NAME); the pipeline's files stay
 	@test -n "$(DATA)" || { echo "say where the new photos are: make add PROFILE=zappos DATA=/path/to/folder"; exit 2; }

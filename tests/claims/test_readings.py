@@ -121,7 +121,7 @@ def test_settings_of_a_costly_reading_differ_in_one_choice(opened) -> None:
 @pytest.mark.slow
 def test_costly_readings_are_trained_beside_the_default(opened, monkeypatch: pytest.MonkeyPatch) -> None:
     """Step 4 of the default lies there; the other reading is trained for two photos a batch, four steps."""
-    params = (opened.paths.root / "params.yaml").read_text().replace("batch_size: 16 ", "batch_size: 2 ")
+    params = (opened.paths.root / "params.yaml").read_text().replace("batch_size: 16", "batch_size: 2")
     (opened.paths.root / "params.yaml").write_text(params)
     rows = readings.costly_readings(opened, settings(("upsampling",), steps=4))
     run = [row for row in rows if np.isfinite(row["value"])]

@@ -119,16 +119,18 @@ def test_a_host_port_or_name_that_a_shell_exports_is_not_said_to_make():
         {"LC_ALL": "POSIX", "PYTHONIOENCODING": "ascii:strict"},
     ],
 )
-def test_the_summary_under_a_python_that_is_aimed(workspace, said):
+def test_a_command_under_a_python_that_is_aimed(workspace, said):
     foreign = workspace / "foreign"
     foreign.mkdir()
     for name in ("pandas", "yaml", "numpy"):
         (foreign / f"{name}.py").write_text(f"raise RuntimeError('a {name} of the user')", encoding="utf-8")
-    shutil.copytree(ROOT / "results" / "sample", workspace / "results" / "sample")
-    command = [sys.executable, "-m", "solesearch.pipeline.report", "--summary", "sample"]
+    for profile in ("sample", "zappos"):
+        shutil.copytree(ROOT / "results" / profile, workspace / "results" / profile)
+    shutil.copy(ROOT / "README.md", workspace)
+    command = [sys.executable, "-m", "solesearch.pipeline.report"]
     ended = subprocess.run(command, cwd=workspace, env=users(**said), capture_output=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, b"")
-    assert "precision@5" in ended.stdout.decode("utf-8")
+    assert "–" in (workspace / "docs" / "results.md").read_text("utf-8")
 
 
 def test_a_terminal_that_cannot_be_changed_shows_what_it_can(workspace):

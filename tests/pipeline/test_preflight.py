@@ -64,22 +64,13 @@ def test_profiles_without_section_or_photographs(workspace: Path) -> None:
     path.write_text(text.replace("profiles:\n  - sample\n", "profiles: []\n", 1))
     with pytest.raises(InputError, match="at least one profile"):
         active_profiles()
-    with pytest.raises(InputError, match=r"data/zappos: no photographs there; `make zappos DATA="):
-        preflight.check_photographs("zappos")
-    with pytest.raises(InputError, match=r"data/chapter: no photographs there; `make chapter DATA="):
-        preflight.check_photographs("chapter")
-    with pytest.raises(InputError, match=r"data/paper: no photographs there; put or link them there"):
-        preflight.check_photographs("paper")
-
-
-def test_command_line_says_one_line(workspace: Path) -> None:
-    command = [sys.executable, "-m", "solesearch.pipeline.preflight"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("error: ") and ended.stderr.count("\n") == 1
-    (workspace / "data" / "sample").mkdir(parents=True)
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (0, "")
+    for profile, words in (
+        ("zappos", "`make zappos DATA="),
+        ("chapter", "`make chapter"),
+        ("paper", "put or"),
+    ):
+        with pytest.raises(InputError, match=rf"data/{profile}: no photographs there; {words}"):
+            preflight.check_all([profile])
 
 
 def test_no_tensorflow_is_needed() -> None:

@@ -182,7 +182,7 @@ def test_minutes_and_memory_worked(results):
     assert results_page.run_cells("zappos") == ["not recorded"] * 5
 
 
-@pytest.mark.parametrize("text", ["{", '{"stages": {"train": {"seconds": "long"}}}'])
+@pytest.mark.parametrize("text", ["{", '{"stages": {"train": {"seconds": "long"}}}', "[]"])
 def test_damaged_run_record_is_named(results, text):
     put(results, "sample")
     (results / "sample" / "run.json").write_text(text)
@@ -203,38 +203,31 @@ def test_torn_table_is_named(results):
 def test_pages_are_written_once_and_the_rest_of_the_readme_stays(results, capsys):
     root = results.parent
     put_comparison(results)
-    assert report.main([]) == 0
+    report.update_pages(root)
     text, page = ((root / name).read_text() for name in ("README.md", "docs/results.md"))
     assert text.startswith(f"# title\n\n{BEGIN}\n\n| Model |") and text.endswith(f"\n\n{END}\n\nby hand\n")
     assert "| VGG16 | 528 | 528 | 58.9 | 220 (55×) |" in page and "{" not in page
-    assert report.main([]) == 0 and "nothing" in capsys.readouterr().out
-    assert not list(root.glob("**/.*partial*"))
-
-
-def test_check_goes_from_1_to_0_and_back_when_a_result_changes(results, capsys):
-    put(results, "zappos", retrieval=retrieval(REAL))
-    assert report.main(["--check"]) == 1
-    assert capsys.readouterr().err == "README.md, results.md: not what the results give; run `make readme`\n"
-    assert (results.parent / "README.md").read_text() == README  # --check writes nothing
-    assert report.main([]) == report.main(["--check"]) == 0
+    report.update_pages(root)
+    assert "nothing" in capsys.readouterr().out
     put(results, "zappos", retrieval=retrieval({**REAL, "hog": [0.957]}))
-    assert report.main(["--check"]) == 1
+    report.update_pages(root)
+    assert "0.957" in (root / "README.md").read_text() and not list(root.glob("**/.*partial*"))
 
 
 @pytest.mark.parametrize("text", ["no markers\n", f"{BEGIN}\n", f"{END}\n{BEGIN}\n"])
-def test_broken_markers_are_named_and_leave_the_readme_alone(results, text, capsys):
+def test_broken_markers_are_named_and_leave_the_readme_alone(results, text):
     path = results.parent / "README.md"
     path.write_text(text)
-    assert report.main([]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: ") and "needs a line <!-- results:begin -->" in error
+    with pytest.raises(InputError, match="needs a line <!-- results:begin -->"):
+        report.update_pages(results.parent)
     assert path.read_text() == text
 
 
-def test_the_committed_pages_are_what_the_results_give(repository, monkeypatch, capsys):
+def test_the_committed_pages_are_what_the_results_give(repository, monkeypatch):
     """As committed: whoever has run the pipeline has newer results, and nothing is wrong with the README."""
     monkeypatch.setenv("SOLESEARCH_ROOT", str(repository))
-    assert report.main(["--check"]) == 0, capsys.readouterr().err
+    for path, text in report.pages(repository).items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name}: run `make readme`"
 
 
 # --- the terminal ---
@@ -251,15 +244,15 @@ def test_summary_says_where_things_lie_and_aligns_the_table(results):
     assert "VGG16, untrained (no ImageNet weights here)" in text and "MobileNetV2, untrained" not in text
 
 
-def test_summary_without_names_takes_the_profiles_that_run(results, capsys):
+def test_summary_without_names_takes_the_profiles_that_run(results):
     assert report.summary([]).startswith("sample (synthetic): not run yet")
-    assert report.main(["--summary", "zapos"]) == 1
-    assert "no section for profile 'zapos'" in capsys.readouterr().err
+    with pytest.raises(InputError, match="no section for profile 'zapos'"):
+        report.summary(["zapos"])
 
 
-def test_summary_loads_nothing_heavy(results):
+def test_the_command_loads_nothing_heavy(results):
     code = (
-        "import sys; from solesearch.pipeline import report; report.main(['--summary', 'sample']); "
+        "import sys; from solesearch.pipeline import report; sys.argv[1:] = []; report.main(); "
         "print([m for m in ('tensorflow', 'keras', 'matplotlib', 'faiss', 'skimage') if m in sys.modules])"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,12 +1,11 @@
 """Before anything is computed: are the active profiles' values possible, and are their photographs there?
 
 A wrong learning rate in the last stage's section should not be found out after an hour of training.
-`make repro` does this first, in about two seconds; `python -m solesearch.pipeline.preflight` does it alone.
+`make repro` does this first, in about two seconds.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from solesearch.beyond.growth import GrowthSettings
@@ -15,9 +14,9 @@ from solesearch.beyond.likeness import LikenessSettings
 from solesearch.beyond.variants import VariantSettings
 from solesearch.claims.ledger import read_ledger
 from solesearch.claims.readings import ClaimSettings
-from solesearch.core.errors import InputError, exit_status
+from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
-from solesearch.core.settings import GallerySettings, active_profiles, check_known
+from solesearch.core.settings import GallerySettings, check_known
 from solesearch.cost.latency import LatencySettings
 from solesearch.evaluation.study import EvaluationSettings
 from solesearch.gan.training import load_gan
@@ -40,49 +39,31 @@ SECTIONS = (
 
 
 def check_values(profile: str) -> None:
-    """Build every settings object of a profile; raises InputError for the first impossible value."""
+    """Build every settings object of a profile; raises InputError for the first impossible value.
+
+    So it does for a bad entry of the claims' ledger, a weight file that cannot be what it is named, and a
+    retrained network that takes no part as it is, since it is compared with itself.
+    """
     load_gan(profile, image_size=CatalogSettings.load(profile).image_size)
     for section in SECTIONS:
         section.load(profile)
-    check_networks(profile)
-    read_ledger()
-
-
-def check_networks(profile: str) -> None:
-    """Raise InputError for an impossible network setting, or a weight file that cannot be what it is named.
-
-    A retrained network must be one of those that take part, since it is compared with itself.
-    """
     networks, retraining = NetworkSettings.load(profile), RetrainingSettings.load(profile)
     if foreign := sorted(set(retraining.networks) - set(networks.names)):
         raise InputError(
             f"params.yaml, {profile}.retraining.networks: {', '.join(foreign)} is not among networks.names"
         )
     check_placed(networks)
-
-
-def check_photographs(profile: str) -> None:
-    """Raise InputError when data/<profile> is missing.
-
-    DVC would stop, too, but with its own words for it and before any other profile has run.
-    """
-    slot = Paths.of(profile).data
-    if not slot.exists():
-        raise no_photographs(slot, profile=profile)
+    read_ledger()
 
 
 def check_all(profiles: Sequence[str]) -> None:
-    """Check that the profiles exist, then the values and photographs of each."""
+    """Check that the profiles exist, then the values and photographs of each.
+
+    DVC would stop without data/<profile>, too, but in its own words and not before other profiles have run.
+    """
     check_known(profiles)
     for profile in profiles:
         check_values(profile)
-        check_photographs(profile)
-
-
-def main() -> int:
-    """Check all active profiles; one line on the first thing that is wrong."""
-    return exit_status(lambda: check_all(active_profiles()))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        slot = Paths.of(profile).data
+        if not slot.exists():
+            raise no_photographs(slot, profile=profile)

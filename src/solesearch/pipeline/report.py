@@ -1,8 +1,8 @@
 """What is written from the committed results: the README's table, docs/results.md, the terminal's summary.
 
-`python -m solesearch.pipeline.report` writes the first two, `--check` exits 1 when they are not what the
-results give, `--summary [PROFILE ...]` ends `make repro` with a plain table. A person writes the README's
-sentences; a test compares their numbers with the results. No TensorFlow, no matplotlib.
+`python -m solesearch.pipeline.report` (`make readme`) writes the first two, and `make repro` ends with the
+third. A person writes the README's sentences; a test compares their numbers with the results. No TensorFlow,
+no matplotlib.
 """
 
 from __future__ import annotations
@@ -68,22 +68,17 @@ def pages(root: Path) -> dict[Path, str]:
     return {readme: filled, root / "docs" / "results.md": results_page(profiles)}
 
 
-def stale_pages(root: Path) -> dict[Path, str]:
-    """Return those pages that are not what the results give, with the text that they should have."""
-    wanted = pages(root)
-    return {
-        path: text
-        for path, text in wanted.items()
-        if not path.is_file() or path.read_text(encoding="utf-8") != text
-    }
-
-
 def update_pages(root: Path) -> None:
     """Write the pages that are not what the results give, each whole or not at all."""
-    stale = stale_pages(root)
-    for path, text in stale.items():
+    stale = [
+        (path, text)
+        for path, text in pages(root).items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
+    for path, text in stale:
         files.write_text(path, text)
-    print(f"written: {', '.join(path.name for path in stale) or 'nothing, all are what the results give'}")
+    names = ", ".join(path.name for path, _ in stale)
+    print(f"written: {names or 'nothing, all are what the results give'}")
 
 
 # --- the terminal ----------------------------------------------------------------------------------------
@@ -133,26 +128,12 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"  {'  '.join(map(str.ljust, row, widths))}".rstrip() for row in rows]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Write the README's table and docs/results.md from the results, check them, or print a summary."""
-    parser = argparse.ArgumentParser(prog="python -m solesearch.pipeline.report", description=main.__doc__)
-    choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--check", action="store_true", help="write nothing; exit 1 when a page is stale")
-    choice.add_argument("--summary", nargs="*", metavar="PROFILE", help="print where everything lies")
-    chosen = parser.parse_args(arguments)
-
-    def work() -> int | None:
-        root = repository_root()
-        if chosen.summary is not None:
-            return print(summary(chosen.summary))
-        if not chosen.check:
-            return update_pages(root)
-        stale = [path.name for path in stale_pages(root)]
-        if stale:
-            print(f"{', '.join(stale)}: not what the results give; run `make readme`", file=sys.stderr)
-        return int(bool(stale))
-
-    return exit_status(work)
+def main() -> int:
+    """Write the README's table and docs/results.md from the results."""
+    argparse.ArgumentParser(
+        prog="python -m solesearch.pipeline.report", description=main.__doc__
+    ).parse_args()
+    return exit_status(lambda: update_pages(repository_root()))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What `make repro` does: check, run the stages, sum up. `python -m solesearch.pipeline.repro [PROFILE ...]`.
 
 Without a name, the profiles that params.yaml lists. A profile that is named is added to that list where it is
-missing, since DVC knows no other, and its stages alone are run. Plain `dvc repro` does the middle part.
+missing, since DVC knows no other, and its stages alone are run. `--data FOLDER` links the photographs of the
+named profile first. Plain `dvc repro` does the middle part.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import yaml
 
@@ -18,7 +20,7 @@ from solesearch.core.paths import repository_root
 from solesearch.core.settings import active_profiles
 from solesearch.networks import weights
 from solesearch.pipeline import preflight, report
-from solesearch.pipeline.slot import activate
+from solesearch.pipeline.slot import activate, link_photographs
 
 
 def stage_names(profile: str) -> list[str]:
@@ -63,8 +65,17 @@ def main() -> int:
     """Run the pipeline for profiles (default: those of `profiles` in params.yaml)."""
     parser = argparse.ArgumentParser(prog="python -m solesearch.pipeline.repro", description=main.__doc__)
     parser.add_argument("profiles", nargs="*", metavar="PROFILE")
-    named = [name for given in parser.parse_args().profiles for name in given.replace(",", " ").split()]
-    return exit_status(lambda: reproduce(named))
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="link it to data/PROFILE first")
+    chosen = parser.parse_args()
+    named = [name for given in chosen.profiles for name in given.replace(",", " ").split()]
+
+    def work() -> None:
+        if chosen.data:
+            slot = link_photographs(*named, chosen.data)
+            print(f"{slot} -> {slot.resolve()}", flush=True)
+        reproduce(named)
+
+    return exit_status(work)
 
 
 if __name__ == "__main__":

@@ -235,29 +235,27 @@ def scorecard_table(profiles: Sequence[str]) -> str:
 
 
 def run_cells(profile: str) -> list[str]:
-    """Return minutes, longest stage, peak memory, machine and versions of a profile, as far as recorded.
+    """Return minutes, longest stage, peak memory, machine and versions of a profile's run.
 
     Raises InputError that names run.json when it is not a record of a run.
     """
     path = Paths.of(profile).results / "run.json"
+    if not path.is_file():
+        return [NOT_RECORDED] * (len(RUN) - 1)
     try:
-        record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        stages = record.get("stages", {})
-        seconds = {name: float(stage["seconds"]) for name, stage in stages.items() if "seconds" in stage}
-        peaks = [float(stage["peak_memory_mb"]) for stage in stages.values() if "peak_memory_mb" in stage]
-        versions = [f"{name} {number}" for name, number in record.get("versions", {}).items()]
-        facts = {"cpu": "{}", "cores": "{:g} cores", "memory_gb": "{:g} GiB"}
-        machine = [words.format(record[key]) for key, words in facts.items() if key in record]
-    except (ValueError, TypeError, AttributeError) as error:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        seconds = {name: float(stage["seconds"]) for name, stage in record["stages"].items()}
+        peak = max(float(stage["peak_memory_mb"]) for stage in record["stages"].values())
+        longest = max(seconds, key=seconds.get)
+        return [
+            minutes(sum(seconds.values())),
+            f"{longest} ({minutes(seconds[longest])})",
+            f"{peak / 1024:.1f} GiB",
+            "{cpu}, {cores:g} cores, {memory_gb:g} GiB".format(**record),
+            ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
+        ]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path}: not a record of a run ({error}); run the profile again") from error
-    longest = max(seconds, key=seconds.get, default="")
-    cells = [
-        minutes(sum(seconds.values())) if seconds else "",
-        f"{longest} ({minutes(seconds[longest])})" if longest else "",
-        f"{max(peaks) / 1024:.1f} GiB" if peaks else "",
-        *(", ".join(machine), ", ".join(versions)),
-    ]
-    return [cell or NOT_RECORDED for cell in cells]
 
 
 def minutes(seconds: float) -> str:

@@ -1,17 +1,15 @@
 """The slot for one's own photographs: links a folder to data/<profile>, and puts a profile to work.
 
-`make zappos DATA=FOLDER` calls `python -m solesearch.pipeline.slot zappos FOLDER` first; so with `chapter`.
+`make zappos DATA=FOLDER` does both before it runs the profile; so does `make chapter`.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
 from pathlib import Path
 
 from solesearch.core import files
-from solesearch.core.errors import InputError, exit_status
+from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
 from solesearch.core.settings import active_profiles, check_known, load_section
 from solesearch.photos.sources import LABELS_FILE
@@ -69,22 +67,3 @@ def activate(profile: str) -> bool:
     line = f"{listed['dash']}{profile}{listed['ends']}"
     files.write_text(path, f"{text[: listed.end()]}{line}{text[listed.end() :]}")
     return True
-
-
-def fill_slot(profile: str, folder: Path) -> None:
-    """Link the photographs, and say what was done."""
-    slot = link_photographs(profile, folder)
-    print(f"{slot} -> {slot.resolve()}")
-
-
-def main() -> int:
-    """`python -m solesearch.pipeline.slot PROFILE FOLDER`: link the photographs."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("profile")
-    parser.add_argument("folder", type=Path)
-    arguments = parser.parse_args()
-    return exit_status(lambda: fill_slot(arguments.profile, arguments.folder))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

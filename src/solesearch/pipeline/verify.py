@@ -17,15 +17,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import yaml
-from PIL import Image
+from matplotlib.testing.compare import compare_images
+from matplotlib.testing.exceptions import ImageComparisonFailure
+from pandas.testing import assert_frame_equal, assert_series_equal
 
 from solesearch.claims import verdicts
 from solesearch.core.errors import InputError, exit_status
@@ -39,7 +40,7 @@ from solesearch.photos.catalog import other_photographs
 from solesearch.pipeline import charts  # noqa: F401 (imports every module that registers a chart)
 
 PASS, FAIL, SKIP = "PASS", "FAIL", "SKIP"
-SAME_LOOK = 0.1  # mean difference of pixels, of 255: another build of the drawing library moves edges
+SAME_LOOK = 2  # root mean square of pixels' difference, of 255: another build of matplotlib moves edges
 RECORDED = ("cpu", "cores", "memory_gb", "versions", "git_commit", "stages")  # of run.json
 # Tables that compare the networks with others, or choose among them, beyond the rows that name one.
 REST_ON_NETWORKS = (
@@ -131,10 +132,9 @@ def check_verdicts(paths: Paths) -> Iterator[Check]:
     """Compute every verdict again from the committed tables."""
     target = paths.result("claims")
     committed = read_table(target, made_by="stage claims", dtype=str, keep_default_na=False)
-    found = verdicts.verdicts(paths.profile).astype(str)
-    same = found.reset_index(drop=True).equals(committed)
-    fault = "" if same else table_fault(committed, found, rules=[])
-    yield check(str(target.relative_to(paths.root)), fault, f"{len(found)} verdicts again")
+    again = verdicts.verdicts(paths.profile).astype(str).reset_index(drop=True)
+    fault = difference(assert_frame_equal, again, committed)
+    yield check(str(target.relative_to(paths.root)), fault, f"{len(again)} verdicts again")
 
 
 def check_charts(paths: Paths) -> Iterator[Check]:
@@ -144,23 +144,19 @@ def check_charts(paths: Paths) -> Iterator[Check]:
             try:
                 figure = registry.draw_chart(target.stem, profile=paths.profile)
                 [again] = drawing.save(figure, Path(folder) / target.stem)
-                fault = picture_fault(again, target)
-            except InputError as error:
+                fault = compare_images(target, again, tol=SAME_LOOK) or ""
+            except (InputError, ImageComparisonFailure, OSError) as error:
                 fault = str(error)
-            yield check(str(target.relative_to(paths.root)), fault, "drawn again, the same")
+            yield check(str(target.relative_to(paths.root)), " ".join(fault.split()), "drawn again, the same")
 
 
-def picture_fault(again: Path, committed: Path) -> str:
-    """Return how a PNG differs from the one drawn again, or nothing."""
+def difference(compare: Callable[..., None], first: Any, second: Any, **options: Any) -> str:
+    """Return how two tables or columns differ, in pandas' last line about it, or nothing."""
     try:
-        pixels = [np.asarray(Image.open(path).convert("RGB"), dtype=float) for path in (again, committed)]
-    except OSError as error:
-        return f"is no picture ({error})"
-    if pixels[0].shape != pixels[1].shape:
-        return f"is {pixels[1].shape[1]}x{pixels[1].shape[0]} pixels, drawn again another size"
-    change = float(np.abs(pixels[0] - pixels[1]).mean())
-    words = f"drawn again, pixels differ by {change:.2f} of 255 (at most {SAME_LOOK:g})"
-    return words if change > SAME_LOOK else ""
+        compare(first, second, **options)
+    except AssertionError as error:
+        return str(error).splitlines()[-1]
+    return ""
 
 
 def quick(paths: Paths) -> Iterator[Check]:
@@ -175,19 +171,14 @@ def quick(paths: Paths) -> Iterator[Check]:
 # --- the full way: run again, and compare within tolerances ----------------------------------------------
 
 
-class Rule(NamedTuple):
-    """How far a column may differ: `skip`, `absolute` or `factor` a cell, or the `share` of equal cells."""
+def tolerances() -> list[NamedTuple]:
+    """Return the rows of tolerances.csv, which says the reason of each: file, column, kind, tolerance.
 
-    file: str  # file and column are patterns; the first row that fits a cell holds
-    column: str
-    kind: str
-    tolerance: float
-
-
-def tolerances() -> list[Rule]:
-    """Return the rows of tolerances.csv, which says the reason of each."""
+    File and column are patterns, and the first row that fits a column holds. Its numbers may lie `absolute`
+    apart; it is not looked at (`skip`); or the `share` of its equal cells counts.
+    """
     table = pd.read_csv(Path(__file__).with_name("tolerances.csv"), keep_default_na=False)
-    return [Rule(row.file, row.column, row.kind, float(row.tolerance)) for row in table.itertuples()]
+    return list(table.itertuples(index=False))
 
 
 def full(paths: Paths) -> Iterator[Check]:
@@ -268,34 +259,24 @@ def named_in(table: pd.DataFrame, networks: set[str]) -> pd.Series:
     return about.any(axis=1) if len(about.columns) else pd.Series(False, table.index)
 
 
-def table_fault(committed: pd.DataFrame, again: pd.DataFrame, *, rules: list[Rule]) -> str:
-    """Return where a table lies beyond the tolerances of its columns, or nothing; others must be equal."""
+def table_fault(committed: pd.DataFrame, again: pd.DataFrame, *, rules: list[NamedTuple]) -> str:
+    """Return where a table lies beyond the tolerances of its columns, or nothing."""
     if list(committed.columns) != list(again.columns) or len(committed) != len(again):
         return f"is {len(committed)} x {list(committed)}, run again {len(again)} x {list(again)}"
     for column in committed:
-        rule = next((rule for rule in rules if fnmatch(column, rule.column)), Rule("", "", "equal", 0.0))
-        if fault := column_fault(committed[column], again[column], rule=rule):
+        rule = next(rule for rule in rules if fnmatch(column, rule.column))
+        if fault := column_fault(committed[column], again[column], kind=rule.kind, tolerance=rule.tolerance):
             return f"{column}: {fault}"
     return ""
 
 
-def column_fault(committed: pd.Series, again: pd.Series, *, rule: Rule) -> str:
+def column_fault(committed: pd.Series, again: pd.Series, *, kind: str, tolerance: float) -> str:
     """Return how far a column lies beyond its tolerance, or nothing."""
-    first, second = committed.astype(object).fillna(""), again.astype(object).fillna("")
-    equal = (first.astype(str) == second.astype(str)).to_numpy()
-    if rule.kind == "share":
-        words = f"{equal.mean():.2f} are equal, {rule.tolerance:g} asked for"
-        return words if equal.mean() < rule.tolerance else ""
-    if rule.kind in ("absolute", "factor"):
-        numbers = [pd.to_numeric(column, errors="coerce").to_numpy(float) for column in (committed, again)]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            factors = np.maximum(numbers[0] / numbers[1], numbers[1] / numbers[0])
-            apart = np.abs(numbers[0] - numbers[1]) if rule.kind == "absolute" else factors
-        equal = equal | (apart <= rule.tolerance)
-    if rule.kind == "skip" or equal.all():
-        return ""
-    row = int(np.flatnonzero(~equal)[0])
-    return f"line {row + 2}: {first.iloc[row]}, run again {second.iloc[row]} (tolerance {rule.tolerance:g})"
+    if kind == "absolute":
+        options = {"check_dtype": False, "rtol": 0, "atol": tolerance}
+        return difference(assert_series_equal, committed, again, **options)
+    equal = (committed.astype(str) == again.astype(str)).mean() if kind == "share" else 1
+    return f"{equal:.2f} are equal, {tolerance:g} asked for" if equal < tolerance else ""
 
 
 # --- the command -----------------------------------------------------------------------------------------
