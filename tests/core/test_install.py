@@ -77,34 +77,14 @@ def test_what_pip_knows_is_told_to_uv():
     assert (given["UV_HTTP_TIMEOUT"], given["PIP_CONFIG_FILE"]) == ("60", os.devnull)
 
 
-def test_what_uv_knows_is_told_to_pip_and_stays_uvs(tmp_path):
-    said = {"UV_DEFAULT_INDEX": f"own={MIRROR}", "UV_EXTRA_INDEX_URL": MORE, "SSL_CERT_FILE": "/company.pem"}
+def test_what_uv_knows_is_told_to_pip_and_stays_uvs():
+    said = {"UV_DEFAULT_INDEX": f"own={MIRROR}", "UV_INDEX": MORE, "SSL_CERT_FILE": "/company.pem"}
     given = install.network({}, said)
     assert (given["PIP_INDEX_URL"], given["PIP_EXTRA_INDEX_URL"]) == (MIRROR, MORE)
     assert (given["UV_DEFAULT_INDEX"], given["PIP_CERT"]) == (f"own={MIRROR}", "/company.pem")
-    assert "UV_INDEX" not in given
-    given = install.network({"index-url": MORE}, {"UV_INDEX_URL": MIRROR})
-    assert (given["UV_INDEX_URL"], given["PIP_INDEX_URL"]) == (MIRROR, MORE)
-    assert "UV_DEFAULT_INDEX" not in given
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        f'index-url = "{MIRROR}"\nextra-index-url = ["{MORE}"]\nno-binary = true\nsystem = true\n',
-        f'[[index]]\nname = "a"\nurl = "{MIRROR}"\ndefault = true\n[[index]]\nurl = "{MORE}"\n',
-        f'[pip]\nindex-url = "{MIRROR}"\nextra-index-url = ["{MORE}"]\nsystem = true\n',
-    ],
-)
-def test_indexes_of_a_uv_toml_are_kept_and_nothing_else_of_it(tmp_path, text):
-    (tmp_path / "uv").mkdir()
-    (tmp_path / "uv" / "uv.toml").write_text(text, encoding="utf-8")
-    for said in ({"XDG_CONFIG_HOME": str(tmp_path)}, {"UV_CONFIG_FILE": str(tmp_path / "uv" / "uv.toml")}):
-        given = install.network({}, said)
-        assert (given["UV_DEFAULT_INDEX"], given["UV_INDEX"]) == (MIRROR, MORE)
-        assert "UV_CONFIG_FILE" not in given
-    (tmp_path / "uv" / "uv.toml").write_text("[broken", encoding="utf-8")
-    assert "UV_DEFAULT_INDEX" not in install.network({}, {"XDG_CONFIG_HOME": str(tmp_path)})
+    assert "UV_INDEX_STRATEGY" not in given
+    given = install.network({"index-url": MORE}, {"UV_DEFAULT_INDEX": MIRROR})
+    assert (given["UV_DEFAULT_INDEX"], given["PIP_INDEX_URL"]) == (MIRROR, MORE)
 
 
 # --- which Python ----------------------------------------------------------------------------------------
@@ -214,7 +194,7 @@ def test_uv_itself_looks_at_the_python_that_is_named(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["a file", "a variable", "uv's variable"])
+@pytest.mark.parametrize("kind", ["a file", "uv's variable"])
 def test_both_ask_the_users_index_which_only_one_of_them_was_told(tmp_path, monkeypatch, kind):
     asked = []
 
@@ -234,12 +214,7 @@ def test_both_ask_the_users_index_which_only_one_of_them_was_told(tmp_path, monk
         )
         said = {
             "a file": {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf")},
-            "a variable": {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": address, "PIP_USER": "1"},
-            "uv's variable": {
-                "PIP_CONFIG_FILE": os.devnull,
-                "UV_INDEX_URL": address,
-                "UV_SYSTEM_PYTHON": "1",
-            },
+            "uv's variable": {"PIP_CONFIG_FILE": os.devnull, "UV_DEFAULT_INDEX": address},
         }[kind]
         monkeypatch.setattr(os, "environ", cleaned({**without_sources(), **said}))
         monkeypatch.setattr(install, "PYTHON", Path(sys.executable))

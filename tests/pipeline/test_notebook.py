@@ -18,7 +18,7 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
 def write_notebook(folder: Path, name: str, *cells: str, outputs: bool = False) -> None:
-    made = nbformat.v4.new_notebook(metadata={"kernelspec": notebook.kernel_description()})
+    made = nbformat.v4.new_notebook(metadata={"kernelspec": notebook.KERNEL})
     first = nbformat.v4.new_code_cell("profile = 'smoke'", metadata={"tags": ["parameters"]})
     made.cells = [first, *(nbformat.v4.new_code_cell(cell) for cell in cells)]
     if outputs:

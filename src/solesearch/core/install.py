@@ -1,8 +1,8 @@
 """Makes .venv from requirements.lock; `make` runs it with a Python 3.11 and nothing installed yet.
 
 pip fetches uv and uv the rest, in a third of pip's time; where uv cannot, pip does. Where packages come from
-(index, certificate, proxy, cache) is the user's business, said to pip or to uv; each is told the other's.
-What they install, and into which Python, is said here: settings that aim elsewhere are not passed on
+(index, certificate, proxy, cache) is the user's business, said to pip or in uv's variables; each is told the
+other's. What they install, and into which Python, is said here: settings that aim elsewhere are not passed on
 (surroundings.csv), and every call names its interpreter.
 """
 
@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.surroundings import past_the_proxy
@@ -69,54 +68,27 @@ def _is_there(place: str) -> bool:
     return ("://" in path and path == place) or Path(path).expanduser().exists()
 
 
-def uv_settings(environment: dict[str, str]) -> dict[str, str]:
-    """Return the indexes of uv in pip's words: its variables, else its configuration files."""
-    default = environment.get("UV_DEFAULT_INDEX") or environment.get("UV_INDEX_URL")
-    extra = environment.get("UV_INDEX") or environment.get("UV_EXTRA_INDEX_URL")
-    written = {} if default or extra else _uv_files(environment)
-    found = {"index-url": default, "extra-index-url": extra, **written}
-    # an index of uv's may have a name, `name=address`
-    return {name: re.sub(r"(?<!\S)[\w.-]+=(?=\w+:)", "", said) for name, said in found.items() if said}
-
-
-def _uv_files(environment: dict[str, str]) -> dict[str, str]:
-    home = Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    named = environment.get("UV_CONFIG_FILE")
-    for file in [Path(named)] if named else [home / "uv" / "uv.toml", Path("/etc/uv/uv.toml")]:
-        try:
-            said: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        said = {**said, **said.get("pip", {})}
-        indexes = [one for one in said.get("index", []) if "url" in one and not one.get("explicit")]
-        default = [one["url"] for one in indexes if one.get("default")] + [said.get("index-url", "")]
-        extra = [one["url"] for one in indexes if not one.get("default")] + said.get("extra-index-url", [])
-        return {"index-url": default[0], "extra-index-url": " ".join(extra)}
-    return {}
-
-
 def network(settings: dict[str, str], environment: dict[str, str]) -> dict[str, str]:
-    """Return the environment for pip and uv: the given one, and in it what both are told of the network."""
-    there = {**uv_settings(environment), **settings}
-    there.setdefault("cert", environment.get("SSL_CERT_FILE") or _system_certificates())
+    """Return the environment for pip and uv: the given one, and in it what both are told of the network.
+
+    What pip knows (`settings`) is told to uv, what uv's variables say to pip; each keeps its own.
+    """
+    said = {name: environment.get(variable, "") for name, variable in UV_NAMES.items()}
+    # an index of uv's may have a name, `name=address`
+    there = {name: re.sub(r"(?<!\S)[\w.-]+=(?=\w+:)", "", words) for name, words in said.items() if words}
+    there = {"cert": _system_certificates(), **there, **settings}
     told = {f"PIP_{name.upper().replace('-', '_')}": value for name, value in there.items() if value}
     for name, variable in UV_NAMES.items():
-        if there.get(name) and not _said_to_uv(name, environment):
-            separator = "," if name == "find-links" else " "
-            told[variable] = separator.join(there[name].split(" ")) if name != "cert" else there[name]
+        if there.get(name) and not said[name]:
+            told[variable] = there[name].replace(" ", ",") if name == "find-links" else there[name]
     if "UV_INDEX" in told and "extra-index-url" in settings:  # pip's: it takes the best of all its indexes
         told["UV_INDEX_STRATEGY"] = environment.get("UV_INDEX_STRATEGY", "unsafe-best-match")
     if "proxy" in there:
         told |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), there["proxy"])
-    told |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "UV_COMPILE_BYTECODE": "1"}
+    told |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     dropped = ("UV_CONFIG_FILE", "SOURCE_DATE_EPOCH", "PYTHONPATH")
     kept = {name: value for name, value in environment.items() if name not in dropped}
     return {**kept, **told, **past_the_proxy({**kept, **told})}
-
-
-def _said_to_uv(name: str, environment: dict[str, str]) -> bool:
-    older = {"index-url": "UV_INDEX_URL", "extra-index-url": "UV_EXTRA_INDEX_URL"}
-    return any(environment.get(one) for one in (UV_NAMES[name], older.get(name, "")))
 
 
 def _system_certificates() -> str:

@@ -34,6 +34,7 @@ TRAINING = "02_train_infogan"
 # stages that run a module instead of a notebook
 STAGE_COMMANDS = {"weights": "solesearch.networks.weights", "charts": "solesearch.pipeline.charts"}
 
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}  # the environment's own Python
 START_UP_LINE = re.compile(
     r"[IWEF]\d{4} \d\d:\d\d|WARNING: All log messages before absl|To enable the following instructions"
 )
@@ -43,7 +44,7 @@ QUIET_INTERVAL_S = 20.0  # between progress lines where the output is no termina
 
 def stripped(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Return a copy without outputs, counts, and metadata that editing alone changes."""
-    clean = nbformat.v4.new_notebook(metadata={"kernelspec": kernel_description()})
+    clean = nbformat.v4.new_notebook(metadata={"kernelspec": KERNEL})
     clean.nbformat_minor = 5
     for number, cell in enumerate(notebook.cells):
         tags = {"tags": cell.metadata.tags} if cell.metadata.get("tags") else {}
@@ -52,14 +53,9 @@ def stripped(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return clean
 
 
-def kernel_description() -> dict[str, str]:
-    """Return the kernelspec that every notebook names: the environment's own Python."""
-    return {"display_name": "Python 3", "language": "python", "name": "python3"}
-
-
 def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Return an executed notebook without what differs from run to run: times, ids, language details."""
-    notebook.metadata = nbformat.from_dict({"kernelspec": kernel_description()})
+    notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL})
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02d}"
         cell.metadata = nbformat.from_dict({"tags": cell.metadata.get("tags", [])})
@@ -103,7 +99,7 @@ def stripped_copy(name: str) -> Path:
 
 def write_code_list(folder: Path, modules: Iterable[str]) -> None:
     """Write code.txt: digest and name of every file of our packages that `modules` reach."""
-    listed = (f"{digest}  {name}\n" for name, digest in reachable_code(modules).items())
+    listed = [f"{digest}  {name}\n" for name, digest in reachable_code(modules).items()]
     files.write_text(folder / "code.txt", "".join(listed))
 
 
