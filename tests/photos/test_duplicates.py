@@ -1,6 +1,6 @@
 """Duplicates: against imagehash's own distance and plain loops over all pairs."""
 
-import io
+from itertools import combinations, product
 from pathlib import Path
 
 import imagehash
@@ -16,27 +16,20 @@ from solesearch.photos import duplicates
 from solesearch.photos.duplicates import close_pairs, find_duplicates, perceptual_hash
 
 
-@pytest.fixture
-def images(tmp_path: Path) -> list[Image.Image]:
+def test_hashes_keep_imagehash_distances_and_find_a_recompressed_photo(tmp_path: Path) -> None:
     paths = [write_photo(tmp_path / f"{number}.png", number=number) for number in range(6)]
-    return [Image.open(path).convert("RGB") for path in paths]
-
-
-def test_hash_keeps_imagehash_distances(images: list[Image.Image]) -> None:
-    for first in images:
-        for second in images:
-            ours = np.bitwise_count(perceptual_hash(first) ^ perceptual_hash(second))
-            assert ours == imagehash.phash(first) - imagehash.phash(second)
+    Image.open(paths[0]).save(tmp_path / "again.jpg", quality=60)
+    images = [Image.open(path).convert("RGB") for path in (*paths, tmp_path / "again.jpg")]
+    hashes = np.array([perceptual_hash(image) for image in images], np.uint64)
+    for (one, first), (two, second) in product(zip(images, hashes, strict=True), repeat=2):
+        assert np.bitwise_count(first ^ second) == imagehash.phash(one) - imagehash.phash(two)
+    pairs, _ = close_pairs(hashes, distance=4)
+    assert pairs[:, :2].tolist() == [[0, 6]]
 
 
 def plain_pairs(hashes: list[int], distance: int) -> list[tuple[int, int, int]]:
-    pairs = []
-    for i in range(len(hashes)):
-        for j in range(i + 1, len(hashes)):
-            bits = bin(hashes[i] ^ hashes[j]).count("1")
-            if bits <= distance:
-                pairs.append((i, j, bits))
-    return pairs
+    pairs = ((i, j, (hashes[i] ^ hashes[j]).bit_count()) for i, j in combinations(range(len(hashes)), 2))
+    return [pair for pair in pairs if pair[2] <= distance]
 
 
 near_hashes = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 15) | st.just(2**63), max_size=30)
@@ -78,11 +71,3 @@ def test_find_duplicates_by_hand() -> None:
         ["a.jpg", "e.jpg", "exact", 0, False],
         ["b.jpg", "f.jpg", "near", 1, False],  # unknown products are not the same one
     ]
-
-
-def test_a_recompressed_photo_is_near_and_another_is_not(images: list[Image.Image]) -> None:
-    again = io.BytesIO()
-    images[0].save(again, "JPEG", quality=60)
-    hashes = np.array([perceptual_hash(image) for image in (*images, Image.open(again))], np.uint64)
-    pairs, _ = close_pairs(hashes, distance=4)
-    assert pairs[:, :2].tolist() == [[0, len(images)]]

@@ -110,10 +110,7 @@ def test_parts_of_a_data_set_are_no_classes(folders: Path, parts: tuple[str, ...
         shutil.copytree(folders, folders.parent / f"new/{part}")
     with pytest.raises(InputError, match=rf"{sorted(parts)[0]}.* parts of a data set, .*\(Boot, Shoe\)"):
         list_folders(folders.parent / "new")
-
-
-def test_a_class_may_be_called_like_a_part(folders: Path) -> None:
-    (folders / "Boot").rename(folders / "Train")  # toys, say
+    (folders / "Boot").rename(folders / "Train")  # one class may be called so: toys, say
     assert set(list_folders(folders).photos["label"]) == {"train", "shoe"}
 
 
@@ -223,7 +220,7 @@ def test_several_csv_files_and_none(folders: Path) -> None:
 # --- the official tree -----------------------------------------------------------------------------------
 
 
-def test_the_papers_eight_classes(official: Path, tmp_path: Path) -> None:
+def test_the_papers_eight_classes_and_other_label_maps(official: Path, tmp_path: Path) -> None:
     """21 subcategories of 12 photos each; READING_THE_PAPERS says which make a class."""
     listing = list_official(official.parent, label_map="papers", unpack_to=tmp_path)
     assert listing.photos["label"].value_counts().to_dict() == {
@@ -233,15 +230,12 @@ def test_the_papers_eight_classes(official: Path, tmp_path: Path) -> None:
     numbers = [name.rsplit("/", 1)[1].split(".")[0] for name in listing.photos["id"]]
     assert listing.photos["product"].tolist() == numbers and listing.unique_products
     assert {"L.A.M.B.", "B%C3%98RN"} <= {name.split("/")[2] for name in listing.photos["id"]}
-
-
-@pytest.mark.parametrize(
-    ("label_map", "count", "example"),
-    [("categories", 4, "sandals"), ("subcategories", 21, "shoes_sneakers_and_athletic_shoes")],
-)
-def test_other_label_maps(official: Path, tmp_path: Path, label_map: str, count: int, example: str) -> None:
-    labels = list_official(official, label_map=label_map, unpack_to=tmp_path).photos["label"]
-    assert labels.nunique() == count and example in set(labels)
+    for label_map, count, example in (
+        ("categories", 4, "sandals"),
+        ("subcategories", 21, "shoes_sneakers_and_athletic_shoes"),
+    ):
+        labels = list_official(official, label_map=label_map, unpack_to=tmp_path).photos["label"]
+        assert labels.nunique() == count and example in set(labels)
 
 
 def test_the_zip_gives_what_the_tree_gives_and_is_unpacked_once(official: Path, tmp_path: Path) -> None:

@@ -27,31 +27,30 @@ SILENT = ("Cf", "Mn", "Me")  # joiners and variants: without a glyph they are le
 def letter(figure: Figure) -> None:
     """Make all texts of a figure readable: cut very long names, take letters that the chart's font lacks from
     another font of this machine, and spell by number (U+978B) what none has; the latter is said on stderr."""
-    for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            _letter_axis(axis)
+    for axis in _axes(figure):  # a formatter writes its names anew at every drawing, so it gets others
+        axis.get_majorticklabels()  # asks the formatter
+        names = [tick.label1.get_text() for tick in axis.get_major_ticks()]
+        shown = [readable(_cut(name)) for name in names]
+        if shown != names:
+            axis.set_ticks(axis.get_majorticklocs(), shown)
     for legend in figure.findobj(Legend):
         for text in legend.get_texts():
-            _replace(text, cut(text.get_text()))
+            text.set_text(_cut(text.get_text()))
     for text in figure.findobj(Text):
-        _replace(text, readable(text.get_text()))
-        if families := _families(text.get_text()):
+        words = readable(text.get_text())
+        text.set_text(words)
+        missing = [sign for sign in words if not sign.isspace() and ord(sign) not in _base_letters()]
+        if families := dict.fromkeys(filter(None, map(family_with, missing))):
             text.set_fontfamily([*text.get_fontfamily(), *families])
 
 
 def mark_powers(figure: Figure) -> None:
     """Let the numbers of logarithmic axes, and only them, be set as powers."""
-    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+    for axis in _axes(figure):
         formatters = {"major": axis.get_major_formatter(), "minor": axis.get_minor_formatter()}
         for which, formatter in formatters.items():
             for label in axis.get_ticklabels(which=which) if isinstance(formatter, LogFormatter) else ():
                 label.set_parse_math(True)
-
-
-def cut(words: str) -> str:
-    """Return words of which no line is longer than LONGEST."""
-    lines = words.split("\n")
-    return "\n".join(line if len(line) <= LONGEST else line[: LONGEST - 1] + "…" for line in lines)
 
 
 def readable(words: str) -> str:
@@ -67,24 +66,14 @@ def readable(words: str) -> str:
     return spelled.replace("][", " ")
 
 
-def _letter_axis(axis: Axis) -> None:
-    """Replace names in the formatter: it writes them anew at every drawing."""
-    axis.get_majorticklabels()  # asks the formatter
-    names = [tick.label1.get_text() for tick in axis.get_major_ticks()]
-    shown = [readable(cut(name)) for name in names]
-    if shown != names:
-        axis.set_ticks(axis.get_majorticklocs(), shown)
+def _axes(figure: Figure) -> list[Axis]:
+    return [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
 
 
-def _replace(text: Text, words: str) -> None:
-    if words != text.get_text():
-        text.set_text(words)
-
-
-def _families(words: str) -> list[str]:
-    """Return the fonts, beside the chart's own, that `words` need."""
-    missing = [sign for sign in words if not sign.isspace() and ord(sign) not in _base_letters()]
-    return list(dict.fromkeys(filter(None, map(family_with, missing))))
+def _cut(words: str) -> str:
+    """Return words of which no line is longer than LONGEST."""
+    lines = words.split("\n")
+    return "\n".join(line if len(line) <= LONGEST else line[: LONGEST - 1] + "…" for line in lines)
 
 
 @functools.cache

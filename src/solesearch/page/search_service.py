@@ -23,7 +23,7 @@ from solesearch.core.errors import InputError, not_made_yet
 from solesearch.core.paths import Paths
 from solesearch.cost.onnx_model import OnnxModel
 from solesearch.page.uploads import Upload
-from solesearch.photos.photo import load_pixels, to_signed
+from solesearch.photos.photo import decode_photos, to_signed
 from solesearch.retrieval.retrieval import excluded_pairs
 
 PIXELS, SIGNED = "uint8 pixels", "float32 in [-1, 1]"  # what a model takes
@@ -202,11 +202,8 @@ class SearchService:
 
     def embed_file(self, photo: str, model: str) -> np.ndarray:
         """Return the features of a catalogue photo's file, float32 [d], as an upload's are computed."""
-        path = self.photo_file(self.photo(photo).number)
-        try:
-            pixels = load_pixels(path, size=self.model(model).size, fit=self.facts["fit"])
-        except (OSError, ValueError, SyntaxError) as error:
-            raise InputError(f"{photo}: its file is gone or damaged; run `make repro` again") from error
+        decoding = {"folder": self.photo_folder, "size": self.model(model).size, "fit": self.facts["fit"]}
+        [pixels] = decode_photos([self.photo(photo).id], **decoding)
         return self.embed(pixels, model)
 
     def warm_up(self) -> None:
