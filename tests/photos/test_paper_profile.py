@@ -1,4 +1,4 @@
-"""The papers' own protocol through the whole pipeline, and photographs that are not there."""
+"""The papers' own protocol through the whole pipeline."""
 
 from pathlib import Path
 
@@ -33,13 +33,3 @@ def test_the_papers_profile_runs_on_the_official_tree(repository: Path, tmp_path
     assert set(total["n"]) == {60}
     papers = {"heels", "sandals", "sports", "boots", "high_boots", "loafers", "slippers", "flats"}
     assert set(retrieval["class"]) - {"all", "macro"} <= papers
-
-
-def test_missing_photographs_are_one_clear_line(repository: Path, tmp_path: Path) -> None:
-    root = copy_of(repository, tmp_path / "solesearch", profiles="  - zappos\n")
-    run(root, "dvc", "config", "--local", "core.no_scm", "true")
-    ended = run(root, "dvc", "repro", check=False)
-    words = ended.stdout + ended.stderr
-    assert ended.returncode != 0
-    assert "data/zappos" in words
-    assert "Traceback" not in words

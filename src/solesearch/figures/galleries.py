@@ -22,6 +22,7 @@ NAME, GAP, EDGE, FOOT = 1.05, 0.12, 0.08, 0.28  # inches: model names, between p
 # The grid that training keeps (training.SAMPLE_ROWS, SAMPLE_COLUMNS; not imported, since a picture needs no
 # training code).
 SAMPLE_ROWS, SAMPLE_COLUMNS = 4, 8
+MOST_STEPS = 12  # rows of generated images
 BELOW = 0.36  # inches for the two lines below a photo
 
 
@@ -73,7 +74,7 @@ class Sheet:
 
 
 @styled
-def neighbour_gallery(rows: Sequence[GalleryRow], *, profile: str, title: str = "") -> Figure:
+def neighbour_gallery(rows: Sequence[GalleryRow], *, profile: str, title: str) -> Figure:
     """Draw one row a query or model: name, query, then the nearest photos with their Euclidean distances.
 
     A green frame and a check mark mean the query's class, an orange frame and a cross another one (P Fig 5,
@@ -87,12 +88,10 @@ def neighbour_gallery(rows: Sequence[GalleryRow], *, profile: str, title: str = 
     width = (WIDTH - margin - EDGE - GAP * (most + 2)) / (most + 1)
     if width < 0.25:
         raise InputError(f"gallery: {most} neighbours do not fit side by side; ask for fewer")
-    photos = [
-        photo for row in rows for photo in (row.query_pixels, *(found.pixels for found in row.neighbours))
-    ]
+    photos = [found.pixels for row in rows for found in row.neighbours] + [row.query_pixels for row in rows]
     # A single very tall photo must not stretch all rows: beyond 3:2 it is shown smaller instead.
     height = width * min(1.5, max(photo.shape[0] / photo.shape[1] for photo in photos))
-    head = 0.42 if title else 0.2
+    head = 0.42
     sheet = Sheet(head + len(rows) * (height + BELOW) + FOOT)
     sheet.write(title, left=EDGE, top=0.08, va="top", fontsize=9)
     for number, row in enumerate(rows):
@@ -149,16 +148,18 @@ def _badge(axes: Axes, mark: str, *, colour: str, inside: bool = False) -> None:
 
 
 @styled
-def generated_samples(grids: Mapping[int, np.ndarray], *, profile: str, seed: int, most: int = 12) -> Figure:
+def generated_samples(grids: Mapping[int, np.ndarray], *, profile: str, seed: int) -> Figure:
     """Draw the generator's images for the same eight latent vectors after more and more iterations.
 
     `grids`: {step: uint8 [4*h, 8*w, 3]}, the grids that training keeps; the first row of each is shown, at
-    most `most` steps, spread evenly from the first to the last. Raises InputError without any.
+    most MOST_STEPS steps, spread evenly from the first to the last. Raises InputError without any.
     """
     if not grids:
         raise InputError("generated samples: no grid to draw; train first")
     steps = sorted(grids)
-    kept = sorted({steps[round(place)] for place in np.linspace(0, len(steps) - 1, min(most, len(steps)))})
+    kept = sorted(
+        {steps[round(place)] for place in np.linspace(0, len(steps) - 1, min(MOST_STEPS, len(steps)))}
+    )
     strips = {step: _first_row(grids[step]) for step in kept}
     width = WIDTH - NAME - 2 * EDGE
     height = max(width * strip.shape[0] / strip.shape[1] for strip in strips.values())
