@@ -83,9 +83,7 @@ def make_showcase() -> Paths:
         })  # fmt: skip
     (folder / "infogan.onnx").write_bytes(mean_network())
     points = np.random.default_rng(0).random((PHOTOS, 2))
-    files.write_table(
-        folder / "map.csv", pd.DataFrame({"id": table["id"], "x": points[:, 0], "y": points[:, 1]})
-    )
+    files.write_table(folder / "map.csv", table[["id", "label"]].assign(x=points[:, 0], y=points[:, 1]))
     files.write_json(folder / "showcase.json", {
         "catalogue": "0123456789abcdef", "synthetic": True, "photos": PHOTOS,
         "photo_folder": str(paths.drawn.relative_to(paths.root)), "fit": "stretch", "exclusion_window": 0,

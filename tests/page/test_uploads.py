@@ -11,7 +11,7 @@ from PIL import Image, ImageFile
 
 from solesearch.core.errors import InputError
 from solesearch.page.uploads import LARGEST_SIDE, PageSettings, Upload, UploadStore, read_upload
-from solesearch.photos.photo import load_pixels, small_jpeg
+from solesearch.photos.photo import fit_to, load_pixels, small_jpeg
 
 SETTINGS = PageSettings(upload_megabytes=1, upload_pixels=1_000_000, uploads=2, decoders=1, most_answers=20)
 UNREADABLE = "no photo that can be read"
@@ -23,7 +23,7 @@ def test_a_catalogue_photo_gives_the_catalogues_pixels(tmp_path: Path) -> None:
     upload = read_upload(png(photo), SETTINGS)
     for size, fit in (((64, 96), "stretch"), ((224, 224), "pad")):
         expected = load_pixels(tmp_path / "a.png", size=size, fit=fit)
-        np.testing.assert_array_equal(upload.pixels(size, fit=fit), expected)
+        np.testing.assert_array_equal(fit_to(upload.image, size=size, fit=fit), expected)
     assert upload.remarks == ()
 
 

@@ -129,6 +129,17 @@ def test_undo_pause_and_the_end(browser: Browser, server: Server) -> None:
     assert browser.one("#task").is_displayed() and ticked(browser) == "A"
 
 
+def test_an_answer_to_a_plan_made_anew_stops_nobody(browser: Browser, server: Server) -> None:
+    """A closed tab kept it, and it is refused for good when the tab is opened again."""
+    pending = '{"annotator": "flo", "plan": "old", "task": "t001", "rows": ["A"], "milliseconds": 9}'
+    browser.run(f"localStorage['study-annotator'] = 'flo'; localStorage['study-pending'] = '{pending}'")
+    for words in ("planned anew", ""):
+        browser.driver.get(f"{server.address}/study/")
+        answered(browser, 0)
+        browser.wait(lambda: words in browser.text("#message"), words)  # noqa: B023
+        assert browser.one("#task").is_displayed() and stored(server, "flo") == []
+
+
 def test_a_phone_a_mouse_and_the_keyboard(browser: Browser, server: Server) -> None:
     begin(browser, "dee")
     size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from typing import Any, Self
 
 from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
 from solesearch.core.surroundings import SOURCE
-from solesearch.people.serving import HOST, first_free_port, listen
+from solesearch.people.serving import HOST, first_free_port
 
 PATIENCE_S = 60.0
-PAUSE_S = 0.1
 DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy of variables or system
 NOTEBOOK_PORTS = range(7870, 7890)  # the first free one, so that a notebook's output is the same each time
 
@@ -30,48 +29,34 @@ class PageProcess:
     """
 
     def __init__(self, profile: str, *, port: int | None = None):
-        """Start the page and wait until it answers; `seconds` says how long that took.
+        """Start the page and wait until it listens; `seconds` says how long that took.
 
-        Raises InputError when the port is taken (another page would answer there), with the page's own line
-        when it ends, or after PATIENCE_S.
+        Raises InputError with the page's own line when it does not start, or after PATIENCE_S.
         """
         self.port = port or first_free_port(NOTEBOOK_PORTS)
-        listen(HOST, self.port).close()
         self.address = f"http://{HOST}:{self.port}"
-        root = Paths.of(profile).root
+        root, start = Paths.of(profile).root, time.monotonic()
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  a file: a full pipe would stall the page
-        start = time.monotonic()
         self._child = subprocess.Popen(
             [sys.executable, "-m", "solesearch.page.web_page", profile, "--port", str(self.port), "--follow"],
             cwd=root, env={**os.environ, "SOLESEARCH_ROOT": str(root), "PYTHONPATH": SOURCE},
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._errors,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
         )  # fmt: skip
         try:
-            self._wait(start + PATIENCE_S)
+            ready, _, _ = select.select([self._child.stdout], [], [], PATIENCE_S)
+            if not ready or not self._child.stdout.readline():  # the one line that it prints: where it is
+                self._errors.seek(0)
+                said = self._errors.read().splitlines() or [f"nothing within {PATIENCE_S:.0f} s"]
+                raise InputError(f"the web page did not start: {said[-1].removeprefix('error: ')}")
         except BaseException:
             self.stop()
             raise
         self.seconds = time.monotonic() - start
 
-    def _wait(self, deadline: float) -> None:
-        while not self.health():
-            if self._child.poll() is not None:
-                self._errors.seek(0)
-                lines = self._errors.read().strip().splitlines() or ["it said nothing"]
-                raise InputError(f"the web page did not start: {lines[-1].removeprefix('error: ')}")
-            if time.monotonic() > deadline:
-                raise InputError(
-                    f"the web page did not answer within {PATIENCE_S:.0f} s; is the machine busy?"
-                )
-            time.sleep(PAUSE_S)
-
-    def health(self) -> dict[str, Any] | None:
-        """Return what /health says, or None while nothing answers."""
-        try:
-            with DIRECTLY.open(f"{self.address}/health", timeout=5) as answer:
-                return json.load(answer)
-        except (urllib.error.URLError, ConnectionError, TimeoutError, ValueError):
-            return None
+    def health(self) -> dict[str, Any]:
+        """Return what /health says: the profile, and how many photos it has."""
+        with DIRECTLY.open(f"{self.address}/health", timeout=PATIENCE_S) as answer:
+            return json.load(answer)
 
     def __repr__(self) -> str:
         """Return where the page answers."""
@@ -89,7 +74,7 @@ class PageProcess:
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
-        for stream in (self._child.stdin, self._errors):
+        for stream in (self._child.stdin, self._child.stdout, self._errors):
             stream.close()
 
     def __enter__(self) -> Self:

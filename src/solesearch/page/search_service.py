@@ -23,7 +23,7 @@ from solesearch.core.errors import InputError, not_made_yet
 from solesearch.core.paths import Paths
 from solesearch.cost.onnx_model import OnnxModel
 from solesearch.page.uploads import Upload
-from solesearch.photos.photo import decode_photos, to_signed
+from solesearch.photos.photo import decode_photos, fit_to, to_signed
 from solesearch.retrieval.retrieval import excluded_pairs
 
 PIXELS, SIGNED = "uint8 pixels", "float32 in [-1, 1]"  # what a model takes
@@ -153,9 +153,9 @@ class SearchService:
         return sorted((fitting[row] for row in order), key=lambda photo: photo.split != "test")[:count]
 
     def map_table(self) -> pd.DataFrame:
-        """Return the map, a row a photo: id, x and y in [0, 1] (y grows downwards), number, label."""
-        points = files.read_table(self.folder / "map.csv", made_by=STAGE, dtype={"id": str})
-        return points.merge(self._table[["id", "number", "label"]], on="id", validate="one_to_one")
+        """Return the map, a row a photo: id, label, x and y in [0, 1]; y grows downwards."""
+        options = {"made_by": STAGE, "dtype": TYPES, "keep_default_na": False}
+        return files.read_table(self.folder / "map.csv", **options)
 
     def model(self, name: str) -> Model:
         """Return a model by its name; raises InputError for one that the showcase does not hold."""
@@ -185,11 +185,11 @@ class SearchService:
 
     def search_upload(self, upload: Upload, models: Iterable[str], *, k: int) -> list[AnswerRow]:
         """Return what `search_photo` does for an uploaded photo, whose class is not known."""
-        fit = self.facts["fit"]
-        vectors = {
-            model: self.embed(upload.pixels(self.model(model).size, fit=fit), model) for model in models
+        fitted = {
+            model: fit_to(upload.image, size=self.model(model).size, fit=self.facts["fit"])
+            for model in models
         }
-        return self._answers(vectors, k=k)
+        return self._answers({model: self.embed(pixels, model) for model, pixels in fitted.items()}, k=k)
 
     def embed(self, pixels: np.ndarray, model: str) -> np.ndarray:
         """Return the features, float32 [d], of uint8 pixels [height, width, 3] of the model's input size."""

@@ -157,13 +157,12 @@ def project(vectors: np.ndarray, settings: ShowcaseSettings) -> np.ndarray:
 
 
 def write_map(study: Study, photos: pd.DataFrame, settings: ShowcaseSettings) -> None:
-    """Write map.csv (id, x, y) of the proposed model's features; a large catalogue is drawn from by seed."""
-    chosen = photos["id"]
+    """Write map.csv (id, label, x, y) of the proposed model's features; of a large catalogue a part."""
+    chosen = photos[["id", "label"]]
     if len(chosen) > settings.map_photos:
         chosen = chosen.sample(settings.map_photos, random_state=settings.seed).sort_index()
-    points = project(load_embedding(study.paths.showcase, PROPOSED).of(chosen), settings)
-    table = pd.DataFrame({"id": chosen.to_numpy(), "x": points[:, 0], "y": points[:, 1]})
-    files.write_table(study.paths.showcase / "map.csv", table)
+    points = project(load_embedding(study.paths.showcase, PROPOSED).of(chosen["id"]), settings)
+    files.write_table(study.paths.showcase / "map.csv", chosen.assign(x=points[:, 0], y=points[:, 1]))
 
 
 def description(study: Study, models: list[Model]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import secrets
 from dataclasses import dataclass
 from threading import Lock
 
-import numpy as np
 from PIL import Image
 from pydantic import Field
 
@@ -16,7 +15,6 @@ from solesearch.photos.photo import (
     MOST_PIXELS,
     NOT_TAKEN,
     PhotoRefusedError,
-    fit_to,
     open_checked,
 )
 
@@ -49,10 +47,6 @@ class Upload:
 
     image: Image.Image
     remarks: tuple[str, ...]
-
-    def pixels(self, size: tuple[int, int], *, fit: str) -> np.ndarray:
-        """Return it as uint8 [height, width, 3] of `size` (height, width), fitted as the catalogue was."""
-        return fit_to(self.image, size=size, fit=fit)
 
 
 def read_upload(data: bytes, settings: PageSettings) -> Upload:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
@@ -134,10 +134,7 @@ def create_app(service: SearchService, settings: PageSettings, paths: Paths) -> 
 
     @app.get("/photo/{number}")
     def photo(number: int) -> Response:
-        try:
-            return Response(page.jpeg(number), media_type="image/jpeg", headers=DAY)
-        except InputError as error:
-            raise HTTPException(404, str(error)) from error
+        return Response(page.jpeg(number), media_type="image/jpeg", headers=DAY)
 
     @app.get("/health")
     def health() -> dict[str, Any]:

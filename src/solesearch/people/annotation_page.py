@@ -95,10 +95,6 @@ def attach(app: FastAPI, *, paths: Paths, photo_url: Callable[[int], str]) -> No
         too_large = f"at most {LARGEST_BODY} bytes"
         return await limited_body(request, kind="application/json", most=LARGEST_BODY, too_large=too_large)
 
-    @app.get("/study")
-    def without_slash() -> RedirectResponse:
-        return RedirectResponse("study/")
-
     @app.get("/study/")
     def page() -> FileResponse:
         return FileResponse(HERE / "annotation_page.html", headers=OWN_STYLE)

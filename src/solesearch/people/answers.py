@@ -41,10 +41,8 @@ CREATE TABLE IF NOT EXISTS answers (
     rows TEXT NOT NULL, milliseconds INTEGER NOT NULL, answered_at TEXT NOT NULL,
     UNIQUE (plan, annotator, task)
 );
-CREATE TABLE IF NOT EXISTS undone (
-    plan TEXT NOT NULL, annotator TEXT NOT NULL, task TEXT NOT NULL,
-    rows TEXT NOT NULL, milliseconds INTEGER NOT NULL, answered_at TEXT NOT NULL
-);
+CREATE TABLE IF NOT EXISTS undone AS
+    SELECT plan, annotator, task, rows, milliseconds, answered_at FROM answers WHERE FALSE;
 """
 
 
