@@ -33,6 +33,11 @@ def bars(figure: Figure, panel: int) -> dict[str, object]:
     return {places[round(bar.get_y() + 0.36, 6)]: bar for bar in figure.axes[panel].patches}
 
 
+def dots(axes) -> dict[float, object]:
+    """Value -> the mark that is drawn there; whiskers' ends are none."""
+    return {line.get_xdata()[0]: line for line in axes.lines if line.get_marker() in tuple("o^sv")}
+
+
 @pytest.fixture(scope="module")
 def compared() -> Figure:
     table = retrieval_table()
@@ -102,7 +107,7 @@ def test_retraining_shows_the_three_heads_of_each_network() -> None:
     for head, suffix in (("none", ""), ("one\nunit", "+one_unit"), ("classes", "+classes")):
         expected = [f"{precision_of(network + suffix):.3f}" for network in row_names(figure)]
         assert column(figure, 0, head) == expected
-    points = {line.get_xdata()[0]: line for line in figure.axes[0].lines}
+    points = dots(figure.axes[0])
     for network in row_names(figure):
         for suffix in ("", "+one_unit", "+classes"):
             line = points[precision_of(network + suffix)]
@@ -122,7 +127,7 @@ def test_preprocessing_shows_the_printed_means_and_the_scalings_of_real_weights(
     assert [label.get_text() for label in below.get_yticklabels()] == ["MobileNetV2", "MobileNet-0.25"]
     printed = sorted(x for line in above.lines for x in line.get_xdata())
     assert printed == sorted(published_row(model)["precision"] for model in NETWORKS)
-    drawn = {line.get_xdata()[0]: line for line in below.lines}
+    drawn = dots(below)
     expected = {f"{network}{at}" for network in REAL for at in ("", "@caffe", "@torch", "@none")}
     assert sorted(drawn) == sorted(precision_of(model) for model in expected)
     for model in expected:
@@ -137,8 +142,7 @@ def test_a_named_native_scaling_on_the_same_photos_goes_before_the_plain_row() -
     table = retrieval_table(models)
     table.loc[table["model"].str.contains("@"), "n"] = 300
     figure = comparison_figures.preprocessing(table, networks_table(models), profile="zappos")
-    drawn = sorted(line.get_xdata()[0] for line in figure.axes[1].lines)
-    assert drawn == sorted(precision_of(model) for model in models[1:])
+    assert sorted(dots(figure.axes[1])) == sorted(precision_of(model) for model in models[1:])
     assert "measured: n = 300 queries" in caption(figure)
 
 

@@ -33,14 +33,13 @@ def run(head: str, chosen: RetrainingSettings, *, trained: bool = False):
         "sample", names=[NAME], whole_catalogue=[], seed=3, untrained_input_size=75
     )
     embedder = NetworkEmbedder(NetworkRow(NAME), networks, weights=None)
+    embedder.trained = trained
     before = [variable.numpy() for variable in embedder.whole.variables]
     labels = np.array(["dark", "light"] * 12)
     pixels = np.random.default_rng(0).integers(0, 60, (24, 75, 75, 3), dtype=np.uint8)
     pixels[1::2] += 180
-    log = retrain(
-        embedder, NetworkRow(NAME, head=head), chosen, photos=lambda rows: pixels[rows], labels=labels,
-        scaling="tf", trained=trained,
-    )  # fmt: skip
+    row = NetworkRow(NAME, head=head)
+    log = retrain(embedder, row, chosen, photos=lambda rows: pixels[rows], labels=labels)
     after = embedder.whole.variables
     moved = {new.path: float(np.abs(new.numpy() - old).max()) for new, old in zip(after, before, strict=True)}
     return log, moved

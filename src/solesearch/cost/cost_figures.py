@@ -32,6 +32,7 @@ from solesearch.figures.drawing import (
     add_caption,
     add_column,
     checked,
+    forest,
     name_models,
     select,
 )
@@ -39,7 +40,6 @@ from solesearch.figures.registry import chart
 
 RUNTIME_COLOURS = {"NumPy / scikit-image": NEUTRAL, TENSORFLOW: ORANGE, ONNX: GREEN, "Pillow": "C5"}
 EMBEDDING, CLASSIFIER, CHECKPOINT = "embedding", "with classifier", "training checkpoint"
-WHISKER = {"fmt": "none", "ecolor": "black", "elinewidth": 0.8, "capsize": 1.8, "capthick": 0.8}
 IN_PAPER = {"marker": "D", "markerfacecolor": "none", "markeredgecolor": "black", "markeredgewidth": 0.9}
 # column of a table of dots -> its words in the legend, its look
 TIME_MARKS = {
@@ -101,16 +101,9 @@ def time_bars(latency: pd.DataFrame, *, profile: str) -> Figure:
     logarithmic. Raises InputError naming the table.
     """
     rows = timed(latency, batch=1)
-    figure, axes, places = _runtime_bars(
-        rows, "median_ms", profile=profile, meaning="bar: median, whisker: 95th percentile"
-    )
-    tail = np.stack([np.zeros(len(rows)), rows["p95_ms"] - rows["median_ms"]])
-    axes.errorbar(rows["median_ms"], places, xerr=tail, **WHISKER)
-    _label_bars(axes, places, ends=rows["p95_ms"], words=[f"{value:.3g}" for value in rows["median_ms"]])
-    axes.set(xlabel="Milliseconds a photo, batch 1 (log scale)")
-    axes.set_xlim(rows["median_ms"].min() / 2, rows["p95_ms"].max() * 1.9)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    return figure
+    rows = rows.assign(value=rows["median_ms"], high=rows["p95_ms"])
+    label, meaning = "Milliseconds a photo, batch 1 (log scale)", "bar: median, whisker: 95th percentile"
+    return _runtime_bars(rows, label=label, meaning=meaning, profile=profile)
 
 
 @chart("latency")
@@ -120,41 +113,34 @@ def throughput_bars(latency: pd.DataFrame, *, profile: str) -> Figure:
     Fastest first; the axis is logarithmic. Raises InputError naming the table.
     """
     rows = timed(latency, batch=32)
-    speed = rows["images_per_s"]
-    figure, axes, places = _runtime_bars(
-        rows, "images_per_s", profile=profile, meaning="decoded photos, 32 at a time"
-    )
-    words = [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in speed]
-    _label_bars(axes, places, ends=speed, words=words)
-    axes.set(xlabel="Photos a second, batch 32 (log scale)", xlim=(speed.min() / 2, speed.max() * 1.9))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    return figure
+    rows = rows.assign(value=rows["images_per_s"], high=np.nan)
+    label, meaning = "Photos a second, batch 32 (log scale)", "decoded photos, 32 at a time"
+    return _runtime_bars(rows, label=label, meaning=meaning, profile=profile)
 
 
-def _runtime_bars(
-    rows: pd.DataFrame, column: str, *, profile: str, meaning: str
-) -> tuple[Figure, Axes, np.ndarray]:
-    """Return a figure with a bar a row, a model's bars side by side, its axes and the bars' places [n]."""
+def _runtime_bars(rows: pd.DataFrame, *, label: str, meaning: str, profile: str) -> Figure:
+    """Draw a bar a row to its `value`, a model's bars side by side, and a whisker to `high`, if any."""
     order = {model: place for place, model in enumerate(rows["model"].unique())}
     group, inside = rows["model"].map(order), rows.groupby("model").cumcount()
     before = rows["model"].map(lambda model: (group < order[model]).sum())
-    places = (before + inside + 0.5 * group).to_numpy(float)
+    rows = rows.assign(place=before + inside + 0.5 * group, low=rows["value"], marker="")
     figure = Chart(figsize=(WIDTH, 1.15 + 0.17 * len(rows) + 0.08 * len(order)), layout="constrained")
-    axes = figure.subplots()
-    for runtime in sorted(rows["runtime"].unique()):
-        mine, colour = (rows["runtime"] == runtime).to_numpy(), RUNTIME_COLOURS.get(runtime, VERMILION)
-        axes.barh(places[mine], rows.loc[mine, column], height=0.82, color=colour, label=runtime)
-    middle = pd.Series(places).groupby(rows["model"]).mean()
+    axes, ends = figure.subplots(), rows[["value", "high"]].max(axis=1)
+    for runtime, mine in rows.groupby("runtime"):
+        colour = RUNTIME_COLOURS.get(runtime, VERMILION)
+        axes.barh(mine["place"], mine["value"], height=0.82, color=colour, label=runtime)
+    forest(axes, rows.dropna(subset="high"))
+    for place, end, value in zip(rows["place"], ends, rows["value"], strict=True):
+        words = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+        axes.annotate(words, (end, place), fontsize=6.5, **BESIDE)
+    middle = rows.groupby("model")["place"].mean()
     name_models(axes, list(order), places=middle[list(order)].to_numpy())
-    axes.set(xscale="log", ylim=(places.max() + 0.6, -0.6))
+    axes.set(xscale="log", xlabel=label, ylim=(rows["place"].max() + 0.6, -0.6))
+    axes.set_xlim(rows["value"].min() / 2, ends.max() * 1.9)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     figure.legend(loc="outside upper left", ncols=4)
     add_caption(figure, profile=profile, parts=[meaning, machines(rows)])
-    return figure, axes, places
-
-
-def _label_bars(axes: Axes, places: np.ndarray, *, ends: pd.Series, words: list[str]) -> None:
-    for place, end, text in zip(places, ends, words, strict=True):
-        axes.annotate(text, (end, place), fontsize=6.5, **BESIDE)
+    return figure
 
 
 @chart("latency")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from solesearch.core.model_names import published_networks
+from solesearch.cost.cost_figures import CHECKPOINT, CLASSIFIER, EMBEDDING
 from solesearch.cost.latency import BYTES, embedding_parameters
 from solesearch.gan.infogan import InfoGan
 from solesearch.gan.training import load_gan
@@ -17,7 +18,6 @@ from solesearch.networks.networks import NetworkSettings, find_network
 from solesearch.photos.catalog import CatalogSettings
 
 COLUMNS = ["model", "what", "parameters", "megabytes"]
-EMBEDDING, CLASSIFIER, CHECKPOINT = "embedding", "with classifier", "training checkpoint"
 
 
 def model_sizes(profile: str) -> pd.DataFrame:

@@ -309,7 +309,7 @@ def main() -> int:
         check_known([profile])
         table = measure(profile, steps=arguments.steps)
         files.write_table(Paths.of(profile).result("training_speed"), table)
-        save(training_speed(table, profile=profile), Paths.of(profile).chart("training_speed"))
+        save(training_speed(table, profile=profile), Paths.of(profile).figures / "all" / "training_speed")
         print(table[["what", "images_per_second", "low", "high", "ratio", "waiting"]].round(3).to_string())
         if arguments.steps < LEAST_STEPS:
             print(f"{arguments.steps} steps are a try; {LEAST_STEPS} or more make numbers to report")

@@ -263,8 +263,16 @@ def _embed_one(comparison: Comparison, variant: NetworkRow, wanted: dict[str, An
     if variant.plain:
         embedder, log = kept_embedder(variant.network, settings.model_dump_json(), weights.path), None
     else:
-        embedder = NetworkEmbedder(variant, settings, weights=weights.path)
-        log = None if variant.head == "none" else _retrained(comparison, variant, embedder)
+        embedder, log = NetworkEmbedder(variant, settings, weights=weights.path), None
+    if variant.head != "none":
+        seen, labels = comparison.training_photos, comparison.training_photos["label"].to_numpy()
+        log = retrain(
+            embedder,
+            variant,
+            comparison.retraining,
+            photos=lambda batch: comparison.decode(seen.iloc[batch], size=embedder.size),
+            labels=labels,
+        )
     rows = comparison.photos_of(variant)
     # in parts: 300x300 pixels of all photos would fill the memory
     parts = (rows[at : at + settings.batch] for at in range(0, len(rows), settings.batch))
@@ -285,16 +293,3 @@ def _embed_one(comparison: Comparison, variant: NetworkRow, wanted: dict[str, An
     }
     embedding = Embedding(rows["id"].tolist(), vectors)
     comparison.store.save(embedding, wanted=wanted, overview=overview, log=log)
-
-
-def _retrained(comparison: Comparison, variant: NetworkRow, embedder: NetworkEmbedder) -> pd.DataFrame:
-    rows = comparison.training_photos
-    return retrain(
-        embedder,
-        variant,
-        comparison.retraining,
-        photos=lambda batch: comparison.decode(rows.iloc[batch], size=embedder.size),
-        labels=rows["label"].to_numpy(),
-        scaling=comparison.networks.scaling_of(variant),
-        trained=comparison.trained(variant.network),
-    )

@@ -5,7 +5,7 @@ A network without ImageNet weights here is drawn hollow and grey, its name in it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,6 @@ from solesearch.core.model_names import (
     NO_WEIGHTS_WORDS,
     PRIOR,
     PROPOSED,
-    NetworkRow,
     is_plain_network,
     model_name,
     network_row,
@@ -63,23 +62,25 @@ PRINTED = {"marker": "D", "markersize": 4.5, "color": "white", "markeredgecolor"
 GROUP_GAP = 0.6  # rows between the groups of a chart
 ROW, STEP = 0.34, 0.18  # inches a network with several marks; rows from one mark to the next
 ABOVE = {"ha": "center", "va": "bottom", "fontsize": 7}  # a word over its line
-HEAD_MARKS = {
-    "none": ("not retrained", "o", NEUTRAL),
-    "one_unit": ("one unit (C 8.3.1.2)", "^", VERMILION),
-    "classes": ("classes", "s", GREEN),
+MARKS = {  # head or input scaling -> its words in the legend, mark, colour
+    "head": {
+        "none": ("not retrained", "o", NEUTRAL),
+        "one_unit": ("one unit (C 8.3.1.2)", "^", VERMILION),
+        "classes": ("classes", "s", GREEN),
+    },
+    "scaling": {
+        "caffe": ("caffe: BGR less mean", "o", BLUE),
+        "tf": ("tf: -1 to 1", "s", ORANGE),
+        "torch": ("torch: mean, deviation", "^", GREEN),
+        "none": ("none: 0 to 255", "v", VERMILION),
+    },
 }
-SCALING_MARKS = {
-    "caffe": ("caffe: BGR less mean", "o", BLUE),
-    "tf": ("tf: -1 to 1", "s", ORANGE),
-    "torch": ("torch: mean, deviation", "^", GREEN),
-    "none": ("none: 0 to 255", "v", VERMILION),
-}
+LINES = ("-", "--", ":", "-.")
 STEP_PANELS = {
     "loss": "Loss (nats)",
     "gradient_norm": "Gradient norm below the head",
     "mean_probability": "Probability, right answer",
 }
-LINES = ("-", "--", ":", "-.")
 FLOOR = 1e-6  # one unit's loss and gradient fall to nothing at all, which no logarithmic axis shows
 
 
@@ -92,6 +93,11 @@ def placed(groups: Sequence[Sequence[str]]) -> dict[str, float]:
     return places
 
 
+def apart(models: Iterable[str], untrained: Collection[str]) -> list[list[str]]:
+    """Return two groups: the models with weights, then those without."""
+    return [[model for model in models if (model in untrained) == late] for late in (False, True)]
+
+
 def _height(places: Mapping[str, float]) -> float:
     return max(places.values()) + 1
 
@@ -101,9 +107,14 @@ def _name_rows(axes: Axes, places: Mapping[str, float], *, untrained: Collection
     name_models(axes, list(places), places=list(places.values()), untrained=untrained)
 
 
-def _subset(counts: pd.Series) -> str:
+def _counted(counts: pd.Series) -> list[str]:
     few = counts.min() < 0.9 * counts.max()
-    return "a smaller n: part of the test photos, so fewer that can be found" if few else ""
+    words = ["a smaller n: part of the test photos, so fewer that can be found"] if few else []
+    return [counted(counts, "queries"), *words]
+
+
+def _legend(figure: Figure, handles: list) -> None:
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), columnspacing=1.4)
 
 
 # --- precision beside P's --------------------------------------------------------------------------------
@@ -130,66 +141,54 @@ def precision_comparison(
         raise InputError(f"table retrieval: no ImageNet network yet; {PIPELINE} writes them")
     untrained, galleries = untrained_networks(networks, plain), galleries_of(rows)
     strict = rows[rows["gallery"] == galleries[-1]]
-    places = placed(_comparison_groups(strict.groupby("model")["value"].mean(), plain, untrained))
+    means = strict.groupby("model")["value"].mean().sort_values(ascending=False, kind="stable")
+    top = [model for model in (PROPOSED, *means.index.intersection(CONTROLS)[:1]) if model in means]
+    places = placed([top, *apart(means.index.intersection(plain), untrained)])
     shown = rows[rows["model"].isin(places)]
     figure = Chart(figsize=(WIDTH, 1.35 + 0.2 * _height(places)), layout="constrained")
     panels = figure.subplots(1, len(galleries), sharey=True, squeeze=False)[0]
     for axes, gallery in zip(panels, galleries, strict=True):
         bounds = interval_bounds(intervals, gallery=gallery, k=K)
         _comparison_panel(axes, rows[rows["gallery"] == gallery], places, bounds, untrained)
-    _comparison_legend(figure, plain, untrained, whiskers=intervals is not None)
+    handles = [Patch(facecolor=ORANGE, label="ImageNet weights")] if set(plain) - untrained else []
+    if untrained:
+        handles.append(Patch(facecolor="white", edgecolor=FAINT, label=NO_WEIGHTS_WORDS))
+    handles.append(Line2D([], [], linestyle="none", label="printed in P Table II", **PRINTED))
+    if intervals is not None:
+        handles.append(Line2D([], [], color="black", linewidth=0.8, label="95 % interval"))
+    _legend(figure, handles)
     best = [f"{model_name(model)}: the best control" for model in CONTROLS if model in places]
-    parts = [named_seeds(shown["seed"]), *best, counted(shown["n"], "queries"), _subset(shown["n"])]
+    parts = [named_seeds(shown["seed"]), *best, *_counted(shown["n"])]
     add_caption(figure, profile=profile, parts=[*parts, "P: other photos, k not stated"])
     return figure
-
-
-def _comparison_groups(means: pd.Series, plain: Sequence[str], untrained: set[str]) -> list[list[str]]:
-    controls = means[means.index.isin(CONTROLS)]
-    top = [PROPOSED] * (PROPOSED in means) + ([controls.idxmax()] if len(controls) else [])
-    ranked = means.reindex(plain).sort_values(ascending=False, kind="stable").index
-    return [top, [m for m in ranked if m not in untrained], [m for m in ranked if m in untrained]]
 
 
 def _comparison_panel(
     axes: Axes, rows: pd.DataFrame, places: Mapping[str, float], bounds: pd.DataFrame, untrained: set[str]
 ) -> None:
     """Draw one gallery: bars with whiskers, P's values where it is P's; numbers in columns at the right."""
-    gallery, columns = rows["gallery"].iloc[0], pd.DataFrame(index=list(places.values()))
-    means, counts = rows.groupby("model")["value"].mean(), rows.groupby("model")["n"].min()
-    for model, place in places.items():
-        axes.barh(place, means[model], height=0.72, **bar_looks(model, untrained=untrained))
-    marks = pd.DataFrame({"value": means, "place": pd.Series(places), "marker": ""}).dropna()
-    forest(axes, marks.join(bounds, how="inner"))
-    columns["here"] = [f"{means[model]:.3f}" for model in places]
+    gallery, models = rows["gallery"].iloc[0], rows.groupby("model").agg({"value": "mean", "n": "min"})
+    table = models.loc[list(places)].join(bounds).reset_index().assign(place=places.values())
+    for row in table.itertuples():
+        axes.barh(row.place, row.value, height=0.72, **bar_looks(row.model, untrained=untrained))
+    forest(axes, table.dropna(subset="low").assign(marker=""))
+    columns = {"here": table["value"].map("{:.3f}".format), "n": table["n"].map("{:,.0f}".format)}
     if gallery == "naive":
-        printed = {model: row["precision"] for model in places if (row := published_row(model)) is not None}
-        at = [places[model] for model in printed]
-        axes.plot(list(printed.values()), at, linestyle="none", zorder=5, **PRINTED)
-        columns["P"] = [f"{printed[model]:.2f}" if model in printed else "" for model in places]
-    columns["n"] = [f"{counts[model]:,.0f}" for model in places]
+        found = [published_row(model) for model in table["model"]]
+        printed = pd.Series([np.nan if row is None else row["precision"] for row in found]).dropna()
+        axes.plot(printed, table["place"][printed.index], linestyle="none", zorder=5, **PRINTED)
+        columns["P"] = printed.map("{:.2f}".format)
     for head, cells in columns.items():
         at = {"here": 0.36, "P": 0.68, "n": 1.14 if gallery == "naive" else 0.82}[head]
-        add_column(axes, cells[cells != ""].to_dict(), head=head, at=at)
-    if PRIOR in means:
-        axes.axvline(means[PRIOR], color=VERMILION, **DASHED)
+        add_column(axes, cells.set_axis(table["place"][cells.index]).to_dict(), head=head, at=at)
+    if PRIOR in models.index:
+        prior = models.loc[PRIOR, "value"]
+        axes.axvline(prior, color=VERMILION, **DASHED)
         above = {"transform": axes.get_xaxis_transform(), "color": VERMILION, **ABOVE}
-        axes.text(means[PRIOR], 1.01, f"random {means[PRIOR]:.3f}", **above)
+        axes.text(prior, 1.01, f"random {prior:.3f}", **above)
     axes.set(xlabel=f"Precision@{K}", xlim=(0, 1), xticks=np.linspace(0, 1, 6))
     axes.set_title(GALLERIES[gallery], pad=16)
     _name_rows(axes, places, untrained=untrained)
-
-
-def _comparison_legend(
-    figure: Figure, plain: Collection[str], untrained: set[str], *, whiskers: bool
-) -> None:
-    handles = [Patch(facecolor=ORANGE, label="ImageNet weights")] if set(plain) - untrained else []
-    if untrained:
-        handles.append(Patch(facecolor="white", edgecolor=FAINT, label=NO_WEIGHTS_WORDS))
-    handles.append(Line2D([], [], linestyle="none", label="printed in P Table II", **PRINTED))
-    if whiskers:
-        handles.append(Line2D([], [], color="black", linewidth=0.8, label="95 % interval"))
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), columnspacing=1.4)
 
 
 # --- several marks a network: heads, input scalings ------------------------------------------------------
@@ -203,20 +202,17 @@ def variant_rows(retrieval: pd.DataFrame, networks: pd.DataFrame, *, gallery: st
     """
     checked(networks, name="networks", columns="model weights scaling", numbers="")
     rows = select(select_all_queries(retrieval, k=K), name="retrieval", gallery=gallery)
-    rows = rows[rows["model"].map(network_row).notna()]
-    untrained = untrained_networks(networks, rows["model"])
-    parsed = list(map(network_row, rows["model"]))
-    scalings, published = networks.drop_duplicates("model").set_index("model"), published_networks()
-    used = [row.scaling or scalings["scaling"][row.name] for row in parsed]
-    own = [published["scaling"][row.published_name] for row in parsed]
-    return rows.assign(
+    parsed = rows["model"].map(network_row).dropna()
+    rows, untrained = rows.loc[parsed.index], untrained_networks(networks, rows.loc[parsed.index, "model"])
+    known, published = networks.drop_duplicates("model").set_index("model"), published_networks()
+    rows = rows.assign(
         network=[row.network for row in parsed],
         head=[row.head for row in parsed],
         rescaled=[bool(row.scaling) for row in parsed],
-        scaling=used,
-        native=np.equal(used, own) if parsed else False,
+        scaling=[row.scaling or known["scaling"][row.name] for row in parsed],
         untrained=rows["model"].isin(untrained),
     )
+    return rows.assign(native=rows["scaling"] == [published["scaling"][row.published_name] for row in parsed])
 
 
 @chart("retrieval", "networks", beside=("intervals",))
@@ -241,11 +237,11 @@ def retraining(
     places = _variant_places(rows)
     figure = Chart(figsize=(WIDTH, 1.4 + ROW * _height(places)), layout="constrained")
     axes, bounds = figure.subplots(), interval_bounds(intervals, gallery=gallery, k=K)
-    _variant_panel(axes, rows, by="head", marks=HEAD_MARKS, places=places, bounds=bounds)
+    _variant_panel(axes, rows.join(bounds, on="model"), by="head", places=places)
     axes.set(xlabel=f"Precision@{K}", title=GALLERIES.get(gallery, gallery))
     axes.title.set_position((0, 1))
-    _variant_legend(figure, rows, by="head", marks=HEAD_MARKS)
-    parts = [counted(rows["n"], "queries"), _subset(rows["n"]), "the head is removed again before embedding"]
+    _variant_legend(figure, rows, by="head")
+    parts = [*_counted(rows["n"]), "the head is removed again before embedding"]
     add_caption(
         figure, profile=profile, parts=[*parts, "95\N{NO-BREAK SPACE}% intervals" if len(bounds) else ""]
     )
@@ -277,14 +273,14 @@ def preprocessing(
     parts = ["printed: P Table II, k not stated"]
     if below:
         bounds = interval_bounds(intervals, gallery="naive", k=K)
-        shown = rows.assign(ringed=rows["native"])
-        _variant_panel(panels[1], shown, by="scaling", marks=SCALING_MARKS, places=below, bounds=bounds)
+        _variant_panel(panels[1], rows.join(bounds, on="model"), by="scaling", places=below)
         panels[1].set_title("Measured here, networks with ImageNet weights, naive gallery", pad=14)
-        parts += [f"measured: {counted(rows['n'], 'queries')}", _subset(rows["n"])]
+        number, *few = _counted(rows["n"])
+        parts += [f"measured: {number}", *few]
         parts += ["black edge: the scaling that the weights were made with"]
         parts += ["95\N{NO-BREAK SPACE}% intervals"] if len(bounds) else []
     every = pd.concat([rows, printed.assign(untrained=False)])
-    _variant_legend(figure, every, by="scaling", marks=SCALING_MARKS)
+    _variant_legend(figure, every, by="scaling")
     add_caption(figure, profile=profile, parts=parts)
     return figure
 
@@ -300,58 +296,55 @@ def _rescaled_rows(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _variant_places(rows: pd.DataFrame) -> dict[str, float]:
     best = rows.groupby("network")["value"].max().sort_values(ascending=False, kind="stable").index
-    untrained = set(rows.loc[rows["untrained"], "network"])
-    return placed([[one for one in best if one not in untrained], [one for one in best if one in untrained]])
+    return placed(apart(best, set(rows.loc[rows["untrained"], "network"])))
 
 
-def _variant_panel(
-    axes: Axes,
-    rows: pd.DataFrame,
-    *,
-    by: str,
-    marks: Mapping,
-    places: Mapping[str, float],
-    bounds: pd.DataFrame,
-) -> None:
-    """Draw a mark a variant on its network's line, its values and n in columns at the right."""
+def _variant_panel(axes: Axes, rows: pd.DataFrame, *, by: str, places: Mapping[str, float]) -> None:
+    """Draw a mark a variant on its network's line, its values and n in columns at the right.
+
+    `by`: head or scaling. A network without ImageNet weights is hollow, the scaling of the weights ringed.
+    """
+    marks, untrained = MARKS[by], rows["untrained"].to_numpy()
     used = [variant for variant in marks if variant in set(rows[by])]
     across = {"transform": axes.get_yaxis_transform(), "color": "#e6e6e6", "lw": 0.6, "zorder": 0.5}
     axes.hlines(list(places.values()), 0, 1, **across)
-    beside = rows[by].map(used.index) - (len(used) - 1) / 2
-    rows = rows.assign(place=rows["network"].map(places) + STEP * beside)
-    forest(axes, rows[["model", "value", "place"]].join(bounds, on="model", how="inner").assign(marker=""))
-    for row in rows.to_dict("records"):
-        _, marker, colour = marks[row[by]]
-        face = "white" if row["untrained"] else colour
-        edge = FAINT if row["untrained"] else "black" if row.get("ringed") else colour
-        axes.plot(row["value"], row["place"], marker, markersize=5, mfc=face, mec=edge, mew=1.1, zorder=5)
+    colour = rows[by].map(lambda variant: marks[variant][2]).to_numpy()
+    ringed = rows["native"] & (by == "scaling")
+    off = STEP * (rows[by].map(used.index) - (len(used) - 1) / 2)
+    looks = {
+        "place": rows["network"].map(places) + off,
+        "marker": [marks[variant][1] for variant in rows[by]],
+    }
+    looks["colour"] = np.select([untrained, ringed], [FAINT, "black"], colour)
+    looks["face"] = np.where(untrained, "white", colour)
+    forest(axes, rows.assign(**looks))
     for number, variant in enumerate(used, start=1):
         values = rows[rows[by] == variant].set_index("network")["value"]
         cells = {places[network]: f"{value:.3f}" for network, value in values.items()}
         add_column(axes, cells, head=variant.replace("_", "\n"), at=0.42 * number)
     counts = rows.groupby("network")["n"].agg(["min", "max"]).astype(int)
-    ranges = {network: [f"{n:,}" for n in dict.fromkeys(pair)] for network, *pair in counts.itertuples()}
-    cells = {places[network]: "–".join(ends) for network, ends in ranges.items()}
+    ends = {network: dict.fromkeys(f"{n:,}" for n in pair) for network, *pair in counts.itertuples()}
+    cells = {places[network]: "–".join(pair) for network, pair in ends.items()}
     at = 0.42 * len(used) + 0.12 + 0.07 * max(map(len, cells.values()))  # inches a digit
     add_column(axes, cells, head="n", at=at)
-    _name_rows(axes, places, untrained=set(rows.loc[rows["untrained"], "network"]))
+    _name_rows(axes, places, untrained=set(rows.loc[untrained, "network"]))
 
 
-def _variant_legend(figure: Figure, rows: pd.DataFrame, *, by: str, marks: Mapping) -> None:
-    used = [marks[variant] for variant in marks if variant in set(rows[by])]
+def _variant_legend(figure: Figure, rows: pd.DataFrame, *, by: str) -> None:
     handles = [
         Line2D([], [], linestyle="none", marker=marker, color=colour, label=label)
-        for label, marker, colour in used
+        for variant, (label, marker, colour) in MARKS[by].items()
+        if variant in set(rows[by])
     ]
     if rows["untrained"].any():
         looks = {"markerfacecolor": "white", "markeredgecolor": FAINT, "marker": "o", "linestyle": "none"}
         handles.append(Line2D([], [], label=f"hollow: {NO_WEIGHTS_WORDS}", **looks))
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), columnspacing=1.4)
+    _legend(figure, handles)
 
 
 def _printed_panel(axes: Axes, printed: pd.DataFrame, *, places: Mapping[str, float]) -> None:
     for scaling, group in printed.groupby("scaling"):
-        _, marker, colour = SCALING_MARKS[scaling]
+        _, marker, colour = MARKS["scaling"][scaling]
         rows, mean = group["model"].map(places), group["precision"].mean()
         axes.vlines(mean, rows.min() - 0.45, rows.max() + 0.45, color=colour, linewidth=1.2, zorder=1)
         axes.plot(group["precision"], rows, marker, color=colour, markersize=5)
@@ -374,17 +367,18 @@ def retraining_curves(retraining: pd.DataFrame, *, profile: str) -> Figure:
     are on logarithmic axes, which end at `FLOOR`. Raises InputError naming the table.
     """
     checked(retraining, name="retraining", columns="model", numbers=f"step {' '.join(STEP_PANELS)}")
-    parsed = {model: _retrained(model) for model in retraining["model"].unique()}
-    networks = list(dict.fromkeys(row.network for row in parsed.values()))
-    figure = Chart(figsize=(WIDTH, 2.7), layout="constrained")
+    figure, styles = Chart(figsize=(WIDTH, 2.7), layout="constrained"), {}
     panels = figure.subplots(1, 3, sharex=True)
+    for model, rows in retraining.groupby("model", sort=False):
+        row = network_row(model)
+        if row is None or row.head == "none":
+            raise InputError(f"table retraining: {model!r} is no retrained network")
+        style = styles.setdefault(row.network, LINES[len(styles) % len(LINES)])
+        label = f"{row.network}, {HEADS[row.head].removeprefix('retrained, ')}"
+        looks = {"linestyle": style, "color": f"C{list(HEADS).index(row.head)}", "label": label}
+        for axes, measure in zip(panels, STEP_PANELS, strict=True):
+            axes.plot(rows["step"], rows[measure].clip(lower=FLOOR), **looks)
     for axes, (measure, title) in zip(panels, STEP_PANELS.items(), strict=True):
-        for model, rows in retraining.groupby("model", sort=False):
-            row, values = parsed[model], rows[measure].clip(lower=FLOOR)
-            style = LINES[networks.index(row.network) % len(LINES)]
-            label = f"{row.network}, {HEADS[row.head].removeprefix('retrained, ')}"
-            colour = f"C{list(HEADS).index(row.head)}"
-            axes.plot(rows["step"], values, linestyle=style, color=colour, label=label)
         axes.set(xlabel="Step", yscale="linear" if measure == "mean_probability" else "log")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         axes.set_title(title, fontsize=8)
@@ -396,10 +390,3 @@ def retraining_curves(retraining: pd.DataFrame, *, profile: str) -> Figure:
     parts += [f"what is below {FLOOR:.0e} is drawn there"] if below else []
     add_caption(figure, profile=profile, parts=parts)
     return figure
-
-
-def _retrained(model: str) -> NetworkRow:
-    row = network_row(model)
-    if row is None or row.head == "none":
-        raise InputError(f"table retraining: {model!r} is no retrained network")
-    return row

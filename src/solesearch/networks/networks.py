@@ -207,9 +207,9 @@ class NetworkEmbedder:
         self.whole = build_network(self.network, size=self.sides, seed=settings.seed, weights=weights)
         layer = settings.layers.get(self.network.name, "")
         self.model = feature_model(self.whole, self.network, layer=layer, pooling=settings.pooling)
-        scaling = settings.scaling_of(variant)
+        self.trained, self.scaling = weights is not None, settings.scaling_of(variant)
         self.features = tf.function(
-            lambda images: self.model(scale(images, scaling=scaling), training=False),
+            lambda images: self.model(scale(images, scaling=self.scaling), training=False),
             input_signature=[tf.TensorSpec((None, self.sides, self.sides, 3), tf.uint8)],
         )
 

@@ -19,7 +19,6 @@ from solesearch.core.model_names import NetworkRow
 from solesearch.core.repeatable import batch_rows, repeatable_execution
 from solesearch.core.settings import Section
 from solesearch.networks.networks import (
-    Network,
     NetworkEmbedder,
     NetworkNames,
     each_once,
@@ -79,29 +78,20 @@ def learning_variables(model, settings: RetrainingSettings, *, name: str) -> lis
 class Retraining:
     """One network with a fresh head, and the step that trains both."""
 
-    def __init__(
-        self,
-        whole,
-        network: Network,
-        settings: RetrainingSettings,
-        *,
-        units: int,
-        scaling: str,
-        trained: bool,
-    ):
+    def __init__(self, embedder: NetworkEmbedder, settings: RetrainingSettings, *, units: int):
         """Take the network without classifier; its features are pooled by average, as when it embeds.
 
-        A `trained` network's batch norm keeps ImageNet's statistics, as is usual for so few photos; random
+        A trained network's batch norm keeps ImageNet's statistics, as is usual for so few photos; random
         weights come without any, and features would vanish through their depth.
         """
         import keras
 
         keras.utils.set_random_seed(settings.seed)
-        self.units, self.scaling, self.fresh_statistics = units, scaling, not trained
-        self.features = feature_model(whole, network)
+        self.units, self.scaling, self.fresh_statistics = units, embedder.scaling, not embedder.trained
+        self.features = feature_model(embedder.whole, embedder.network)
         self.head = keras.Sequential([keras.layers.Dropout(settings.dropout), keras.layers.Dense(units)])
         self.head.build((None, self.features.output.shape[-1]))
-        self.below = learning_variables(whole, settings, name=network.name)
+        self.below = learning_variables(embedder.whole, settings, name=embedder.network.name)
         self.variables = [*self.below, *self.head.trainable_variables]
         self.optimizer = keras.optimizers.Adam(settings.learning_rate)
         self.optimizer.build(self.variables)
@@ -140,15 +130,13 @@ def retrain(
     *,
     photos: Callable[[np.ndarray], np.ndarray],
     labels: np.ndarray,
-    scaling: str,
-    trained: bool,
 ) -> pd.DataFrame:
     """Train the network of `embedder` in place with the head of `variant`; the head is dropped afterwards.
 
     `photos` gives the training photos of the rows of a batch, uint8 [b, size, size, 3], so that they need
-    not lie in the memory; `labels` [n] are those of all. `trained` tells whether the network has ImageNet
-    weights. Returns one row a step: model, step, loss (nats), gradient_norm, mean_probability (of the right
-    answer). Raises InputError when the photos do not fill a batch or a loss is not finite.
+    not lie in the memory; `labels` [n] are those of all. Returns one row a step: model, step, loss (nats),
+    gradient_norm, mean_probability (of the right answer). Raises InputError when the photos do not fill a
+    batch or a loss is not finite.
     """
     import tensorflow as tf
 
@@ -157,9 +145,7 @@ def retrain(
         raise InputError(
             f"{len(labels)} training photos make no batch of {settings.batch}; lower retraining.batch"
         )
-    work = Retraining(
-        embedder.whole, embedder.network, settings, units=units, scaling=scaling, trained=trained
-    )
+    work = Retraining(embedder, settings, units=units)
     step, rows = tf.function(work.step, reduce_retracing=True), []
     drawn = batch_rows(len(labels), size=settings.batch, seed=settings.seed, first=0, last=settings.steps)
     with repeatable_execution():
