@@ -3,21 +3,14 @@
 import pandas as pd
 
 from solesearch.core.model_names import published_networks
-from solesearch.core.published import published_row
 
 MACHINE = "Some CPU, 2 cores, 23 GiB; 1 thread(s)"
 TENSORFLOW, ONNX = "TensorFlow (tf.function)", "ONNX Runtime"
 NETWORKS = list(published_networks().index)
 REAL = ["MobileNet-0.25", "MobileNetV2"]
 ALL = [*NETWORKS, "MobileNet-0.25"]
-PRECISION = {
-    "infogan": 0.85,
-    "untrained_discriminator": 0.855,
-    "hog": 0.953,
-    "pixels": 0.861,
-    "random": 0.334,
-}
-PRECISION |= {"colour_histogram": 0.508, "mean_colour": 0.427}
+PRECISION = {"infogan": 0.85, "untrained_discriminator": 0.855, "random": 0.334, "hog": 0.953}
+PRECISION |= {"pixels": 0.861, "colour_histogram": 0.508, "mean_colour": 0.427}
 # measured beforehand: compiled, batch 1, ms
 MILLISECONDS = dict(
     zip(NETWORKS, (139, 177, 61, 106, 144, 59, 157, 14, 19, 70, 80, 98), strict=True), infogan=2.1
@@ -45,16 +38,7 @@ def variants(*, real=REAL, retrained=(*REAL, "VGG16"), rescaled=REAL) -> list[st
 
 def retrieval_table(models=None, *, subset=400, whole=1440, real=REAL, classes=("boots", "sandals", "shoes")):
     """retrieval.csv with both galleries; networks outside `real` on a subset of the photos."""
-    names = [
-        "infogan",
-        "untrained_discriminator",
-        "random",
-        "hog",
-        "pixels",
-        "colour_histogram",
-        "mean_colour",
-    ]
-    names += variants(real=real) if models is None else models
+    names = [*PRECISION, *(variants(real=real) if models is None else models)]
     rows = []
     for model in names:
         network = model.partition("+")[0].partition("@")[0]
@@ -126,8 +110,3 @@ def intervals_table(retrieval: pd.DataFrame) -> pd.DataFrame:
     table = pd.concat([table, means], ignore_index=True)
     half = 0.5 / table["n"] ** 0.5
     return table.assign(low=table["value"] - half, high=table["value"] + half)
-
-
-def printed(model: str) -> float:
-    """P's precision of a model."""
-    return float(published_row(model)["precision"])

@@ -1,6 +1,7 @@
 """The plain loop is the same mathematics as the project's step; the benchmark's own arithmetic and chart."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,11 +49,7 @@ def test_plain_loop_has_the_losses_of_the_projects_step(settings: GanSettings) -
     images, losses, kernels = tf.constant(photos()), {}, {}
     for name, generator, passes in (("ours", FUSED, ONE), ("plain", PLAIN, TWO)):
         gan = training_benchmark.make_gan(still, seed=3, generator=generator)
-        step = (
-            gan.train_step
-            if passes == ONE
-            else lambda images, gan=gan: training_benchmark.two_tape_step(gan, images)
-        )
+        step = gan.train_step if passes == ONE else partial(training_benchmark.two_tape_step, gan)
         first = tf.function(step)(images)
         losses[name] = {key: float(loss) for key, loss in first.items()}
         kernels[name] = [variable.numpy() for variable in gan.generator.trainable_variables]

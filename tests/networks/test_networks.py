@@ -18,6 +18,7 @@ from solesearch.networks.networks import NetworkEmbedder, NetworkSettings, find_
 
 NAMES = published_networks().index.tolist()
 NARROW = "MobileNet-0.25"
+UNKNOWN = ("VGG18", "VGG16-0.5", "MobileNet-0.3", "MobileNet-1.0", "", "mobilenet")
 
 
 def settings(**changes: object) -> NetworkSettings:
@@ -31,8 +32,9 @@ def settings(**changes: object) -> NetworkSettings:
     return NetworkSettings.load("sample", **{**same, **changes})
 
 
-def embedder(row: NetworkRow, chosen: NetworkSettings, *, weights: Path | None = None) -> NetworkEmbedder:
-    return NetworkEmbedder(row, chosen, weights=weights)
+def features(*, weights: Path | None = None, scaling: str = "", count: int = 2, **changes: object):
+    row = NetworkRow(NARROW, scaling=scaling)
+    return NetworkEmbedder(row, settings(**changes), weights=weights).embed(photos(count))
 
 
 def photos(count: int) -> np.ndarray:
@@ -42,6 +44,12 @@ def photos(count: int) -> np.ndarray:
 def test_they_are_the_networks_of_the_papers_table() -> None:
     assert [name for name in published()["model"] if name in NAMES] == NAMES
     assert len(NAMES) == 12
+    for name, file in (
+        (NARROW, "mobilenet_2_5_224_tf_no_top.h5"),
+        ("MobileNetV2-1.4", "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.4_224_no_top.h5"),
+        ("ResNet152", "resnet152_weights_tf_dim_ordering_tf_kernels_notop.h5"),
+    ):
+        assert find_network(name).file == file
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -54,27 +62,9 @@ def test_file_and_hash_are_those_that_keras_uses(name: str) -> None:
         assert network.file in source.replace('"\n    "', "").replace('"\n                "', "")
 
 
-@pytest.mark.parametrize(
-    ("name", "file"),
-    [
-        ("MobileNet", "mobilenet_1_0_224_tf_no_top.h5"),
-        (NARROW, "mobilenet_2_5_224_tf_no_top.h5"),
-        ("MobileNetV2-1.4", "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.4_224_no_top.h5"),
-        ("ResNet152", "resnet152_weights_tf_dim_ordering_tf_kernels_notop.h5"),
-    ],
-)
-def test_file_names_with_width(name: str, file: str) -> None:
-    assert find_network(name).file == file
-
-
-@pytest.mark.parametrize("name", ["VGG18", "VGG16-0.5", "MobileNet-0.3", "MobileNet-1.0", "", "mobilenet"])
-def test_unknown_networks_and_widths_are_named(name: str) -> None:
-    with pytest.raises(InputError, match=r"sample\.networks\.names\.0: network"):
-        settings(names=[name])
-
-
 def test_settings_that_no_type_refuses() -> None:
     for wrong, words in (
+        *(({"names": [name]}, r"sample\.networks\.names\.0: network") for name in UNKNOWN),
         ({"names": ["VGG16", "VGG16"]}, "each once"),
         ({"whole_catalogue": ["VGG16"]}, "VGG16 is not among `names`"),
         ({"photos": 5}, "photos: 0, or 20 and more, got 5"),
@@ -97,28 +87,35 @@ def test_scalings_by_hand() -> None:
 
 
 def test_features_are_the_pooled_last_convolution() -> None:
-    network = embedder(NetworkRow(NARROW), settings())
-    features = network.embed(photos(5))  # two passes: four photos and one
-    assert features.shape == (5, 256) and features.dtype == np.float32
+    found = features(count=5)  # two passes: four photos and one
+    assert found.shape == (5, 256) and found.dtype == np.float32
     whole = networks.build_network(find_network(NARROW), size=96, seed=1)
     plain = keras.Model(whole.input, whole.get_layer("conv_pw_13_relu").output)
     maps = plain(photos(5).astype(np.float32) / 127.5 - 1, training=False).numpy()
-    np.testing.assert_allclose(features, maps.mean(axis=(1, 2)), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(found, maps.mean(axis=(1, 2)), rtol=1e-3, atol=1e-5)
 
 
 def test_layer_pooling_and_scaling_can_be_chosen() -> None:
-    chosen = settings(layers={NARROW: "conv_pw_6_relu"}, pooling="max")
-    assert embedder(NetworkRow(NARROW), chosen).embed(photos(1)).shape == (1, 128)
+    assert features(layers={NARROW: "conv_pw_6_relu"}, pooling="max").shape == (2, 128)
     with pytest.raises(InputError, match=r"MobileNet-0.25 has no layer 'nowhere'"):
-        embedder(NetworkRow(NARROW), settings(layers={NARROW: "nowhere"}))
+        features(layers={NARROW: "nowhere"})
     rows = [NetworkRow("VGG16"), NetworkRow("VGG16", head="classes"), NetworkRow("VGG16", scaling="tf")]
     assert [row.name for row in rows] == ["VGG16", "VGG16+classes", "VGG16@tf"]
     assert [settings().scaling_of(row) for row in rows] == ["caffe", "caffe", "tf"]
     assert settings(preprocess="shared", shared_scaling="torch").scaling_of(rows[0]) == "torch"
-    plain, other = (
-        embedder(NetworkRow(NARROW, scaling=scaling), settings()).embed(photos(1)) for scaling in ("", "none")
-    )
+    plain, other = (features(scaling=scaling) for scaling in ("", "none"))
     assert np.abs(plain - other).max() > 0.1 * np.abs(plain).max()
+
+
+def test_one_network_takes_photos_of_any_size_and_gives_what_one_built_for_it_gives() -> None:
+    """It embeds at one size and is timed at another; a MobileNet is built for one, since V2 pads by it."""
+    row, network = NetworkRow("InceptionV3"), find_network("InceptionV3")
+    free = NetworkEmbedder(row, settings(names=["InceptionV3"]), weights=None)
+    assert free.sides is None and NetworkEmbedder(NetworkRow(NARROW), settings(), weights=None).sides == 96
+    fixed = networks.feature_model(networks.build_network(network, size=96, seed=1), network)
+    scaled = networks.scale(photos(2), scaling="tf")
+    np.testing.assert_allclose(free.embed(photos(2)), fixed(scaled, training=False), rtol=1e-3, atol=1e-5)
+    assert free.embed(np.zeros((1, 120, 120, 3), np.uint8)).shape == (1, 2048)
 
 
 def test_input_size_depends_on_the_weights() -> None:
@@ -131,10 +128,8 @@ def test_saved_weights_come_back_and_foreign_ones_are_refused(tmp_path: Path) ->
     network, mine = find_network(NARROW), tmp_path / "mine.weights.h5"
     networks.build_network(network, size=96, seed=9).save_weights(mine)
     renamed = Path(shutil.copy(mine, tmp_path / f"{NARROW}.h5"))  # Keras 3 inside, the ending of Keras 2
-    drawn = embedder(NetworkRow(NARROW), settings(seed=9)).embed(photos(2))
     for file in (mine, renamed):
-        loaded = embedder(NetworkRow(NARROW), settings(), weights=file).embed(photos(2))
-        np.testing.assert_array_equal(loaded, drawn)
+        np.testing.assert_array_equal(features(weights=file), features(seed=9))
 
     (tmp_path / "text.h5").write_text("no HDF5")
     (tmp_path / "half.h5").write_bytes(mine.read_bytes()[: mine.stat().st_size // 2])

@@ -105,9 +105,9 @@ def away() -> Server:
         return Server(f"http://127.0.0.1:{probe.getsockname()[1]}")
 
 
-def place(workspace: Path, name: str, content: bytes) -> None:
-    (workspace / "weights").mkdir(exist_ok=True)
-    (workspace / "weights" / name).write_bytes(content)
+def place(workspace: Path, name: str, content: bytes, *, folder: str = "weights") -> None:
+    (workspace / folder).mkdir(exist_ok=True)
+    (workspace / folder / name).write_bytes(content)
 
 
 def test_order_is_placed_then_cache_then_download(workspace: Path, server, cache: Path) -> None:
@@ -125,18 +125,23 @@ def test_order_is_placed_then_cache_then_download(workspace: Path, server, cache
 
 
 def test_damaged_files_of_the_users_are_named_before_any_compute(workspace: Path) -> None:
-    profile_with(workspace, names=["VGG16"])
+    profile_with(workspace, names=["VGG16"], weights_folder=str(workspace / "elsewhere"))
     own = networks.find_network("VGG16").file
     for name, content, words in (
         (own, CONTENT[:-1] + b"x", "not the file that Keras published"),
         ("VGG16.h5", b"text", "not a whole HDF5 file"),
         ("VGG16.h5", CONTENT[:-200_000], "not a whole HDF5 file"),
     ):
-        place(workspace, name, content)
-        with pytest.raises(InputError, match=rf"weights/{name}: {words}"):
+        for other in (workspace / "elsewhere").glob("*"):
+            other.unlink()
+        place(workspace, name, content, folder="elsewhere")
+        with pytest.raises(InputError, match=rf"elsewhere/{name}: {words}"):
             weights.collect("smoke", report=lambda _: None)
-    with pytest.raises(InputError, match=r"weights/VGG16\.h5: not a whole HDF5 file"):
+    with pytest.raises(InputError, match=r"elsewhere/VGG16\.h5: not a whole HDF5 file"):
         weights.check_placed(NetworkSettings.load("smoke"))
+    place(workspace, "VGG16.h5", weight_file(0.25), folder="elsewhere")
+    [found] = weights.collect("smoke", report=lambda _: None)
+    assert found.path == workspace / "elsewhere/VGG16.h5"
 
 
 @pytest.mark.parametrize("name", ["VGG16", "MobileNet"])  # Keras names no hash of the second
@@ -219,12 +224,3 @@ def test_the_stage_writes_its_table_and_says_how_to_get_the_rest(
     place(workspace, "VGG16.h5", CONTENT)
     weights.collect("smoke", server=away(), report=lambda _: None)
     assert path.read_bytes() == before
-
-
-def test_another_folder_may_be_named(workspace: Path, tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "VGG16.h5").write_bytes(weight_file(0.25))
-    profile_with(workspace, names=["VGG16"], weights_folder=str(elsewhere))
-    [found] = weights.collect("smoke", report=lambda _: None)
-    assert found.path == elsewhere / "VGG16.h5"
