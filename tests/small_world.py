@@ -39,12 +39,7 @@ def open_small_study(size: tuple[int, int] = (32, 48)) -> study.Study:
         save_variables(
             checkpoint_file(paths.gan_seed(1), step), build_discriminator(settings, seed=step).variables
         )
-    config = {
-        "settings": {"noise": settings.noise},
-        "seed": 1,
-        "threads": 1,
-        "training_photos": 4,
-    }
+    config = {"settings": {"noise": settings.noise}, "seed": 1, "threads": 1, "training_photos": 4}
     files.write_json(paths.gan_seed(1) / "config.json", config)
     opened = study.Study.open("smoke")
     checkpoints = study.judge_checkpoints(opened, split="validation")

@@ -214,12 +214,15 @@ def record(paths: Paths, name: str, watch: Watch) -> None:
     A training that was interrupted counts with all the seconds it took, not with those of its last part.
     """
     from solesearch.core.environment import machine
-    from solesearch.gan.training import seconds_spent
 
     target = paths.results / "run.json"
     known = json.loads(target.read_text()) if target.is_file() else {}
     stages = known.get("stages", {})
-    seconds = max(watch.seconds, seconds_spent(paths) if name == TRAINING else 0.0)
+    seconds = watch.seconds
+    if name == TRAINING:
+        from solesearch.gan.training import seconds_spent
+
+        seconds = max(seconds, seconds_spent(paths))
     stages[name] = {"seconds": round(seconds, 1), "peak_memory_mb": round(watch.peak_mb)}
     files.write_json(target, {**machine(), "stages": stages})
 
