@@ -52,20 +52,21 @@ def file_digest(path: Path) -> str:
 
     Kept for the life of the process, which runs the code that it has imported.
     """
-    if path.suffix != ".py":
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    tree = _parsed(path)
+    said = ast.dump(_parsed(path)).encode() if path.suffix == ".py" else path.read_bytes()
+    return hashlib.sha256(said).hexdigest()
+
+
+@cache
+def _parsed(path: Path) -> ast.Module:
+    """Return a module's tree without docstrings."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{path}: not valid Python ({error}); restore it with `git checkout`") from error
     for node in ast.walk(tree):
         if isinstance(node, DEFINITIONS) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-
-
-def _parsed(path: Path) -> ast.Module:
-    try:
-        return ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path}: not valid Python ({error}); restore it with `git checkout`") from error
+    return tree
 
 
 def _root_files(name: str, source: Path) -> set[Path]:
