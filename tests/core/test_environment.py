@@ -36,11 +36,8 @@ def test_the_lock_holds_what_pyproject_names_with_hashes_and_without_hosts():
 def test_citation_agrees_with_pyproject():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert (citation["title"], citation["version"], citation["license"]) == (
-        project["name"],
-        project["version"],
-        project["license"],
-    )
+    for said, wanted in (("title", "name"), ("version", "version"), ("license", "license")):
+        assert citation[said] == project[wanted]
     assert [len(reference["authors"]) for reference in citation["references"]] == [4, 2]
     assert (ROOT / "LICENSE").read_text().startswith("MIT License")
 

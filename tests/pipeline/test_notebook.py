@@ -113,14 +113,8 @@ def test_committed_notebooks_keep_the_rules(path: Path) -> None:
         assert len(steps) <= 14, cell.source
         assert not any(line.startswith(("class ", "%", "!")) for line in lines)
     text = "\n".join(cell.source for cell in read.cells if cell.cell_type == "markdown")
-    for part in (
-        "| Inputs |",
-        "| Outputs |",
-        "| Minutes |",
-        "## What we learned",
-        "## Exercises",
-        "**Next:**",
-    ):
+    frame = ("| Inputs |", "| Outputs |", "| Minutes |", "## What we learned", "## Exercises", "**Next:**")
+    for part in frame:
         assert part in text
     for word in ("just ", "simply", "easily"):
         assert word not in text.lower()
@@ -128,8 +122,7 @@ def test_committed_notebooks_keep_the_rules(path: Path) -> None:
 
 
 def test_there_are_notebooks() -> None:
-    numbers = ["01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14"]
-    assert [path.name[:2] for path in NOTEBOOKS] == numbers
+    assert [int(path.name[:2]) for path in NOTEBOOKS] == list(range(1, 15))
 
 
 def test_start_up_lines_go_and_warnings_stay() -> None:

@@ -52,8 +52,7 @@ def training_facts() -> Iterator[Fact]:
         yield (
             f"{place} ({int(trained['n']):,} queries, naive gallery) the trained discriminator reaches "
             f"{words[0]}, its untrained twin {words[1]}; the gap of {gap:.3f} is not clear of the "
-            "seeds' range: "
-            "nothing is claimed for or against training",
+            "seeds' range: nothing is claimed for or against training",
             gap <= max(trained["max"] - trained["min"], twin["max"] - twin["min"]),
         )
 

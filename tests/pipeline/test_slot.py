@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from solesearch.core.errors import InputError
-from solesearch.core.settings import load_parameters
 from solesearch.pipeline.slot import activate, link_photographs
 
 
@@ -51,23 +50,6 @@ def test_a_manifest_is_wanted_where_the_profile_reads_one(workspace: Path, photo
     assert link_photographs("chapter", photographs).resolve() == photographs.resolve()
     with pytest.raises(InputError, match=r"nowhere: no such folder; name the one that holds labels\.csv"):
         link_photographs("chapter", photographs / "nowhere")
-
-
-def test_photos_of_a_manifest_need_no_folders(workspace: Path, tmp_path_factory) -> None:
-    flat = tmp_path_factory.mktemp("flat")
-    (flat / "labels.csv").write_text("file,label\n1.jpg,boots\n")
-    assert link_photographs("chapter", flat).resolve() == flat.resolve()
-    with pytest.raises(InputError, match="holds no folders"):
-        link_photographs("zappos", flat)
-
-
-def test_activation_keeps_everything_else(workspace: Path) -> None:
-    before = (workspace / "params.yaml").read_text()
-    assert activate("zappos")
-    assert not activate("zappos")
-    after = (workspace / "params.yaml").read_text()
-    assert load_parameters()["profiles"] == ["sample", "zappos"]
-    assert after.replace("  - zappos\n", "", 1) == before
 
 
 FORMS = {
