@@ -37,9 +37,8 @@ def test_queries_are_taken_out_and_every_vector_is_used_once() -> None:
 
 
 def test_real_vectors_come_first_and_copies_carry_the_covariance_of_the_real_ones() -> None:
-    flat = vectors(n=500, d=24) * np.array(
-        [5.0] * 2 + [0.0] * 22, np.float32
-    )  # they differ in two directions
+    two_directions = np.array([5.0] * 2 + [0.0] * 22, np.float32)
+    flat = vectors(n=500, d=24) * two_directions
     made = benchmark.enlarged(flat, size=1400, perturbation=0.5, seed=1)
     assert made.shape == (1400, 24) and made.dtype == np.float32
     np.testing.assert_array_equal(made[:500], flat)

@@ -25,60 +25,41 @@ def table() -> pd.DataFrame:
     sizes = ((1000, "real", KINDS), (100_000, "perturbed copies", KINDS))
     alone = {("mongodb", "brute force on read"): lambda n: (2.0, 80.0, 20.0, 1.0, 900.0)}
     rows = [
-        {
-            "engine": engine,
-            "index": index,
-            "n": n,
-            "vectors": kind,
-            **dict(zip(MEASURED, numbers(n), strict=True)),
-        }
+        (*name, n, kind, *numbers(n))
         for n, kind, kinds in (*sizes, (100, "real", alone))
-        for (engine, index), numbers in kinds.items()
+        for name, numbers in kinds.items()
     ]
-    made = pd.DataFrame(rows).assign(
-        dim=64, threads=1, kernel="Zen (OpenBLAS 0.3.15)", batch_times_flat=np.nan
-    )
+    made = pd.DataFrame(rows, columns=["engine", "index", "n", "vectors", *MEASURED])
     made["server"] = np.where(made["engine"] == "mongodb", "nx-27017 0.8.1", None)
-    return made.assign(query_ms_p95=made["query_ms_median"] * 1.1)[COLUMNS]
+    same = {"dim": 64, "threads": 1, "kernel": "Zen (OpenBLAS 0.3.15)", "batch_times_flat": np.nan}
+    return made.assign(**same, query_ms_p95=made["query_ms_median"] * 1.1)[COLUMNS]
 
 
 def test_chart_shows_every_row_at_its_place() -> None:
     made = table()
-    older = made.head(1).assign(
-        kernel="ZEN (named)", query_ms_median=0.01
-    )  # such rows are no longer measured
+    # such rows are no longer measured
+    older = made.head(1).assign(kernel="ZEN (named)", query_ms_median=0.01)
     figure = index_figures.recall_speed(pd.concat([made, older]), profile="zappos")
     assert len(figure.axes) == 2  # MongoDB's 100 vectors have no panel
     for axes, photos in zip(figure.axes, (1000, 100_000), strict=True):
         points = [line for line in axes.lines if line.get_marker() != "None"]
         shown = sorted((float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in points)
         rows = made[made["n"] == photos]
-        np.testing.assert_allclose(
-            shown, sorted(zip(1000 / rows["query_ms_median"], rows["recall_at_5"], strict=True))
-        )
+        expected = sorted(zip(1000 / rows["query_ms_median"], rows["recall_at_5"], strict=True))
+        np.testing.assert_allclose(shown, expected)
     text = " ".join(" ".join(text.get_text() for text in figure.findobj(Text) if text.get_visible()).split())
-    for words in (
-        "1,000 vectors, all real",
-        "perturbed copies",
-        "(fewer vectors): MongoDB",
-        "FAISS IVF,Flat",
-    ):
-        assert words in text
+    said = ("1,000 vectors, all real", "perturbed copies", "(fewer vectors): MongoDB", "FAISS IVF,Flat")
+    assert all(words in text for words in said)
 
 
 def test_choice_takes_the_best_measured_row() -> None:
     chosen = index_figures.choice(table()).set_index("when")
     assert chosen["take"].tolist() == [
-        "FAISS Flat",
-        "FAISS HNSW32 efSearch=32",
-        "FAISS IVF32,Flat nprobe=8",
-        "FAISS PCA32,IVF32,PQ16np nprobe=8",
-        "MongoDB brute force on read",
+        *("FAISS Flat", "FAISS HNSW32 efSearch=32", "FAISS IVF32,Flat nprobe=8"),
+        *("FAISS PCA32,IVF32,PQ16np nprobe=8", "MongoDB brute force on read"),
     ]
-    assert (
-        chosen["because"].iloc[-1]
-        == "nx-27017 0.8.1, 100 vectors: 80 ms, recall 1.000, 900 bytes, built in 2 s"
-    )
+    mongodb = "nx-27017 0.8.1, 100 vectors: 80 ms, recall 1.000, 900 bytes, built in 2 s"
+    assert chosen["because"].iloc[-1] == mongodb
 
 
 def test_projection_follows_its_formulas_and_says_so() -> None:
@@ -92,9 +73,7 @@ def test_projection_follows_its_formulas_and_says_so() -> None:
     assert projected["rule"].str.startswith("projected: ").all()
     fixed = table().assign(bytes_per_vector=lambda made: 100 + 5_000_000 / made["n"])
     without = index_figures.projection(fixed, sizes=(10_000_000,)).set_index("index")
-    assert without.loc["Flat", "gigabytes"] == pytest.approx(
-        1.0
-    )  # the 5 MB that do not grow are not scaled up
+    assert without.loc["Flat", "gigabytes"] == pytest.approx(1.0)  # without the 5 MB that do not grow
 
 
 def test_faulty_tables_are_named() -> None:

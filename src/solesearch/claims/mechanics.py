@@ -7,6 +7,7 @@ on a synthetic catalogue as well, since no photograph decides them.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,8 @@ from solesearch.core.embedding import Embedding
 from solesearch.core.settings import GanSettings
 from solesearch.evaluation.study import Study, model_vectors, read_chosen
 from solesearch.photos.photo import IMAGE_SIZES
-from solesearch.retrieval.exact_search import squared_distances
+from solesearch.retrieval.exact_search import nearest
+from solesearch.retrieval.retrieval import excluded_pairs
 
 COLUMNS = ["check", "value", "what"]
 K = 5
@@ -33,23 +35,21 @@ def mechanics(study: Study) -> pd.DataFrame:
     return pd.DataFrame([*rows, labels_used(study), vector_change(study)], columns=COLUMNS)
 
 
-def feature_lengths(settings: GanSettings) -> list[Row]:
-    """Return the length of the feature vector at each stated input size, from the network itself."""
+def feature_lengths(settings: GanSettings) -> Iterator[Row]:
+    """Yield the length of the feature vector at each stated input size, from the network itself."""
     from solesearch.gan.infogan import build_discriminator
 
-    rows = []
     for preset, size in IMAGE_SIZES.items():
         network = build_discriminator(settings.replaced(image_size=size), seed=1)
-        length = int(network.real_head.kernel.shape[0])
-        rows.append((f"features {preset}", length, f"values of the last convolution at {size[0]}x{size[1]}"))
+        length = network.real_head.kernel.shape[0]
+        yield f"features {preset}", length, f"values of the last convolution at {size[0]}x{size[1]}"
     parameters = sum(layer.count_params() for layer in [*network.convolutions, *network.norms])
-    codes = int(network.code_head.kernel.shape[1])
-    rows.append(("code head", codes, "outputs of the code head, as params.yaml sets it"))
-    return [*rows, ("embedding parameters", parameters, "weights of the discriminator up to its features")]
+    yield "code head", network.code_head.kernel.shape[1], "outputs of the code head, as params.yaml sets it"
+    yield "embedding parameters", parameters, "weights of the discriminator up to its features"
 
 
-def generator_sizes(settings: GanSettings) -> list[Row]:
-    """Return the generator's input length for P and C, and the height of its image as printed and as read.
+def generator_sizes(settings: GanSettings) -> Iterator[Row]:
+    """Yield the generator's input length for P and C, and the height of its image as printed and as read.
 
     As printed all six transposed convolutions have stride 1, so the 4 x 6 grid keeps its size.
     """
@@ -58,43 +58,34 @@ def generator_sizes(settings: GanSettings) -> list[Row]:
     from solesearch.gan.infogan import GENERATOR_FILTERS, GENERATOR_START_DEPTH, build_generator
 
     paper = settings.replaced(image_size=IMAGE_SIZES["paper-64x96"], categorical_codes=0)
-    rows = []
     for name, codes in (("P", paper.continuous_codes), ("C", CHAPTER_CODES)):
         generator = build_generator(paper.replaced(continuous_codes=codes), seed=1)
-        words = f"noise and {codes} codes into the generator"
-        rows.append((f"latent {name}", int(generator.input_shape[1]), words))
-    grid = layer = keras.Input((4, 6, GENERATOR_START_DEPTH))
+        yield f"latent {name}", generator.input_shape[1], f"noise and {codes} codes into the generator"
+    layer = keras.Input((4, 6, GENERATOR_START_DEPTH))
     for filters in GENERATOR_FILTERS:
         layer = keras.layers.Conv2DTranspose(filters, 3, strides=1, padding="same")(layer)
-    printed, read = int(keras.Model(grid, layer).output_shape[1]), int(generator.output_shape[1])
-    rows.append(("image height as printed", printed, "pixels, every stride 1, from a grid of 4x6"))
-    return [*rows, ("image height as read", read, "pixels, with four doublings")]
+    yield "image height as printed", layer.shape[1], "pixels, every stride 1, from a grid of 4x6"
+    yield "image height as read", generator.output_shape[1], "pixels, with four doublings"
 
 
-def search_checks(study: Study) -> list[Row]:
+def search_checks(study: Study) -> Iterator[Row]:
     """Compare the index with plain distances for test photos: shares of queries in 0..1."""
     from solesearch.index.faiss_index import FaissIndex  # after TensorFlow
 
     photos, vectors = model_vectors(study, "infogan", seed=study.seeds[0])
-    ids = photos["id"].tolist()
-    index = FaissIndex.build(Embedding(ids, vectors), factory="Flat")
-    chosen = np.arange(min(QUERIES, len(ids)))
-    squares = squared_distances(vectors[chosen], vectors)
-    squares[chosen, chosen] = np.inf
-    nearest = np.sqrt(np.sort(squares, axis=1)[:, :K])
-    answers = [index.search_by_id(ids[row], k=K) for row in chosen]
-    distances = np.array([[neighbour.distance for neighbour in answer] for answer in answers])
+    index = FaissIndex.build(Embedding(photos["id"].tolist(), vectors), factory="Flat")
+    rows = np.arange(min(QUERIES, len(photos)))
+    itself = excluded_pairs(photos, queries=rows, gallery="naive", window=0)
+    expected, _ = nearest(vectors[rows], vectors, k=K, excluded=itself)
+    queries = photos["id"].iloc[rows]
+    answers = [index.search_by_id(query, k=K) for query in queries]
+    distances = [[neighbour.distance for neighbour in answer] for answer in answers]
     # equal distances may come in either order, so distances are compared, not names
-    same = np.isclose(distances, nearest, rtol=1e-3, atol=1e-4).all(axis=1)
-    own = [
-        ids[row] in {neighbour.id for neighbour in answer}
-        for row, answer in zip(chosen, answers, strict=True)
-    ]
-    words = f"share of {len(chosen)} queries, top {K}"
-    return [
-        ("index finds the nearest", float(same.mean()), words),
-        ("query in its own answer", float(np.mean(own)), words),
-    ]
+    same = np.isclose(distances, expected, rtol=1e-3, atol=1e-4).all(axis=1)
+    own = [query in dict(answer) for query, answer in zip(queries, answers, strict=True)]
+    words = f"share of {len(rows)} queries, top {K}"
+    yield "index finds the nearest", same.mean(), words
+    yield "query in its own answer", np.mean(own), words
 
 
 def labels_used(study: Study) -> Row:

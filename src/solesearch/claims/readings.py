@@ -119,27 +119,16 @@ def protocol_readings(queries: pd.DataFrame, oracle: pd.DataFrame) -> Iterator[d
     classes = naive.groupby(["seed", "label"])[f"precision_{K}"].mean()
     yield _row("averaged over", "queries", default, count, default=True)
     yield _row("averaged over", "classes", classes.groupby("seed").mean().mean(), count)
-    yield from checkpoint_readings(oracle, default=default)
+    curve = oracle[(oracle["gallery"] == GALLERY) & (oracle["k"] == K)]
+    last = curve["step"] == curve.groupby("seed")["step"].transform("max")
+    yield _row("checkpoint", "chosen on validation photos", default, count, default=True)
+    yield _row("checkpoint", "the last one", curve.loc[last, "test"].mean(), count)
+    yield _row("checkpoint", "untrained", curve.loc[curve["step"] == 0, "test"].mean(), count)
+    best, never = curve.loc[curve["oracle"], "test"].mean(), "an oracle; never used for a choice"
+    yield _row("checkpoint", "best on test photos", best, count, note=never)
     yield _row("training seed", "mean of all", default, count, default=True)
     for seed, rows in naive.groupby("seed"):
         yield _row("training seed", str(seed), *mean_precision(rows))
-
-
-def checkpoint_readings(oracle: pd.DataFrame, *, default: float) -> list[dict]:
-    """Return test precision of the chosen, the last and the best checkpoint, means over the seeds."""
-    rows = oracle[(oracle["gallery"] == GALLERY) & (oracle["k"] == K)]
-    if rows.empty:
-        return []
-    count = int(rows["n_test"].min())
-    last = rows.loc[rows.groupby("seed")["step"].idxmax(), "test"].mean()
-    untrained = rows.loc[rows["step"] == 0, "test"].mean()
-    best = rows.loc[rows["oracle"], "test"].mean()
-    return [
-        _row("checkpoint", "chosen on validation photos", default, count, default=True),
-        _row("checkpoint", "the last one", last, count),
-        _row("checkpoint", "untrained", untrained, count),
-        _row("checkpoint", "best on test photos", best, count, note="an oracle; never used for a choice"),
-    ]
 
 
 # --- vectors: the same checkpoints, features taken otherwise ---------------------------------------------
@@ -168,18 +157,20 @@ def batch_statistics(study: Study, embedder: Embedder, pixels: np.ndarray) -> np
     rates = [layer.rate for layer in network.dropouts]
     for layer in network.dropouts:
         layer.rate = 0.0
-    batches = (order[start : start + BATCH] for start in range(0, len(order), BATCH))
-    blocks = [network(to_signed(pixels[rows]), training=True).features.numpy() for rows in batches]
+    features = _in_batches(lambda images: network(images, training=True), to_signed, pixels[order])
     for layer, rate in zip(network.dropouts, rates, strict=True):
         layer.rate = rate
-    return np.concatenate(blocks)[np.argsort(order)]
+    return features[np.argsort(order)]
 
 
 def half_range(study: Study, embedder: Embedder, pixels: np.ndarray) -> np.ndarray:
     """Return features [n, d] of photos scaled to [0, 1] instead of [-1, 1]."""
-    network, starts = embedder.discriminator, range(0, len(pixels), BATCH)
-    scaled = (pixels[start : start + BATCH].astype(np.float32) / 255 for start in starts)
-    return np.concatenate([network(images, training=False).features.numpy() for images in scaled])
+    return _in_batches(embedder.discriminator, lambda pixels: pixels.astype(np.float32) / 255, pixels)
+
+
+def _in_batches(network: Callable, scale: Callable, pixels: np.ndarray) -> np.ndarray:
+    starts = range(0, len(pixels), BATCH)
+    return np.concatenate([network(scale(pixels[at : at + BATCH])).features.numpy() for at in starts])
 
 
 def vector_readings(study: Study, *, default: tuple[float, int]) -> Iterator[dict]:
@@ -308,22 +299,23 @@ def train_reading(profile: str, name: str, steps: int) -> None:
     """
     study = Study.open(profile)
     settings, seed = reading_settings(study.gan, name, steps=steps), study.seeds[0]
-    pixels, folder = training_photos(study, settings), TrainingFolder(study.paths, study.paths.claims / name)
+    folder = TrainingFolder(study.paths, study.paths.claims / name)
+    _, pixels = at_size(study, "training", settings.image_size, most=MOST_PHOTOS)
     folder.claim(training_config(settings, pixels, seed=seed, code="solesearch.gan.training"))
     if folder.step < steps:
         train_infogan(settings, pixels, seed=seed, folder=folder)
-    photos, pixels = study.split("test")
-    if settings.image_size != study.gan.image_size:
-        pixels = decode(study, photos, size=settings.image_size)
+    photos, pixels = at_size(study, "test", settings.image_size)
     trained = Embedder(settings, seed=seed).load(checkpoint_file(folder.path, steps))
     save_embedding(study.paths.claims, name, Embedding(photos["id"].tolist(), trained.embed(pixels)))
 
 
-def training_photos(study: Study, settings: GanSettings) -> np.ndarray:
-    """Return the training photos at the reading's size, uint8 [n, h, w, 3], not above MOST_PHOTOS."""
-    photos, pixels = study.split("training")
-    if settings.image_size == study.gan.image_size:
-        return pixels
-    if len(photos) > MOST_PHOTOS:
-        photos = photos.sample(n=MOST_PHOTOS, random_state=study.seeds[0]).sort_index()
-    return decode(study, photos, size=settings.image_size)
+def at_size(
+    study: Study, split: str, size: tuple[int, int], *, most: int | None = None
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the photos of a split and their pixels, uint8 [n, *size, 3]; decoded anew, not above `most`."""
+    photos, pixels = study.split(split)
+    if size == study.gan.image_size:
+        return photos, pixels
+    if most and len(photos) > most:
+        photos = photos.sample(n=most, random_state=study.seeds[0]).sort_index()
+    return photos, decode(study, photos, size=size)

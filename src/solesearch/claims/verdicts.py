@@ -132,7 +132,7 @@ def check_paired(claim: Claim, evidence: Evidence) -> Finding:
         row = left_out.iloc[0]
         raise MissingEvidenceError(f"{row['model']} is not compared: {row['reason']}")
     nearest = table.loc[table["difference"].idxmax()]
-    measured = Measured(*(float(nearest[name]) for name in ("difference", "low", "high")))
+    measured = Measured(*nearest[["difference", "low", "high"]].astype(float))
     clear, above = (table["conclusion"] == conclusion for conclusion in (LOWER, HIGHER))
     words = f"{clear.sum()} of {len(table)} clearly lower; nearest: {nearest['model']}"
     if clear.all():
