@@ -14,13 +14,12 @@ CHAPTER_TIME_S = 0.04  # C: the proposed model takes "around 0.04" seconds, ten 
 
 
 @cache
-def _published() -> pd.DataFrame:
-    return pd.read_csv(Path(__file__).with_name("published.csv"))
-
-
 def published() -> pd.DataFrame:
-    """Return P Table II, one row a model: model, size_mb, time_s, precision (a fraction), source."""
-    return _published().copy()
+    """Return P Table II, one row a model: model, size_mb, time_s, precision (a fraction), source.
+
+    Read once for all callers, so nobody changes it.
+    """
+    return pd.read_csv(Path(__file__).with_name("published.csv"))
 
 
 def published_row(model: str) -> pd.Series | None:
@@ -47,7 +46,6 @@ def published_by_scaling() -> pd.DataFrame:
 
     Scaling (caffe, tf, torch) as in keras.applications, sorted by it, in P's order within each.
     """
-    table = published()
-    table = table[table["model"].map(network_row).notna()].copy()
-    table["scaling"] = table["model"].map(published_networks()["scaling"])
+    table = published()[published()["model"].map(network_row).notna()]
+    table = table.assign(scaling=table["model"].map(published_networks()["scaling"]))
     return table.sort_values("scaling", kind="stable", ignore_index=True)[["model", "precision", "scaling"]]
