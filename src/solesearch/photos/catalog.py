@@ -67,12 +67,14 @@ class CatalogSettings(Section, section="catalog"):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         """Raise ValueError for values that make no catalogue together."""
+        from drawn_shoes import CLASSES
+
         if (self.source == "official") == (self.label_map == "none"):
             raise ValueError(
                 "label_map is papers, subcategories or categories for source official, else none"
             )
-        if self.source == "drawn" and not self.photos:
-            raise ValueError("photos must be at least 1 for source drawn")
+        if self.source == "drawn" and self.photos < len(CLASSES):
+            raise ValueError(f"photos = {self.photos} is fewer than the {len(CLASSES)} classes drawn")
         share = self.training_share + self.validation_share
         if share > 1 or (share == 1 and not self.test_photos):
             raise ValueError("training_share and validation_share must leave a rest, which is tested")
@@ -121,9 +123,9 @@ def prepare(profile: str, settings: CatalogSettings | None = None) -> PreparedCa
     files.write_table(paths.duplicates, duplicates)
     files.write_table(paths.photos, photos)
     paths.attributes.unlink(missing_ok=True)
-    if listing.attributes.shape[1] > 1:
-        attributes = listing.attributes.set_index("id").loc[photos["id"]]
-        files.write_table(paths.attributes, attributes.reset_index())
+    attributes = listing.photos.drop(columns=sources.COLUMNS[1:])  # a manifest's further columns
+    if attributes.shape[1] > 1:
+        files.write_table(paths.attributes, attributes[attributes["id"].isin(photos["id"])])
     files.write_json(paths.manifest, manifest)
     if difference := other_photographs(manifest, paths.photo_manifest):
         tell(difference)
@@ -167,19 +169,14 @@ def list_photos(paths: Paths, settings: CatalogSettings) -> sources.Listing:
 
 
 def draw(folder: Path, *, photos: int, seed: int) -> None:
-    """Draw a synthetic catalogue into `folder`, in place of an older one; raises InputError for too few."""
-    from drawn_shoes import draw_catalogue, plan_catalogue
+    """Draw a synthetic catalogue into `folder`, in place of an older one."""
+    from drawn_shoes import draw_catalogue
 
-    try:
-        plan_catalogue(photos=photos, seed=seed)
-    except ValueError as error:
-        raise InputError(f"params.yaml, catalog: {error}") from error
     shutil.rmtree(folder, ignore_errors=True)  # photos of another seed would mix with these
     progress = Progress("drawing photos", total=photos, unit="photo")
     with process_pool(os.cpu_count() or 1) as pool:
         spread = partial(pool.map, chunksize=16)
-        drawn = draw_catalogue(folder, photos=photos, seed=seed, spread=spread)
-        for done, _ in enumerate(drawn, start=1):
+        for done, _ in enumerate(draw_catalogue(folder, photos=photos, seed=seed, spread=spread), start=1):
             progress.update(done)
 
 

@@ -75,11 +75,6 @@ class Listing:
     places_given: bool = False  # a `position` column said which photos are neighbours
     unique_products: bool = False  # one product has one name in all classes
 
-    @property
-    def attributes(self) -> pd.DataFrame:
-        """What a manifest tells of each photo beyond COLUMNS (colour, ...): id and the further columns."""
-        return self.photos.drop(columns=COLUMNS[1:])
-
 
 def existing_data(folder: Path, *, profile: str, archives: bool) -> Path:
     """Return `folder`, which may be a zip if `archives`; raises InputError with the way to get photos."""
