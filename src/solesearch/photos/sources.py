@@ -9,7 +9,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
@@ -180,6 +180,18 @@ def _photo_table(photos: pd.DataFrame) -> pd.DataFrame:
     return photos[[*COLUMNS, *photos.columns.drop(COLUMNS)]]
 
 
+def _read_tree(root: Path, read: Callable[..., tuple[str, str] | str]) -> tuple[pd.DataFrame, list[Problem]]:
+    """Return id, label and product of the photos below `root`, and a problem for every other file.
+
+    `read` tells label and product by the parts of a photo's path, or in words why it is left out.
+    """
+    names, problems = walk_photos(root)
+    told = {name: read(*name.split("/")) for name in names}
+    problems += [(name, why, LEFT_OUT) for name, why in told.items() if isinstance(why, str)]
+    rows = [(name, *pair) for name, pair in told.items() if not isinstance(pair, str)]
+    return pd.DataFrame(rows, columns=["id", "label", "product"]), problems
+
+
 # --- class folders ---------------------------------------------------------------------------------------
 
 
@@ -190,17 +202,18 @@ def list_folders(folder: Path) -> Listing:
     Raises InputError when there is no class folder, one without photos, and when the folders are the parts
     of a data set (train, test) or one folder around the classes.
     """
-    names, problems = walk_photos(folder)
-    tops = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not is_junk(entry.name))
-    inside = [name for name in names if "/" in name and class_name(name.split("/")[0])]
-    if not inside:
+
+    def read(top: str, *below: str) -> tuple[str, str] | str:
+        return (class_name(top), "") if below and class_name(top) else "lies in no class folder"
+
+    photos, problems = _read_tree(folder, read)
+    if photos.empty:
         raise InputError(f"{folder}: holds no class folders; wanted one folder a class, with photos in it")
+    tops = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not is_junk(entry.name))
     problems = [problem for problem in problems if problem[0] != LABELS_FILE]
-    problems += [(name, "lies in no class folder", LEFT_OUT) for name in sorted(set(names) - set(inside))]
-    problems += _about_class_folders(folder, tops, inside)
-    photos = pd.DataFrame({"id": inside, "label": [class_name(name.split("/")[0]) for name in inside]})
+    problems += _about_class_folders(folder, tops, photos["id"].tolist())
     stop_when_class_empty(filter(None, map(class_name, tops)), photos["label"], where=folder)
-    return Listing(folder, _photo_table(photos.assign(product="")), problems)
+    return Listing(folder, _photo_table(photos), problems)
 
 
 def _about_class_folders(folder: Path, tops: list[str], names: list[str]) -> list[Problem]:
@@ -244,17 +257,14 @@ def list_official(folder: Path, *, label_map: str, unpack_to: Path) -> Listing:
     such tree, or one of the papers' classes without photos.
     """
     root = _official_root(folder, unpack_to)
-    names, problems = walk_photos(root)
-    rows = []
-    for name in names:
-        parts = name.split("/")
+
+    def read(*parts: str) -> tuple[str, str] | str:
         if len(parts) != 4 or parts[0] not in OFFICIAL_CATEGORIES:
-            problems.append((name, "is not Category/Subcategory/Brand/product.colour.jpg", LEFT_OUT))
-            continue
+            return "is not Category/Subcategory/Brand/product.colour.jpg"
         number = parts[-1].split(".")[0]
-        label = official_label(*parts[:2], label_map=label_map)
-        rows.append((name, label, number if number.isdecimal() else ""))
-    photos = pd.DataFrame(rows, columns=["id", "label", "product"])
+        return official_label(*parts[:2], label_map=label_map), number if number.isdecimal() else ""
+
+    photos, problems = _read_tree(root, read)
     stop_when_class_empty(PAPER_CLASSES if label_map == "papers" else (), photos["label"], where=root)
     return Listing(root, _photo_table(photos), problems, unique_products=True)
 
