@@ -219,18 +219,6 @@ def test_the_page_shows_inside_a_notebook(desk: Browser, page: PageProcess, tmp_
         jupyter.shutdown()
 
 
-def test_dark_mode(page: PageProcess) -> None:
-    with open_browser(width=1280, height=900) as dark:
-        media = [{"name": "prefers-color-scheme", "value": "dark"}]
-        dark.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
-        dark.driver.get(page.address)
-        colours = dark.run(
-            "const look = getComputedStyle(document.body); return [look.color, look.backgroundColor]"
-        )
-        assert colours == ["rgb(236, 236, 236)", "rgb(22, 24, 28)"]
-        dark.picture(PICTURES / "dark.png")
-
-
 def test_a_phone(page: PageProcess) -> None:
     """390 pixels: no sideways scrolling on any tab, and the answers come into view."""
     with open_browser(width=390, height=844, phone=True) as phone:

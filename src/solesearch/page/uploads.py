@@ -54,7 +54,7 @@ def read_upload(data: bytes, settings: PageSettings) -> Upload:
 
     The size is judged by the header, before a pixel is decoded. Of an animated file the first frame counts,
     as in the catalogue; `remarks` say so. Raises InputError, in words for the visitor, for what is empty, too
-    large, truncated or no image. Pillow's warning about large images is the caller's to silence.
+    large, truncated or no image.
     """
     if not data:
         raise InputError("The file is empty. Please choose a photo.")

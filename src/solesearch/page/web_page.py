@@ -8,7 +8,6 @@ import base64
 import secrets
 import sys
 import threading
-import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +15,6 @@ from typing import Annotated, Any, Literal
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image
 
 from solesearch.core.errors import InputError
 from solesearch.core.model_names import PROPOSED, UNTRAINED
@@ -179,7 +177,6 @@ def open_page(profile: str) -> FastAPI:
     settings = PageSettings.load(profile)  # first, since it knows which profiles there are
     paths = Paths.of(profile)
     service = SearchService(paths)
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
     app = create_app(service, settings, paths)
     threading.Thread(target=service.warm_up, daemon=True).start()
     return app

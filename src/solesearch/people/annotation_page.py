@@ -70,18 +70,6 @@ class Questionnaire:
         ticked = list(again.rows) if again else []
         return {**state, "query": self.photo_url(task.query), "rows": rows, "ticked": ticked}
 
-    def answer(self, sent: Answer) -> dict[str, Any]:
-        """Keep an answer and return what comes next; raises InputError, or HTTPException (409)."""
-        plan, store = self.open(sent)
-        check_answer(sent, plan)
-        store.record(sent)
-        return self.state(sent.annotator)
-
-    def undo(self, sent: Assignment) -> dict[str, Any]:
-        """Take back the last answer, if `sent.task` is the last one; return what comes next."""
-        _, store = self.open(sent)
-        return self.state(sent.annotator, again=store.undo(sent))
-
 
 def attach(app: FastAPI, *, paths: Paths, photo_url: Callable[[int], str]) -> None:
     """Register the study of `paths.profile` on `app`: /study/, its JSON endpoints and /study/results.
@@ -105,11 +93,17 @@ def attach(app: FastAPI, *, paths: Paths, photo_url: Callable[[int], str]) -> No
 
     @app.post("/study/answer")
     def answer(sent: Annotated[bytes, Depends(body)]) -> dict[str, Any]:
-        return questionnaire.answer(Answer.model_validate_json(sent, strict=True))
+        given = Answer.model_validate_json(sent, strict=True)
+        plan, store = questionnaire.open(given)
+        check_answer(given, plan)
+        store.record(given)
+        return questionnaire.state(given.annotator)
 
     @app.post("/study/undo")
     def undo(sent: Annotated[bytes, Depends(body)]) -> dict[str, Any]:
-        return questionnaire.undo(Assignment.model_validate_json(sent, strict=True))
+        last = Assignment.model_validate_json(sent, strict=True)
+        _, store = questionnaire.open(last)
+        return questionnaire.state(last.annotator, again=store.undo(last))
 
     @app.get("/study/results")
     def results() -> HTMLResponse:
