@@ -68,6 +68,8 @@ def main() -> int:
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="link it to data/PROFILE first")
     chosen = parser.parse_args()
     named = [name for given in chosen.profiles for name in given.replace(",", " ").split()]
+    if chosen.data and len(named) != 1:
+        parser.error("--data is the photographs of one PROFILE; name it")
 
     def work() -> None:
         if chosen.data:
