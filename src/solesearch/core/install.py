@@ -86,7 +86,7 @@ def network(settings: dict[str, str], environment: dict[str, str]) -> dict[str, 
     if "proxy" in there:
         told |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), there["proxy"])
     told |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    dropped = ("UV_CONFIG_FILE", "SOURCE_DATE_EPOCH", "PYTHONPATH")
+    dropped = ("SOURCE_DATE_EPOCH", "PYTHONPATH")
     kept = {name: value for name, value in environment.items() if name not in dropped}
     return {**kept, **told, **past_the_proxy({**kept, **told})}
 
