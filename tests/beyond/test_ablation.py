@@ -11,7 +11,7 @@ from small_world import TENSORFLOW, open_small_study
 from test_effects import answers
 
 from solesearch.beyond import ablation, ablation_figures, ablation_tables
-from solesearch.beyond.ablation import choose_finalists, load_judging
+from solesearch.beyond.ablation import choose_finalists
 from solesearch.beyond.effects import Model, mean_values
 from solesearch.beyond.post_processing import fit_methods
 from solesearch.beyond.variant_training import VariantTrainings
@@ -100,7 +100,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, repository):
         settings = VariantSettings.load("smoke", seeds=[1], finalist_seeds=[1, 2, 3])
         trainings = VariantTrainings("smoke", settings)
         trainings.trunk = lambda variant, seed: build_discriminator(study.gan, seed=seed + 100)
-        opened = ablation.Ablation(study, load_judging("smoke", **JUDGING), trainings)
+        opened = ablation.Ablation(study, settings.judging.replaced(**JUDGING), trainings)
         models = [Model(variant, name) for variant in ("paper", "untrained") for name in METHODS]
         models += [Model(variant, "plain") for variant in ("infogan", "ema", "code_supervision")]
         queries = judge(opened, split="validation", models=models)
@@ -220,11 +220,11 @@ def test_the_chart_shows_both_splits(world) -> None:
 )
 def test_impossible_judging_is_refused(workspace, change: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        load_judging("smoke", **change)
+        VariantSettings.load("smoke").judging.replaced(**change)
 
 
 def test_judging_of_every_profile_can_be_read(workspace) -> None:
     for profile in ("smoke", "sample", "zappos", "chapter", "paper"):
-        assert load_judging(profile).recipes[0] == "plain"
-    first = load_judging("zappos").methods["first_mean_half_whitened"]
+        assert VariantSettings.load(profile).judging.recipes[0] == "plain"
+    first = VariantSettings.load("zappos").judging.methods["first_mean_half_whitened"]
     assert (first.layers, first.grid, first.pooling, first.exponent) == ((1, 2), 6, "mean", 0.5)

@@ -15,6 +15,7 @@ from solesearch.core import files
 from solesearch.core.checkpoints import save_variables
 from solesearch.core.errors import InputError
 from solesearch.core.settings import GanSettings
+from solesearch.gan import embedder
 from solesearch.gan.infogan import InfoGan, build_discriminator, build_generator
 from solesearch.gan.training import load_gan
 from solesearch.retrieval.uncertainty import Resampling
@@ -132,9 +133,11 @@ def test_bounds_tell_read_codes_from_dead_ones_and_add_up(gan: KnownGan, setting
 
 @pytest.mark.parametrize(
     ("changed", "message"),
-    [({"values": [0, 1]}, "values: ascending"), ({"values": [1, -1]}, "values: ascending"),
-     ({"subset": 25}, "subset: at most half of 48 images; got 25"), ({"quantile": 1.0}, "quantile: ")],
-)  # fmt: skip
+    [
+        ({"values": [0, 1]}, "values: ascending"),
+        ({"subset": 25}, "subset: at most half of 48 images; got 25"),
+    ],
+)
 def test_impossible_settings_are_refused(workspace, changed: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=rf"^params\.yaml, smoke\.latent_codes.*{message}"):
         LatentSettings.load("smoke", **changed)
@@ -159,7 +162,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, repository):
 
 
 def test_generator_and_q_are_those_of_the_state(study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latent_codes, "BATCH", 2)
+    monkeypatch.setattr(embedder, "BATCH", 2)
     gan = TrainedGan(study, seed=1)
     latents = gan.draw(3, [5, 0])  # more than one batch
     assert latents.shape == (3, 108) and np.abs(latents).max() <= 1

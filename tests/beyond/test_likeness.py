@@ -1,7 +1,6 @@
 """Likeness: worked numbers, plain loops, and photos that differ in one respect alone."""
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,6 @@ from solesearch.beyond.likeness import (
     silhouette,
     texture_histogram,
 )
-from solesearch.core.errors import InputError
 from solesearch.retrieval.uncertainty import Resampling
 
 SETTINGS = LikenessSettings(
@@ -222,10 +220,3 @@ def test_table_against_plain_means() -> None:
     seeds = [("infogan", "1"), ("infogan", "2"), ("infogan", "all"), ("hog", "0"), ("hog", "all")]
     assert list(zip(first["model"], first["seed"], strict=True))[:5] == seeds
     assert table["class"].tolist()[:3] == ["all", "a", "b"]
-
-
-def test_settings_are_checked(workspace: Path) -> None:
-    for profile in ("smoke", "sample", "zappos", "chapter", "paper"):
-        assert LikenessSettings.load(profile, k=None).k == 5
-    with pytest.raises(InputError, match=r"sample\.likeness\.colour_cells: .* equal to 2, got 1"):
-        LikenessSettings.load("sample", colour_cells=1)

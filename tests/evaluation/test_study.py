@@ -84,18 +84,6 @@ def test_same_product_is_what_the_stricter_gallery_leaves_out(opened: study.Stud
     assert study.same_product(opened, "20.png") == {"20.png", "21.png", "22.png", "23.png"}
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"choose_k": 7}, r"choose_k 7 is not among ks"),
-        ({"choose_gallery": "all"}, "'naive' or 'product_excluded'"),
-    ],
-)
-def test_impossible_protocols(workspace, change, words) -> None:
-    with pytest.raises(InputError, match=words):
-        study.EvaluationSettings.load("smoke", **change)
-
-
 def test_missing_stages_are_named(workspace, opened: study.Study) -> None:
     opened.paths.pixels.unlink()
     with pytest.raises(InputError, match="stage prepare writes it"):

@@ -43,6 +43,7 @@ def test_committed_values_are_possible(workspace: Path, profile: str) -> None:
         ("likeness", {"colour_cells": 0}, "likeness.colour_cells: .* equal to 2, got 0"),
         ("likeness", {"texture": 3}, "likeness.texture: is no key here, got 3"),
         ("ladder", {"variants": ["biggan"]}, "ladder: variants: 'biggan' is none of infogan, "),
+        ("ladder", {"judging": {}}, "ladder.judging.recipes: is missing"),
         ("growth", {"steps": -1}, "growth.steps: .*got -1"),
         ("latent_codes", {"subset": 100}, "latent_codes: subset: at most half of 120 images; got 100"),
         ("human_study", {"repeats": 0.9}, "human_study.repeats: .*got 0.9"),

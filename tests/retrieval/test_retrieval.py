@@ -30,17 +30,34 @@ def table(labels, groups=None, positions=None) -> pd.DataFrame:
     )
 
 
-def loop_precision(vectors, photos, *, k, excluded):
-    values = []
+def loop_measures(vectors, photos, *, k, excluded) -> tuple[list[float], list[float]]:
+    """Return precision@k and average precision of every photo as a query, by plain loops; NaN: not judged."""
+    precision, average = [], []
     for i in range(len(photos)):
         ranked = sorted(
             (float(((vectors[i].astype(float) - vectors[j].astype(float)) ** 2).sum()), j)
             for j in range(len(photos))
             if not excluded[i][j]
         )
-        hits = [photos["label"][j] == photos["label"][i] for _, j in ranked[:k]]
-        values.append(sum(hits) / k if len(ranked) >= k else float("nan"))
-    return np.array(values)
+        hits = [photos["label"][j] == photos["label"][i] for _, j in ranked]
+        precision.append(sum(hits[:k]) / k if len(ranked) >= k else float("nan"))
+        at_hits = [sum(hits[: r + 1]) / (r + 1) for r, hit in enumerate(hits) if hit]
+        average.append(sum(at_hits) / len(at_hits) if at_hits else float("nan"))
+    return precision, average
+
+
+def may_not_answer(photos: pd.DataFrame, gallery: str) -> list[list[bool]]:
+    """Return the mask of `excluded_pairs` with a window of 1, by plain loops."""
+    near = [
+        [
+            photos["group"][i] == photos["group"][j]
+            and abs(photos["position"][i] - photos["position"][j]) <= 1
+            for j in range(len(photos))
+        ]
+        for i in range(len(photos))
+    ]
+    stricter = gallery == "product_excluded"
+    return [[i == j or (stricter and own) for j, own in enumerate(row)] for i, row in enumerate(near)]
 
 
 def test_precision_by_hand() -> None:
@@ -87,52 +104,21 @@ def test_product_and_window_exclusion() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    seed=st.integers(0, 10_000),
-    n=st.integers(8, 30),
-    gallery=st.sampled_from(["naive", "product_excluded"]),
-    k=st.integers(1, 5),
+    seed=st.integers(0, 10_000), n=st.integers(8, 30), k=st.integers(1, 5), block=st.sampled_from([7, 512])
 )
-def test_precision_equals_plain_loops(seed: int, n: int, gallery: str, k: int) -> None:
+def test_measures_equal_plain_loops_in_both_galleries(seed: int, n: int, k: int, block: int) -> None:
     draw = np.random.default_rng(seed)
     photos = table(
         draw.choice(list("abc"), n), groups=draw.choice(list("pqrs"), n), positions=draw.integers(0, 9, n)
     )
     vectors = draw.integers(0, 4, (n, 3)).astype(np.float32)  # many ties
-    excluded = [
-        [
-            i == j
-            or (
-                gallery == "product_excluded"
-                and photos["group"][i] == photos["group"][j]
-                and abs(photos["position"][i] - photos["position"][j]) <= 1
-            )
-            for j in range(n)
-        ]
-        for i in range(n)
-    ]
-    judged = evaluate(vectors, photos, gallery=gallery, window=1, ks=[k])
-    np.testing.assert_allclose(
-        judged[f"precision_{k}"], loop_precision(vectors, photos, k=k, excluded=excluded)
-    )
-
-
-def test_blocks_give_what_one_block_gives(monkeypatch: pytest.MonkeyPatch) -> None:
-    draw = np.random.default_rng(0)
-    photos, vectors = table(draw.choice(list("ab"), 50)), draw.normal(size=(50, 4)).astype(np.float32)
-    whole = evaluate(vectors, photos, gallery="naive", window=0, ks=[1, 5])
-    monkeypatch.setattr("solesearch.retrieval.retrieval.QUERY_BLOCK", 7)
-    pd.testing.assert_frame_equal(whole, evaluate(vectors, photos, gallery="naive", window=0, ks=[1, 5]))
-
-
-def test_two_galleries_at_once_are_what_each_gives_alone() -> None:
-    draw = np.random.default_rng(3)
-    photos = table(draw.choice(list("ab"), 80), groups=draw.choice(list("pqrstu"), 80))
-    vectors = draw.normal(size=(80, 6)).astype(np.float32)
-    both = evaluate_each(vectors, photos, galleries=["naive", "product_excluded"], window=0, ks=[1, 5])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("solesearch.retrieval.retrieval.QUERY_BLOCK", block)
+        both = evaluate_each(vectors, photos, galleries=["naive", "product_excluded"], window=1, ks=[k])
     for gallery, judged in both.items():
-        alone = evaluate(vectors, photos, gallery=gallery, window=0, ks=[1, 5])
-        pd.testing.assert_frame_equal(judged, alone)
-    assert not both["naive"].equals(both["product_excluded"])
+        wanted = loop_measures(vectors, photos, k=k, excluded=may_not_answer(photos, gallery))
+        np.testing.assert_allclose(judged[f"precision_{k}"], wanted[0])
+        np.testing.assert_allclose(judged["average_precision"], wanted[1])
 
 
 @pytest.mark.parametrize("gallery", ["naive", "product_excluded"])
@@ -145,42 +131,15 @@ def test_answers_equal_plain_loops(monkeypatch: pytest.MonkeyPatch, gallery: str
         photos = table(["a"] * n, groups=draw.choice(list("pq"), n), positions=draw.integers(0, 6, n))
         tables.append((draw.integers(0, 4, (n, 2)).astype(np.float32), photos))
     (vectors, asked), (others, answering) = tables if apart else (tables[1], tables[1])
-    among = (others, answering) if apart else None
+    among, whole = (others, answering) if apart else None, pd.concat([asked, answering], ignore_index=True)
     found = answers(vectors, asked, k=4, gallery=gallery, window=1, among=among)
-    for i, query in asked.iterrows():
-        allowed = [
-            j
-            for j, other in answering.iterrows()
-            if (apart or i != j)
-            and (
-                gallery == "naive"
-                or other["group"] != query["group"]
-                or abs(other["position"] - query["position"]) > 1
-            )
-        ]
+    excluded = may_not_answer(whole if apart else asked, gallery)
+    for i in range(len(asked)):
+        mask = excluded[i][-len(answering) :]
+        allowed = [j for j in range(len(answering)) if not mask[j]]
         allowed.sort(key=lambda j, i=i: (((others[j] - vectors[i]) ** 2).sum(), j))
         assert found[i].tolist() == (allowed[:4] if len(allowed) >= 4 else [-1] * 4)
     assert (answers(vectors, asked, k=30, gallery=gallery, window=1) == -1).all()
-
-
-def loop_average_precision(vectors, photos, *, query) -> float:
-    ranked = sorted(
-        (float(((vectors[query].astype(float) - vectors[j].astype(float)) ** 2).sum()), j)
-        for j in range(len(photos))
-        if j != query
-    )
-    hits = [photos["label"][j] == photos["label"][query] for _, j in ranked]
-    values = [sum(hits[: r + 1]) / (r + 1) for r, hit in enumerate(hits) if hit]
-    return sum(values) / len(values)
-
-
-def test_average_precision_of_a_whole_ranking_equals_plain_loops() -> None:
-    draw = np.random.default_rng(5)
-    photos = table(draw.choice(list("abc"), 120))
-    vectors = draw.normal(size=(120, 8)).astype(np.float32)
-    judged = evaluate(vectors, photos, gallery="naive", window=0, ks=[5])
-    wanted = [loop_average_precision(vectors, photos, query=query) for query in range(120)]
-    np.testing.assert_allclose(judged["average_precision"], wanted, rtol=1e-6)
 
 
 def test_summary_micro_and_macro_by_hand() -> None:

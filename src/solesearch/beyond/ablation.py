@@ -10,27 +10,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from solesearch.beyond.effects import (
     PAPER,
-    PLAIN,
     UNTRAINED,
     UNTRAINED_EDGES,
     Model,
     mean_values,
     untrained_twin,
 )
-from solesearch.beyond.post_processing import CONVOLUTIONS, Method, fit_methods, photo_vectors
+from solesearch.beyond.methods import PLAIN, JudgingSettings
+from solesearch.beyond.post_processing import fit_methods, photo_vectors
 from solesearch.beyond.variant_training import VariantTrainings
 from solesearch.beyond.variants import VARIANTS, VariantSettings
 from solesearch.core.errors import InputError
 from solesearch.core.model_names import NO_WEIGHTS, is_plain_network, model_name
-from solesearch.core.settings import Section
 from solesearch.evaluation.study import Study, read_chosen
 from solesearch.retrieval.controls import CONTROLS, control_features, random_vectors
 from solesearch.retrieval.retrieval import evaluate
@@ -42,68 +39,6 @@ TITLES = {
     **{name: variant.title for name, variant in VARIANTS.items()},
 }
 DRAWN = {UNTRAINED: "infogan", UNTRAINED_EDGES: "contrastive_gradients"}  # whose trunks they are, as drawn
-Layers = list[Annotated[int, Field(ge=1, le=CONVOLUTIONS)]]
-
-
-class JudgingSettings(Section, section="ladder.judging"):
-    """Which methods are judged and how many models reach the test photos."""
-
-    recipes: list[str]
-    variant_recipes: list[str]
-    layers: Layers
-    lower_layers: Layers
-    first_layers: Layers
-    grid: PositiveInt
-    first_grid: PositiveInt
-    gem_power: PositiveFloat
-    whitened_dimensions: PositiveInt
-    shrinkage: float = Field(ge=0)
-    exponent: float = Field(ge=0, le=1)
-    fitting_photos: int = Field(ge=0)
-    finalists: PositiveInt
-    most_megabytes: PositiveFloat
-    most_ms: PositiveFloat
-
-    @model_validator(mode="after")
-    def _methods_are_known(self) -> JudgingSettings:
-        if unknown := {*self.recipes, *self.variant_recipes} - set(self.methods):
-            raise ValueError(f"recipes: {min(unknown)!r} is none of {', '.join(self.methods)}")
-        if PLAIN not in self.recipes or len(self.recipes) < 2:
-            raise ValueError(f"recipes hold {PLAIN!r} and at least one more; got {self.recipes}")
-        return self
-
-    @property
-    def methods(self) -> dict[str, Method]:
-        """Name -> method with this profile's numbers, single ideas first."""
-        unit = {"normalised": True}
-        white = {"whitened": self.whitened_dimensions, "shrinkage": self.shrinkage}
-        half = {"whitened": self.whitened_dimensions, "exponent": self.exponent}
-        by_max = unit | {"layers": tuple(self.layers), "grid": self.grid}
-        by_gem = by_max | {"pooling": "gem", "power": self.gem_power}
-        lower = by_max | {"layers": tuple(self.lower_layers)}
-        first = unit | {"layers": tuple(self.first_layers), "grid": self.first_grid, "pooling": "mean"}
-        methods = {
-            "plain": ("plain (the paper)", {}),
-            "normalised": ("length 1", unit),
-            "whitened": ("whitened", white),
-            "flipped": ("mirror average", {"flipped": True}),
-            "layers_max": ("layers, maximum", by_max),
-            "layers_gem": ("layers, generalised mean", by_gem),
-            "normalised_whitened": ("length 1, whitened", unit | white),
-            "normalised_half_whitened": ("length 1, half whitened", unit | half),
-            "layers_max_half_whitened": ("layers (max), half whitened", by_max | half),
-            "lower_max_half_whitened": ("lower layers (max), half whitened", lower | half),
-            "first_mean_half_whitened": ("first layers (mean), half whitened", first | half),
-            "layers_max_whitened": ("layers (max), whitened", by_max | white),
-        }
-        return {name: Method(title, **values) for name, (title, values) in methods.items()}
-
-
-def load_judging(profile: str, **changed) -> JudgingSettings:
-    """Return `ladder.judging` of a profile, the values in `changed` that are not None laid over it."""
-    values = VariantSettings.load(profile).judging
-    values = values | {key: value for key, value in changed.items() if value is not None}
-    return JudgingSettings.checked(values, where=f"{profile}.ladder.judging")
 
 
 @dataclass(frozen=True)
@@ -117,7 +52,9 @@ class Ablation:
     @classmethod
     def open(cls, profile: str, **changed) -> Ablation:
         """Read what the stages before left, `changed` laid over `ladder.judging`; InputError names a gap."""
-        judging, settings = load_judging(profile, **changed), VariantSettings.load(profile)
+        settings = VariantSettings.load(profile)
+        changes = {key: value for key, value in changed.items() if value is not None}
+        judging = settings.judging.replaced(**changes)
         return cls(Study.open(profile), judging, VariantTrainings(profile, settings))
 
     @cached_property

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from solesearch.beyond.effects import PAPER, PLAIN, UNTRAINED
+from solesearch.beyond.effects import PAPER, UNTRAINED
+from solesearch.beyond.methods import PLAIN
 from solesearch.figures.drawing import (
     BLUE,
     GALLERIES,

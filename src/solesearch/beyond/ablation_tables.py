@@ -12,12 +12,12 @@ from solesearch.beyond.ablation import Ablation, needs_labels
 from solesearch.beyond.effects import (
     FINALIST,
     PAPER,
-    PLAIN,
     UNTRAINED,
     UNTRAINED_EDGES,
     Model,
     untrained_twin,
 )
+from solesearch.beyond.methods import PLAIN
 from solesearch.beyond.post_processing import embedding_function, fit_methods
 from solesearch.core import files
 from solesearch.core.model_names import model_name

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from solesearch.beyond.sample_quality import Estimate, Row, mean_with_interval, row
 from solesearch.evaluation.study import Study
-from solesearch.gan.embedder import BATCH
+from solesearch.gan.embedder import in_batches
 from solesearch.photos.photo import to_signed
 from solesearch.photos.splits import UNLABELLED
 from solesearch.retrieval.uncertainty import Resampling, resampling_units
@@ -46,8 +46,7 @@ def read_codes(study: Study, *, seed: int, step: int) -> tuple[Vectors, Vectors]
 
     for split in ("training", *JUDGED):
         _, pixels = study.split(split)
-        starts = range(0, len(pixels), BATCH)
-        batches = [read(to_signed(pixels[start : start + BATCH])) for start in starts]
+        batches = in_batches(lambda batch: read(to_signed(batch)), pixels)
         codes[split], features[split] = (np.concatenate(part) for part in zip(*batches, strict=True))
     return codes, features
 

@@ -18,7 +18,6 @@ from solesearch.retrieval.uncertainty import Resampling, conclude, holm, paired_
 
 # Trunks that need no training of this stage: stage train's chosen checkpoints, and drawn weights.
 PAPER, UNTRAINED, UNTRAINED_EDGES = "paper", "untrained", "untrained_gradients"
-PLAIN = "plain"
 FINALIST = "finalist"
 EFFECTS = [
     *("rung", "split", "variant", "recipe", "against", "against_recipe", "gallery", "k", "difference", "low"),

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from solesearch.beyond.growth_experiment import NEW_CLASS, NEW_PHOTOS, TITLES
+from solesearch.beyond.growth_experiment import TITLES
 from solesearch.core.errors import InputError
 from solesearch.figures.drawing import (
     BLUE,
@@ -34,8 +34,8 @@ NUMBERS = "precision low high n new_share old_photos new_photos"
 def growth(table: pd.DataFrame, *, profile: str) -> Figure:
     """Draw precision@5 of every way to let the catalogue grow, a panel a part of the queries.
 
-    `table`: growth.csv; the stricter gallery is drawn. Dashed: before growing, of
-    the same network. Raises InputError naming the table.
+    `table`: growth.csv; the stricter gallery is drawn. Dashed: before growing, of the same network. Raises
+    InputError naming the table.
     """
     checked(table, name="growth", columns="experiment queries gallery way", numbers=NUMBERS)
     if not table["precision"].between(0, 1).all() or not set(table["way"]) <= set(TITLES):
@@ -50,20 +50,15 @@ def growth(table: pd.DataFrame, *, profile: str) -> Figure:
         figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True
     ):
         _panel(axes, part.set_index("way"), order=order)
-        axes.set_title(_title(experiment, queries, part), fontsize=8)
+        old, new = part["old_photos"].max(), part["new_photos"].max()
+        asked = "all queries" if queries == "all" else f"queries: {queries}"
+        axes.set_title(f"{experiment.capitalize()}\n{old:,} + {new:,} photos\n{asked}", fontsize=8)
     figure.axes[0].set_yticks(range(len(order)), [TITLES[name] for name in order])
     gallery = GALLERIES[rows["gallery"].iloc[0]].lower()
     parts = [counted(rows["n"], "queries"), gallery, "whiskers: 95 % intervals over products",
              "test photos ask, others answer: not the leave-one-out of precision_bars"]  # fmt: skip
     add_caption(figure, profile=profile, parts=parts)
     return figure
-
-
-def _title(experiment: str, queries: str, part: pd.DataFrame) -> str:
-    old, new = int(part["old_photos"].max()), int(part["new_photos"].max())
-    asked = "all queries" if queries == "all" else f"queries: {queries}"
-    head = {NEW_PHOTOS: "New photos", NEW_CLASS: "A new class"}.get(experiment, experiment)
-    return f"{head}\n{old:,} + {new:,} photos\n{asked}"
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, *, order: list[str]) -> None:

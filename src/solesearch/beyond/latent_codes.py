@@ -7,7 +7,7 @@ what Q was trained to read. Codes of real photographs are read elsewhere, at the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +39,7 @@ from solesearch.core.errors import InputError, not_made_yet
 from solesearch.core.model_names import NetworkRow
 from solesearch.core.settings import GanSettings
 from solesearch.evaluation.study import Study
-from solesearch.gan.embedder import BATCH
+from solesearch.gan.embedder import in_batches
 from solesearch.gan.infogan import InfoGan, build_generator, sample_latent
 from solesearch.networks.networks import NetworkEmbedder, NetworkSettings
 from solesearch.networks.weights import recorded
@@ -93,13 +93,10 @@ class TrainedGan:
 
     def __init__(self, study: Study, *, seed: int):
         """Build both and load the last state; raises InputError when training left none or has not ended."""
-        state, gan, settings = (
-            study.paths.gan_seed(seed) / "state.npz",
-            InfoGan(study.gan, seed=seed),
-            study.gan,
-        )
+        settings, state = study.gan, study.paths.gan_seed(seed) / "state.npz"
         if not state.is_file():
             raise not_made_yet(state, made_by="stage train, with the generator in it,")
+        gan = InfoGan(settings, seed=seed)
         load_variables(state, gan.state_variables())
         if (step := int(gan.steps_done.numpy())) != settings.steps:
             raise InputError(
@@ -117,22 +114,17 @@ class TrainedGan:
 
     def generate(self, latents: np.ndarray) -> np.ndarray:
         """Return images, float32 [n, h, w, 3] in (-1, 1), of latents [n, z]; batch norm as at inference."""
-        return _in_batches(self.generator, latents.astype(np.float32))
+        return np.concatenate(in_batches(self.generator, latents.astype(np.float32)))
 
     def read(self, images: np.ndarray) -> np.ndarray:
         """Return Q's codes, float32 [n, codes], of images [n, h, w, 3] in [-1, 1]; dropout is off."""
-        return _in_batches(self.code, images)
-
-
-def _in_batches(function: Callable, values: np.ndarray) -> np.ndarray:
-    starts = range(0, len(values), BATCH)
-    return np.concatenate([function(values[start : start + BATCH]).numpy() for start in starts])
+        return np.concatenate(in_batches(self.code, images))
 
 
 def untrained_images(settings: GanSettings, latents: np.ndarray, *, seed: int) -> np.ndarray:
     """Return the images, float32 [n, h, w, 3], that the generator of `seed` made before its first step."""
     generator = build_generator(settings, seed=seed)
-    return _in_batches(lambda batch: generator(batch, training=False), latents)
+    return np.concatenate(in_batches(lambda batch: generator(batch, training=False), latents))
 
 
 # --- what each code changes ------------------------------------------------------------------------------
@@ -177,13 +169,11 @@ def change(gan: TrainedGan, first: np.ndarray, second: np.ndarray) -> np.ndarray
 def effect_rows(gan: TrainedGan, settings: LatentSettings, resampling: Resampling) -> list[Row]:
     """Return the effects as rows, with intervals over the latents."""
     latents, rows = gan.draw(settings.noises, [settings.seed, 1]), []
-    note = (
-        "mean absolute pixel change from one end of the code to the other; 0: dead; 95 % interval over noises"
-    )
+    ends = "from one end of the code to the other; 0: dead; 95 % interval over noises"
     for item, changes in effects(gan, latents).items():
         found = mean_with_interval(changes, np.arange(len(changes)), resampling)
         redrawn = item in (NOISE_REDRAWN, CODES_REDRAWN)
-        words = "mean absolute pixel change, for comparison" if redrawn else note
+        words = "mean absolute pixel change" + (", for comparison" if redrawn else f" {ends}")
         rows.append(row(gan.seed, "effect", item, found, unit="grey levels of 255", note=words))
     return rows
 
@@ -221,13 +211,11 @@ def categorical_bound(one_hot: np.ndarray, logits: np.ndarray) -> float:
 
 def read_back(gan: TrainedGan, settings: LatentSettings, *, draw: int) -> dict[str, list[np.ndarray]]:
     """Return code name -> [its values, what Q reads] of one draw of images, float [n, columns] each."""
-    latents, noise = gan.draw(settings.images, [settings.seed, 2 + draw]), gan.settings.noise
-    both = latents[:, noise:], gan.read(gan.generate(latents))
-    places = {
-        code.name: slice(code.columns.start - noise, code.columns.stop - noise)
-        for code in codes_of(gan.settings)
-    }
-    return {name: [codes[:, place] for codes in both] for name, place in places.items()}
+    latents = gan.draw(settings.images, [settings.seed, 2 + draw])
+    read = np.hstack(
+        [latents[:, : gan.settings.noise], gan.read(gan.generate(latents))]
+    )  # [n, noise + codes]
+    return {code.name: [latents[:, code.columns], read[:, code.columns]] for code in codes_of(gan.settings)}
 
 
 def bounds(gan: TrainedGan, settings: LatentSettings) -> dict[str, list[float]]:
@@ -256,13 +244,11 @@ def bound_rows(gan: TrainedGan, settings: LatentSettings) -> list[Row]:
         "H(c) + E log q(c|x), last step's Q; 0: Q knows nothing; low, high: middle 95 % of "
         f"{settings.draws} draws of images"
     )
-    estimates = {
-        item: Estimate(float(np.mean(values)), *middle(values), count) for item, values in found.items()
-    }
-    return [
-        row(gan.seed, "information_bound", item, estimate, unit="nats", note=note)
-        for item, estimate in estimates.items()
-    ]
+    rows = []
+    for item, values in found.items():
+        estimate = Estimate(float(np.mean(values)), *middle(values), count)
+        rows.append(row(gan.seed, "information_bound", item, estimate, unit="nats", note=note))
+    return rows
 
 
 # --- generated images beside photos ----------------------------------------------------------------------

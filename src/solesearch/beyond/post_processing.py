@@ -8,7 +8,6 @@ generalised mean: Radenovic et al. 2018), the mean over a photo and its mirror i
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,34 +15,13 @@ import numpy as np
 import tensorflow as tf
 from sklearn.decomposition import PCA
 
+from solesearch.beyond.methods import CONVOLUTIONS, Method
 from solesearch.core.errors import InputError
 from solesearch.gan.embedder import in_batches
 from solesearch.photos.photo import to_signed
 
-CONVOLUTIONS = 6  # of P Table I's discriminator
 GEM_FLOOR = 1e-6  # activations below it count as it: a power of a negative number is none
 BYTES = 4  # of a float32
-
-
-@dataclass(frozen=True)
-class Method:
-    """What is done with a trunk's activations, in the order of the fields."""
-
-    title: str  # words for tables and charts
-    layers: tuple[int, ...] = ()  # convolutions pooled and joined, 1 to 6; (): the last one, flattened
-    pooling: str = "max"  # of each cell: max, mean, or gem, the generalised mean
-    grid: int = 4  # cells along each side, DCGAN's value
-    power: float = 3.0  # of the generalised mean; Radenovic et al. start from 3
-    flipped: bool = False  # mean over the photo and its mirror image
-    normalised: bool = False  # each convolution's part, and the vector at the end, to length 1
-    whitened: int = 0  # principal components kept and scaled to variance 1; 0: none
-    shrinkage: float = 0.0  # added to each variance, as a share of the mean of those kept
-    exponent: float = 1.0  # 1: all components weigh the same; 0: PCA; between: over variance^(exponent / 2)
-
-    @property
-    def before_whitening(self) -> Method:
-        """The method as far as nothing is fitted: methods that share it share these vectors."""
-        return dataclasses.replace(self, title="", whitened=0, shrinkage=0.0, exponent=1.0)
 
 
 def pooled(activation: tf.Tensor, method: Method) -> tf.Tensor:

@@ -65,7 +65,7 @@ class Study:
 
     @property
     def networks(self) -> NetworkFolder:
-        """The ImageNet networks' embeddings, from stage networks."""
+        """The ImageNet networks' embeddings, of stage networks."""
         return NetworkFolder(self.paths.networks)
 
     def split(self, name: str) -> tuple[pd.DataFrame, np.ndarray]:
@@ -179,17 +179,6 @@ def model_vectors(study: Study, model: str, *, seed: int) -> tuple[pd.DataFrame,
     embedding = study.networks.load(model)
     embedded = photos[photos["id"].isin(set(embedding.ids))].reset_index(drop=True)
     return embedded, embedding.of(embedded["id"])
-
-
-def precision_metrics(retrieval: pd.DataFrame, k: int = 5) -> dict[str, dict[str, float]]:
-    """Return gallery -> model -> precision@k over all queries, the mean over the seeds, for `dvc metrics`.
-
-    It shows them in one line, so there are three models: trained, untrained, and the control to beat.
-    """
-    rows = retrieval.query("metric == 'precision' and k == @k and `class` == 'all'")
-    rows = rows[rows["model"].isin([*LEARNED, "hog"])]
-    means = rows.pivot_table(index="model", columns="gallery", values="value").round(4)
-    return {gallery: means[gallery].dropna().to_dict() for gallery in means}
 
 
 # --- what the stages before left -------------------------------------------------------------------------
