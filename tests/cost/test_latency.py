@@ -62,7 +62,7 @@ def test_controls_and_decoding_are_subjects(tmp_path: Path, monkeypatch: pytest.
     photo, decoded = latency.write_noise_photo(tmp_path / "photo.jpg"), []
     with Image.open(photo) as image:
         assert image.size == (136, 102)
-    subjects = latency.other_subjects((64, 96), fit="stretch", squares=[224, 224], photo=photo)
+    subjects = latency.other_subjects((64, 96), fit="stretch", squares={224}, photo=photo)
     controls, decoding = subjects[:4], subjects[4:]
     assert [one.model for one in controls] == ["mean_colour", "colour_histogram", "pixels", "hog"]
     pixels = np.zeros((1, 64, 96, 3), np.uint8)

@@ -78,11 +78,12 @@ def test_plain_loop_moves_d_before_g_sees_it(settings: GanSettings) -> None:
 
 def test_waiting_is_told_apart_from_training() -> None:
     calls = []
-    found = training_benchmark.drained(iter(range(9)), 4, lambda images: calls.append(images) or 0.0)
+    seconds, waiting = training_benchmark.drained(
+        iter(range(9)), 4, lambda images: calls.append(images) or 0.0
+    )
     assert calls == [0, 1, 2, 3]
-    assert len(found["seconds"]) == len(found["waiting"]) == 4
-    assert all(w <= s for w, s in zip(found["waiting"], found["seconds"], strict=True))
-    assert len(training_benchmark.drained(iter(range(9)), 4, None)["seconds"]) == 4
+    assert len(seconds) == len(waiting) == 4 and (waiting <= seconds).all()
+    assert len(training_benchmark.drained(iter(range(9)), 4, None)[0]) == 4
 
 
 def test_ratio_is_formed_round_by_round() -> None:

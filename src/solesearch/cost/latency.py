@@ -149,9 +149,7 @@ def network_subjects(name: str, settings: str, weights: Path | None, *, threads:
     return subjects
 
 
-def other_subjects(
-    image_size: tuple[int, int], *, fit: str, squares: list[int], photo: Path
-) -> list[Subject]:
+def other_subjects(image_size: tuple[int, int], *, fit: str, squares: set[int], photo: Path) -> list[Subject]:
     """Return the features that nobody trained, and the way from one photo's file to pixels, by input size.
 
     The first have no parameters and no file; the second is the same for all models.
@@ -161,14 +159,11 @@ def other_subjects(
         for _ in range(len(pixels)):
             load_pixels(photo, size=size, fit=fit)
 
-    sizes = [image_size, *((side, side) for side in sorted(set(squares)))]
-    return [
-        *(Subject(name, HANDMADE, partial(control_features, name), 0, image_size) for name in CONTROLS),
-        *(
-            Subject(f"{DECODING}{size[0]}x{size[1]}", PILLOW, partial(decode, size), 0, (1, 1))
-            for size in sizes
-        ),
-    ]
+    subjects = [Subject(name, HANDMADE, partial(control_features, name), 0, image_size) for name in CONTROLS]
+    for height, width in [image_size, *((side, side) for side in sorted(squares))]:
+        name = f"{DECODING}{height}x{width}"
+        subjects.append(Subject(name, PILLOW, partial(decode, (height, width)), 0, (1, 1)))
+    return subjects
 
 
 def write_noise_photo(path: Path) -> Path:
@@ -185,21 +180,16 @@ def measure_all(opened: Comparison, processes: Mapping[str, Executor]) -> pd.Dat
     """
     profile, size = opened.paths.profile, opened.catalogue.image_size
     settings, networks = LatencySettings.load(profile), opened.networks.model_dump_json()
-    first, threads, progress = next(iter(processes.values())), settings.threads, None
-    squares = [find_network(name).input_size for name in processes]
+    first, threads = next(iter(processes.values())), settings.threads
+    tasks = [(first, partial(proposed_subjects, profile, image_size=size, threads=threads))]
+    for name, process in processes.items():
+        weights = opened.weights[name].path
+        tasks.append((process, partial(network_subjects, name, networks, weights, threads=threads)))
+    squares = {find_network(name).input_size for name in processes}
     with tempfile.TemporaryDirectory() as folder:
-        photo, fit = write_noise_photo(Path(folder) / "photo.jpg"), opened.catalogue.fit
-        tasks = [
-            (first, partial(proposed_subjects, profile, image_size=size, threads=threads)),
-            *(
-                (
-                    process,
-                    partial(network_subjects, name, networks, opened.weights[name].path, threads=threads),
-                )
-                for name, process in processes.items()
-            ),
-            (first, partial(other_subjects, size, fit=fit, squares=squares, photo=photo)),
-        ]
+        photo = write_noise_photo(Path(folder) / "photo.jpg")
+        others = partial(other_subjects, size, fit=opened.catalogue.fit, squares=squares, photo=photo)
+        tasks.append((first, others))
         for warmed in [process.submit(warm_up, subjects) for process, subjects in tasks]:
             warmed.result()  # all are built and compiled before the first is timed
         rows, progress = [], Progress("timing", total=len(tasks), unit="model")

@@ -189,22 +189,24 @@ def one_step() -> None:
     _contender["step"](_contender["images"])
 
 
-def fed_steps(count: int, train: bool) -> dict[str, list[float]]:
+def fed_steps(count: int, train: bool) -> tuple[np.ndarray, np.ndarray]:
     """Take `count` batches from training's own input, and train on each if told so (see `drained`)."""
     return drained(_contender["stream"], count, _contender["step"] if train else None)
 
 
-def drained(stream: Iterator, count: int, step: Callable[[Any], float] | None) -> dict[str, list[float]]:
-    """Take `count` batches, train on each if there is a `step`; return seconds of each, and of waiting."""
-    seconds, waiting = [], []
+def drained(
+    stream: Iterator, count: int, step: Callable[[Any], float] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Take `count` batches, train on each if there is a `step`; return seconds and those of waiting, [n]."""
+    times = []
     for _ in range(count):
         started = time.perf_counter()
         images = next(stream)
-        waiting.append(time.perf_counter() - started)
+        came = time.perf_counter()
         if step:
             step(images)
-        seconds.append(time.perf_counter() - started)
-    return {"seconds": seconds, "waiting": waiting}
+        times.append((time.perf_counter() - started, came - started))
+    return tuple(np.transpose(times))
 
 
 # --- all of them -----------------------------------------------------------------------------------------
@@ -265,10 +267,9 @@ def pipeline_rows(
     """Return the rows of the input pipeline alone and of training fed by it, with the share spent waiting."""
     rows = []
     for what, train in ((PIPELINE, False), (FED, True)):
-        times = process.submit(fed_steps, steps, train).result()
-        share = sum(times["waiting"]) / sum(times["seconds"]) if train else np.nan
-        one = dataclasses.replace(contender, what=what)
-        row = speed_row(one, np.array(times["seconds"]), np.empty(0), batch=batch, waiting=share)
+        seconds, waiting = process.submit(fed_steps, steps, train).result()
+        share, one = waiting.sum() / seconds.sum(), dataclasses.replace(contender, what=what)
+        row = speed_row(one, seconds, np.empty(0), batch=batch, waiting=share if train else np.nan)
         rows.append(row if train else row | {"generator": "", "passes": "", "executor": ""})
     return rows
 

@@ -24,13 +24,13 @@ import pandas as pd
 
 from solesearch.core import files
 from solesearch.core.errors import InputError, exit_status
+from solesearch.core.model_names import NO_WEIGHTS
 from solesearch.core.paths import Paths, repository_root
 from solesearch.core.settings import active_profiles
 from solesearch.core.surroundings import keras_home
 from solesearch.networks.networks import Network, NetworkSettings, check_weight_file, find_network
 
 ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications"
-IMAGENET, UNTRAINED = "imagenet", "untrained"
 PATIENCE = 4.0  # seconds that a server may stay silent; an unreachable one is asked once, not per network
 MOST_FAILURES = 3  # in a row: then the server is given up for this run
 COLUMNS = ["network", "weights", "sha256", "published_file"]
@@ -48,7 +48,7 @@ class Weights:
     @property
     def weights(self) -> str:
         """Return what tables say, wherever the file lies: imagenet or untrained."""
-        return UNTRAINED if self.path is None else IMAGENET
+        return NO_WEIGHTS if self.path is None else "imagenet"
 
 
 def keras_cache() -> Path:
