@@ -82,12 +82,9 @@ def sample_grid(step: int) -> np.ndarray:
 
 
 def test_the_grid_is_the_one_that_training_keeps() -> None:
-    from solesearch.gan import training
+    from solesearch.gan.trainer import SAMPLE_COLUMNS, SAMPLE_ROWS
 
-    assert (galleries.SAMPLE_ROWS, galleries.SAMPLE_COLUMNS) == (
-        training.SAMPLE_ROWS,
-        training.SAMPLE_COLUMNS,
-    )
+    assert (galleries.SAMPLE_ROWS, galleries.SAMPLE_COLUMNS) == (SAMPLE_ROWS, SAMPLE_COLUMNS)
 
 
 def test_generated_samples_show_the_first_row_of_each_step() -> None:

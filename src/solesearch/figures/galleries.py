@@ -19,8 +19,7 @@ from solesearch.core.model_names import PROPOSED, model_name
 from solesearch.figures.drawing import BLUE, GREEN, VERMILION, WIDTH, Chart, add_caption, styled
 
 NAME, GAP, EDGE, FOOT = 1.05, 0.12, 0.08, 0.28  # inches: model names, between photos, at the edges, caption
-# The grid that training keeps (training.SAMPLE_ROWS, SAMPLE_COLUMNS; not imported, since a picture needs no
-# training code).
+# The grid that training keeps (as in gan.trainer; not imported, since a picture needs no training code).
 SAMPLE_ROWS, SAMPLE_COLUMNS = 4, 8
 MOST_STEPS = 12  # rows of generated images
 BELOW = 0.36  # inches for the two lines below a photo
