@@ -13,6 +13,7 @@ from test_effects import answers
 from solesearch.beyond import ablation, ablation_figures, ablation_tables
 from solesearch.beyond.ablation import choose_finalists
 from solesearch.beyond.effects import Model, mean_values
+from solesearch.beyond.methods import JudgingSettings
 from solesearch.beyond.post_processing import fit_methods
 from solesearch.beyond.variant_training import VariantTrainings
 from solesearch.beyond.variants import VariantSettings
@@ -100,7 +101,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, repository):
         settings = VariantSettings.load("smoke", seeds=[1], finalist_seeds=[1, 2, 3])
         trainings = VariantTrainings("smoke", settings)
         trainings.trunk = lambda variant, seed: build_discriminator(study.gan, seed=seed + 100)
-        opened = ablation.Ablation(study, settings.judging.replaced(**JUDGING), trainings)
+        opened = ablation.Ablation(study, JudgingSettings.load("smoke", **JUDGING), trainings)
         models = [Model(variant, name) for variant in ("paper", "untrained") for name in METHODS]
         models += [Model(variant, "plain") for variant in ("infogan", "ema", "code_supervision")]
         queries = judge(opened, split="validation", models=models)
@@ -220,11 +221,11 @@ def test_the_chart_shows_both_splits(world) -> None:
 )
 def test_impossible_judging_is_refused(workspace, change: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        VariantSettings.load("smoke").judging.replaced(**change)
+        JudgingSettings.load("smoke", **change)
 
 
 def test_judging_of_every_profile_can_be_read(workspace) -> None:
     for profile in ("smoke", "sample", "zappos", "chapter", "paper"):
-        assert VariantSettings.load(profile).judging.recipes[0] == "plain"
-    first = VariantSettings.load("zappos").judging.methods["first_mean_half_whitened"]
+        assert JudgingSettings.load(profile).recipes[0] == "plain"
+    first = JudgingSettings.load("zappos").methods["first_mean_half_whitened"]
     assert (first.layers, first.grid, first.pooling, first.exponent) == ((1, 2), 6, "mean", 0.5)

@@ -168,6 +168,7 @@ ROOTS = f"gan.training gan.continuation beyond.variant_training {NETWORKS}".spli
         ("photos/photo.py", "/ 127.5 - 1.0", "/ 128.0 - 1.0", " ".join(ROOTS)),
         ("beyond/contrastive.py", "/ temperature - FAR", "/ temperature**2 - FAR", "beyond.variant_training"),
         ("core/imagenet_networks.csv", "VGG16,", "VGG16 ,", NETWORKS),
+        ("beyond/methods.py", "power: float = 3.0", "power: float = 2.0", ""),
         ("page/web_page.py", "import base64", "import base64, json", ""),
     ],
 )  # fmt: skip

@@ -53,8 +53,7 @@ class Ablation:
     def open(cls, profile: str, **changed) -> Ablation:
         """Read what the stages before left, `changed` laid over `ladder.judging`; InputError names a gap."""
         settings = VariantSettings.load(profile)
-        changes = {key: value for key, value in changed.items() if value is not None}
-        judging = settings.judging.replaced(**changes)
+        judging = JudgingSettings.load(profile, **changed)
         return cls(Study.open(profile), judging, VariantTrainings(profile, settings))
 
     @cached_property

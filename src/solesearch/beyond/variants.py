@@ -10,7 +10,6 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from solesearch.beyond.methods import JudgingSettings
 from solesearch.core.settings import Section
 
 
@@ -170,7 +169,7 @@ class VariantSettings(Section, section="ladder"):
     threads: PositiveInt
     ideas: IdeaSettings
     contrastive: ContrastiveSettings
-    judging: JudgingSettings = Field(repr=False)  # decides how variants are judged, not how they are trained
+    judging: dict[str, Any] = Field(repr=False)  # methods.JudgingSettings: an edit there must not train anew
 
     @model_validator(mode="after")
     def _known_and_named_once(self) -> Self:

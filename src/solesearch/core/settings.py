@@ -54,13 +54,15 @@ def check_known(profiles: Sequence[str]) -> dict[str, Any]:
 
 
 def load_section(profile: str, section: str) -> dict[str, Any]:
-    """Return one section of a profile; raises InputError for an unknown profile or section."""
-    sections = check_known([profile])[profile]
-    if not isinstance(sections.get(section), dict):
-        raise InputError(
-            f"params.yaml: profile {profile} has no section {section!r}; it has {', '.join(sections)}"
-        )
-    return dict(sections[section])
+    """Return one section of a profile, "ladder" or "ladder.judging"; InputError for an unknown one."""
+    values: Any = check_known([profile])[profile]
+    for part in section.split("."):
+        known, values = values, values.get(part)
+        if not isinstance(values, dict):
+            raise InputError(
+                f"params.yaml: profile {profile} has no section {section!r}; it has {', '.join(known)}"
+            )
+    return dict(values)
 
 
 class Section(BaseModel):

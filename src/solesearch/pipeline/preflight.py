@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from solesearch.beyond.growth import GrowthSettings
 from solesearch.beyond.latent_settings import LatentSettings
 from solesearch.beyond.likeness import LikenessSettings
+from solesearch.beyond.methods import JudgingSettings
 from solesearch.beyond.variants import VariantSettings
 from solesearch.claims.ledger import read_ledger
 from solesearch.claims.readings import ClaimSettings
@@ -34,7 +35,7 @@ from solesearch.retrieval.uncertainty import Resampling
 SECTIONS = (
     *(EvaluationSettings, LatencySettings, GallerySettings, LikenessSettings, HumanStudySettings),
     *(IndexSettings, GrowthSettings, LatentSettings, VariantSettings, ShowcaseSettings, PageSettings),
-    *(ClaimSettings, Resampling),
+    *(ClaimSettings, JudgingSettings, Resampling),
 )
 
 
