@@ -3,6 +3,7 @@
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -159,6 +160,20 @@ def test_networks_side_by_side_give_what_one_after_the_other_gives(opened: Compa
     pd.testing.assert_frame_equal(embed_networks(plain, HERE)[0], beside)
     for name, vectors in kept.items():
         assert (plain.store.load(name).vectors == vectors).all()
+
+
+@pytest.mark.parametrize(("gibibytes", "count"), [(3, 1), (11, 2), (64, 3)])
+def test_processes_are_as_many_as_cores_and_free_memory_carry(
+    monkeypatch: pytest.MonkeyPatch, gibibytes: int, count: int
+) -> None:
+    free = SimpleNamespace(available=gibibytes * 2**30)
+    monkeypatch.setattr(comparison.psutil, "virtual_memory", lambda: free)
+    monkeypatch.setattr(comparison.os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(
+        comparison, "process_pool", lambda workers: SimpleNamespace(submit=lambda *task: None)
+    )
+    processes = start_processes(["VGG16", "VGG19", "ResNet50", "MobileNet"], threads=2)
+    assert len({id(process) for process in processes.values()}) == count
 
 
 def test_what_is_not_there_damaged_or_another_is_named(opened: Comparison, workspace: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 
 from solesearch.core import files
 from solesearch.core.embedding import Embedding, load_embedding, save_embedding
@@ -39,6 +40,7 @@ OVERVIEW = [
     *("model", "network", "weights", "head", "scaling", "input_size", "layer", "pooling"),
     *("dimensions", "photos", "parameters"),
 ]
+PROCESS_BYTES = 5 * 2**30  # that a process of networks may take; VGG19 and 32 photos of 224 pixels: 3.9 GiB
 
 
 class NetworkFolder:
@@ -199,12 +201,13 @@ def _digest(table: pd.DataFrame) -> str:
 
 
 def start_processes(names: Sequence[str], *, threads: int) -> dict[str, Executor]:
-    """Start processes, one a core but one with a GPU; return network -> the one it lives in.
+    """Start processes, return network -> the one it lives in: one a core while memory allows, one with a GPU.
 
     There it is built and compiled, which keeps one core busy, embeds and, when the others are quiet, is
     timed. Each process keeps to `threads` cores.
     """
-    count = min(1 if has_gpu() else os.cpu_count() or 1, len(names))
+    room = int(psutil.virtual_memory().available / PROCESS_BYTES)
+    count = 1 if has_gpu() else max(1, min(os.cpu_count() or 1, room, len(names)))
     processes = [process_pool(1) for _ in range(count)]
     for place, process in enumerate(processes):
         process.submit(_pin_threads, threads, place)
