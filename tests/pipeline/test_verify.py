@@ -137,6 +137,7 @@ def test_unknown_profile_is_one_line(workspace, capsys: pytest.CaptureFixture) -
     [
         ("absolute", 0, [1.0, 2.0], False), ("absolute", 0, [1.0, 2.1], True),
         ("absolute", 0.2, [1.1, 2.1], False), ("absolute", 0.05, [1.0, 2.1], True),
+        ("factor", 2, [1.9, 1.1], False), ("factor", 2, [1.0, 4.1], True), ("factor", 2, [1.0, 0.0], True),
         ("share", 0.5, [1.0, 9.0], False), ("share", 0.6, [1.0, 9.0], True),
         ("skip", 0, [7.0, 9.0], False), ("absolute", 1, [1.0, float("nan")], True),
         ("absolute", 0.2, ["1.0", "2.0"], True),
@@ -147,10 +148,10 @@ def test_tolerances_of_a_second_run(kind: str, tolerance: float, again: list, fa
     assert bool(said) is fault
 
 
-def test_every_tolerance_names_a_known_kind_and_the_last_row_holds_for_all() -> None:
+def test_every_tolerance_names_a_known_kind_and_nothing_else_may_differ() -> None:
     rules = verify.tolerances()
-    assert {rule.kind for rule in rules} == {"absolute", "share", "skip"}
-    assert (rules[-1].file, rules[-1].column) == ("*", "*")
+    assert {rule.kind for rule in rules} == {"absolute", "factor", "share", "skip"}
+    assert tuple(rules[-1])[:4] == ("*", "*", "absolute", 0)
 
 
 def test_second_run_is_held_against_the_committed_one(project: Paths, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import yaml
 from matplotlib.testing.compare import compare_images
@@ -175,7 +176,7 @@ def tolerances() -> list[NamedTuple]:
     """Return the rows of tolerances.csv, which says the reason of each: file, column, kind, tolerance.
 
     File and column are patterns, and the first row that fits a column holds. Its numbers may lie `absolute`
-    apart; it is not looked at (`skip`); or the `share` of its equal cells counts.
+    or a `factor` apart; it is not looked at (`skip`); or the `share` of its equal cells counts.
     """
     table = pd.read_csv(Path(__file__).with_name("tolerances.csv"), keep_default_na=False)
     return list(table.itertuples(index=False))
@@ -271,8 +272,11 @@ def table_fault(committed: pd.DataFrame, again: pd.DataFrame, *, rules: list[Nam
 
 
 def column_fault(committed: pd.Series, again: pd.Series, *, kind: str, tolerance: float) -> str:
-    """Return how far a column lies beyond its tolerance, or nothing."""
-    if kind == "absolute":
+    """Return how far a column lies beyond its tolerance, or nothing; a factor is told in logarithms."""
+    if kind == "factor":
+        with np.errstate(divide="ignore"):
+            committed, again, tolerance = np.log(committed), np.log(again), np.log(tolerance)
+    if kind in ("absolute", "factor"):
         options = {"check_dtype": False, "rtol": 0, "atol": tolerance}
         return difference(assert_series_equal, committed, again, **options)
     equal = (committed.astype(str) == again.astype(str)).mean() if kind == "share" else 1
