@@ -18,6 +18,10 @@ from solesearch.page.page_process import PageProcess
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 PICTURES = Path(__file__).resolve().parents[2] / "runs" / "screenshots"
 ANSWERS = "#results .answers li"
+DARK_AND_LIGHT = {  # ink and ground
+    "dark": ["rgb(236, 236, 236)", "rgb(22, 24, 28)"],
+    "light": ["rgb(26, 26, 26)", "rgb(255, 255, 255)"],
+}
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -223,6 +227,11 @@ def test_a_phone(page: PageProcess) -> None:
     """390 pixels: no sideways scrolling on any tab, and the answers come into view."""
     with open_browser(width=390, height=844, phone=True) as phone:
         phone.driver.get(page.address)
+        for look, colours in DARK_AND_LIGHT.items():
+            media = [{"name": "prefers-color-scheme", "value": look}]
+            phone.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+            shown = "const look = getComputedStyle(document.body); return [look.color, look.backgroundColor]"
+            assert phone.run(shown) == colours
         phone.wait(lambda: phone.all(ANSWERS), "the first answers")
         assert phone.overflow() <= 0
         button = phone.one("#picker li:nth-child(2) button")

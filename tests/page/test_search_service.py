@@ -99,6 +99,19 @@ def test_bad_questions_get_one_line(service: SearchService) -> None:
             service.search_photo("boots/00.png", ["infogan"], k=k)
     with pytest.raises(InputError, match="not on this page; there are infogan, mean_colour, pixels"):
         service.search_photo("boots/00.png", ["VGG16"], k=1)
+    (service.photo_folder / "boots/00.png").unlink()
+    with pytest.raises(
+        InputError, match=r"^boots/00\.png: its file is gone or damaged; run `make repro` again$"
+    ):
+        service.embed_file("boots/00.png", "infogan")
+
+
+def test_samples_prefer_test_photos_of_the_class(service: SearchService) -> None:
+    found = service.sample(label="heels", count=8, seed=1)
+    assert {photo.label for photo in found} == {"heels"}
+    assert [photo.split for photo in found] == ["test"] * 3 + ["training"] * 5
+    assert found == service.sample(label="heels", count=8, seed=1)
+    assert found != service.sample(label="heels", count=8, seed=2)
 
 
 def test_missing_damaged_and_foreign_showcases_are_named(workspace: Path) -> None:

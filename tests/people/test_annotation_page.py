@@ -74,6 +74,17 @@ def test_double_click_and_another_tab(client: TestClient, paths: Paths) -> None:
     assert kept(paths) == ["A"]
 
 
+def test_undo_shows_the_task_again_with_its_ticks(client: TestClient, paths: Paths) -> None:
+    client.post("/study/answer", json=answer())
+    client.post("/study/answer", json=answer("t002", rows=["B", "C"]))
+    sent = {"annotator": "ann", "plan": "p1an", "task": "t002"}
+    for ticked in (["B", "C"], []):  # the second click takes nothing back
+        state = client.post("/study/undo", json=sent).json()
+        assert (state["task"], state["ticked"], state["last"]) == ("t002", ticked, "t001")
+    assert client.post("/study/answer", json=answer("t002", rows=[])).json()["answered"] == 2
+    assert kept(paths) == ["A", ""]
+
+
 def test_everything_sent_is_checked(client: TestClient, paths: Paths) -> None:
     for change, status, words in [
         ({"annotator": "../x"}, 422, "annotator"),

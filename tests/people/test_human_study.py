@@ -72,6 +72,13 @@ def test_what_the_page_loads_names_neither_model_nor_class(workspace: Path) -> N
     for secret in [*(name for name, _ in MODELS), ATTENTION, *LABELS, FIRST, REPEAT, "model", "label"]:
         assert secret not in text
     assert human_study.read_plan(path) == plan and set(key["plan"]) == {plan.id}
+    content = json.loads(text)
+    older = {**content, "tasks": [{"task": name, **task} for name, task in content["tasks"].items()]}
+    path.write_text(json.dumps({"plan": older.pop("id"), **older}))  # as people may have committed it
+    assert human_study.read_plan(path) == plan
+    path.write_text(text.replace('"A"', '"<b>"', 1))  # a plan comes from another machine, too
+    with pytest.raises(InputError, match="not a whole plan"):
+        human_study.read_plan(path)
     assert {frozenset(task) for task in json.loads(text)["tasks"].values()} == {frozenset({"query", "rows"})}
 
 

@@ -269,10 +269,10 @@ def test_photos_come_in_the_order_asked_for(tmp_path: Path) -> None:
 
 
 def test_small_photos_carry_no_metadata() -> None:
-    image, exif = shoe(), Image.Exif()
-    exif[0x010F] = "a camera"
-    image.info["exif"] = exif.tobytes()
+    image = shoe()
+    image.info["comment"] = b"a camera"  # which Pillow would write into the new file
     small = small_jpeg(image, side=112)
     with Image.open(io.BytesIO(small)) as shown:
-        assert shown.size == (84, 112) and not shown.getexif()
+        assert shown.size == (84, 112)
+    assert b"a camera" not in small
     assert small == small_jpeg(np.asarray(image), side=112)

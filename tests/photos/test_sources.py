@@ -128,7 +128,7 @@ def test_folders_around_and_inside_the_classes_are_said(folders: Path) -> None:
     [
         (lambda folders: (folders / "Clog").mkdir(), "no usable photo in class clog"),
         (lambda folders: [shutil.rmtree(folders / name) for name in ("Boot", "Shoe")], "no class folders"),
-        (lambda folders: [path.unlink() for path in folders.rglob("*.jpg")], "no class folders"),
+        (lambda folders: [path.unlink() for path in folders.rglob("*.jpg")], "photo in class boot, shoe"),
         (lambda folders: (folders / "Boot").rename(folders / "All"), "class 'all': a row of the results"),
     ],
 )

@@ -203,7 +203,10 @@ class SearchService:
     def embed_file(self, photo: str, model: str) -> np.ndarray:
         """Return the features of a catalogue photo's file, float32 [d], as an upload's are computed."""
         decoding = {"folder": self.photo_folder, "size": self.model(model).size, "fit": self.facts["fit"]}
-        [pixels] = decode_photos([self.photo(photo).id], **decoding)
+        try:
+            [pixels] = decode_photos([self.photo(photo).id], **decoding)
+        except InputError as error:  # names a path of this machine, which is no visitor's business
+            raise InputError(f"{photo}: its file is gone or damaged; run `make repro` again") from error
         return self.embed(pixels, model)
 
     def warm_up(self) -> None:

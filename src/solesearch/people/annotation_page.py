@@ -51,9 +51,10 @@ class Questionnaire:
             raise HTTPException(409, "the study was planned anew; going on with the new plan")
         return plan, AnswerStore(self.paths.answer_store)
 
-    def state(self, annotator: str, *, again: Answer | None = None) -> dict[str, Any]:
+    def state(
+        self, plan: Plan, store: AnswerStore, annotator: str, *, again: Answer | None = None
+    ) -> dict[str, Any]:
         """Return an annotator's progress and the next task; after an undo that task with its old ticks."""
-        plan, store = self.open()
         answered = [answer.task for answer in store.given(plan=plan.id, annotator=annotator)]
         name = again.task if again else next((task for task in plan.tasks if task not in answered), None)
         state = {
@@ -89,7 +90,7 @@ def attach(app: FastAPI, *, paths: Paths, photo_url: Callable[[int], str]) -> No
 
     @app.get("/study/next")
     def next_task(annotator: Annotator) -> dict[str, Any]:
-        return questionnaire.state(annotator)
+        return questionnaire.state(*questionnaire.open(), annotator)
 
     @app.post("/study/answer")
     def answer(sent: Annotated[bytes, Depends(body)]) -> dict[str, Any]:
@@ -97,13 +98,13 @@ def attach(app: FastAPI, *, paths: Paths, photo_url: Callable[[int], str]) -> No
         plan, store = questionnaire.open(given)
         check_answer(given, plan)
         store.record(given)
-        return questionnaire.state(given.annotator)
+        return questionnaire.state(plan, store, given.annotator)
 
     @app.post("/study/undo")
     def undo(sent: Annotated[bytes, Depends(body)]) -> dict[str, Any]:
         last = Assignment.model_validate_json(sent, strict=True)
-        _, store = questionnaire.open(last)
-        return questionnaire.state(last.annotator, again=store.undo(last))
+        plan, store = questionnaire.open(last)
+        return questionnaire.state(plan, store, last.annotator, again=store.undo(last))
 
     @app.get("/study/results")
     def results() -> HTMLResponse:

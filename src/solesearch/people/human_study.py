@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from solesearch.core import files
 from solesearch.core.errors import InputError, not_made_yet
@@ -25,6 +25,7 @@ from solesearch.core.settings import Section
 ATTENTION = "attention_check"  # stands for a model in the key
 FIRST, REPEAT = "first", "repeat"
 LETTERS = "ABCDEFGHI"  # a row's letter is its place from above; keys 1 to 9 tick it
+Letter = Annotated[str, Field(pattern=f"^[{LETTERS}]$")]
 KEY = ["plan", "task", "kind", "repeats", "query", "row", "model", "seed", "photos", "same_class"]
 STAGE = "stage human_study"
 
@@ -59,17 +60,24 @@ class Task(BaseModel):
     """One query and the rows shown below it, all of them photo numbers."""
 
     query: int
-    rows: dict[str, list[int]] = Field(min_length=1)  # letter -> k photos
+    rows: dict[Letter, list[int]] = Field(min_length=1)  # letter -> k photos
+
+
+def by_name(tasks: Any) -> Any:
+    """Return tasks by their names; older plans, which people may have committed, list them."""
+    if isinstance(tasks, list) and all(isinstance(task, dict) and "task" in task for task in tasks):
+        return {task["task"]: task for task in tasks}
+    return tasks
 
 
 class Plan(BaseModel):
     """What the page loads."""
 
-    id: str
+    id: str = Field(validation_alias=AliasChoices("id", "plan"))
     profile: str
     k: int
     catalogue: str  # digest of the photos' ids in their order, so that numbers keep their meaning
-    tasks: dict[str, Task] = Field(min_length=1)  # in the order shown
+    tasks: Annotated[dict[str, Task], BeforeValidator(by_name)] = Field(min_length=1)  # in the order shown
 
 
 # --- planning, without photos ----------------------------------------------------------------------------

@@ -55,12 +55,12 @@ def annotator_table(judged: pd.DataFrame, settings: HumanStudySettings) -> pd.Da
     fast in the median. The rule stands in params.yaml and was fixed before any answer.
     """
     tasks = judged.drop_duplicates(["annotator", "task"]).groupby("annotator")
-    checks = judged[judged["model"] == ATTENTION].groupby("annotator")["ticked"]
+    met = judged[judged["model"] == ATTENTION].groupby("annotator")["ticked"]
     table = tasks.agg(
         tasks=("task", "size"), none=("letters", lambda letters: (letters == "").sum()),
         median_ms=("milliseconds", "median"),
     )  # fmt: skip
-    counts = pd.DataFrame({"checks": checks.size(), "failed": checks.sum()}, index=table.index)
+    counts = pd.DataFrame({"checks": met.size(), "failed": met.sum()}, index=table.index)
     table = table.join(counts.fillna(0).astype(int)).reset_index()
     failed, checks = table["failed"], table["checks"]
     rules = [

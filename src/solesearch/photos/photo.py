@@ -39,8 +39,9 @@ SEEN_SIDE = 512  # pixels; larger photos are reduced before the object is looked
 # What photographs are stored as. Pillow can open far more (PostScript runs a program): it is not asked to.
 # Phones' JPEGs with several pictures (MPO) come in as JPEG. Not every Pillow is built with AVIF.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", *(["AVIF"] if features.check("avif") else []))
-SUFFIXES = tuple(
-    [".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"]
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp"),
+    *(".tif", ".tiff", ".avif"),
 )
 # What a file of another kind begins with, by which a refusal can name it.
 FOREIGN = {

@@ -207,9 +207,9 @@ def list_folders(folder: Path) -> Listing:
         return (class_name(top), "") if below and class_name(top) else "lies in no class folder"
 
     photos, problems = _read_tree(folder, read)
-    if photos.empty:
-        raise InputError(f"{folder}: holds no class folders; wanted one folder a class, with photos in it")
     tops = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not is_junk(entry.name))
+    if not tops:
+        raise InputError(f"{folder}: holds no class folders; wanted one folder a class, with photos in it")
     problems = [problem for problem in problems if problem[0] != LABELS_FILE]
     problems += _about_class_folders(folder, tops, photos["id"].tolist())
     stop_when_class_empty(filter(None, map(class_name, tops)), photos["label"], where=folder)
