@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from official_tree import write_official_tree
+from official_tree import write_official_tree, write_photo
 from PIL import Image
 
 import drawn_shoes
@@ -108,7 +108,7 @@ def test_further_columns_of_a_manifest_are_kept_beside_the_catalogue(shoes: Path
 
 def test_the_papers_profile_on_the_official_tree(workspace: Path) -> None:
     tree = write_official_tree(workspace / "data/paper")
-    options = {"test_photos": 60, "validation_share": 0.3, "training_share": 0.7}
+    options = {"split": "photos", "test_photos": 60, "validation_share": 0.15, "training_share": 0.35}
     result = prepared("paper", **options)
     photos = result.photos
     assert photos["id"].tolist() == sorted(p.relative_to(tree).as_posix() for p in tree.rglob("*.jpg"))
@@ -122,6 +122,19 @@ def test_the_papers_profile_on_the_official_tree(workspace: Path) -> None:
     assert len(exact) == 21 and exact["same_product"].all()  # a colour twice, under another brand
     dropped = prepared("paper", train_on_unlabelled=False, **options)
     assert set(dropped.problems["action"]) == {"left out"} and len(dropped.photos) == 180
+
+
+def test_a_tested_product_is_not_trained_on_without_its_label(workspace: Path) -> None:
+    tree = write_official_tree(workspace / "data/paper")
+    product = next(tree.glob("Shoes/Heels/*/*.jpg")).name.split(".")[0]
+    other = tree / "Shoes/Oxfords/Elsewhere" / f"{product}.999.jpg"
+    write_photo(other, number=999)
+    name = other.relative_to(tree).as_posix()
+    apart, mixed = (prepared("paper", split=split) for split in ("products", "photos"))
+    assert name not in set(apart.photos["id"]) and name in set(mixed.photos["id"])
+    [why] = apart.problems.query("file == @name")["problem"]
+    assert why == "outside the label map, and its product has a class"
+    assert apart.photos.groupby("product")["split"].nunique().max() == 1
 
 
 # --- what fails before any work --------------------------------------------------------------------------
@@ -341,7 +354,6 @@ def test_a_damaged_committed_manifest(committed: Path, text: str, capsys) -> Non
         ({"label_map": "papers"}, "label_map is papers, subcategories or categories for source official"),
         ({"source": "drawn", "photos": 8}, "photos = 8 is fewer than the 9 classes"),
         ({"training_share": 0.9, "validation_share": 0.1}, "must leave a rest"),
-        ({"test_photos": 5}, "test_photos needs split: photos, not positions"),
         ({"min_side": 0}, "min_side: .*, got 0"),
         ({"min_side": 10_000}, "min_side 10000 and max_pixels 50000000 refuse every photo"),
         ({"max_pixels": 10**9}, "max_pixels: .* 89478485, got"),

@@ -18,7 +18,7 @@ def test_the_papers_profile_runs_on_the_official_tree(repository: Path, tmp_path
     root = copy_of(repository, tmp_path / "solesearch", profiles="  - paper\n")
     write_official_tree(root / "data" / "paper")
     params = yaml.safe_load((root / "params.yaml").read_text())
-    params["paper"]["catalog"].update(test_photos=60, training_share=0.7, validation_share=0.3)
+    params["paper"]["catalog"].update(test_photos=60)
     params["paper"]["gan"].update(seeds=[1], batch_size=8, steps=2, checkpoint_every=1, resume_every=1)
     params["paper"]["networks"] = {**params["smoke"]["networks"], "names": ["MobileNetV2"]}
     for section in ("retraining", "latency", "index", "uncertainty", "claims"):  # minutes and gigabytes else
@@ -30,6 +30,6 @@ def test_the_papers_profile_runs_on_the_official_tree(repository: Path, tmp_path
     run(root, "dvc", "repro", *(f"{stage}@paper" for stage in ends))
     retrieval = pd.read_csv(Paths("paper", root).result("retrieval"))
     total = retrieval.query("`class` == 'all' and metric == 'precision' and k == 5")
-    assert set(total["n"]) == {60}
+    assert (total["n"] - 60).abs().max() <= 8  # whole products, class by class
     papers = {"heels", "sandals", "sports", "boots", "high_boots", "loafers", "slippers", "flats"}
     assert set(retrieval["class"]) - {"all", "macro"} <= papers

@@ -75,11 +75,8 @@ class CatalogSettings(Section, section="catalog"):
             )
         if self.source == "drawn" and self.photos < len(CLASSES):
             raise ValueError(f"photos = {self.photos} is fewer than the {len(CLASSES)} classes drawn")
-        share = self.training_share + self.validation_share
-        if share > 1 or (share == 1 and not self.test_photos):
+        if self.training_share + self.validation_share >= 1:
             raise ValueError("training_share and validation_share must leave a rest, which is tested")
-        if self.test_photos and self.split != "photos":
-            raise ValueError(f"test_photos needs split: photos, not {self.split}")
         if self.min_side**2 > self.max_pixels:
             raise ValueError(f"min_side {self.min_side} and max_pixels {self.max_pixels} refuse every photo")
         return self
@@ -183,17 +180,22 @@ def draw(folder: Path, *, photos: int, seed: int) -> None:
 def chosen_photos(listing: sources.Listing, settings: CatalogSettings) -> sources.Listing:
     """Return the listing without photos that are not asked for.
 
-    Those outside the label map go unless they are trained on; of the rest, `catalog.photos` are drawn with
-    the seed where that is not 0 (a synthetic catalogue has as many already).
+    Those outside the label map go unless they are trained on, and where products are kept apart also those
+    of a product that has a class, since it may be tested; of the rest, `catalog.photos` are drawn with the
+    seed where that is not 0 (a synthetic catalogue has as many already).
     """
     photos, outside = listing.photos, listing.photos["label"] == UNLABELLED
+    shown = outside & photos["product"].isin(set(photos.loc[~outside, "product"]) - {""})
+    twice = shown & (settings.train_on_unlabelled and settings.split == "products")
     action = "trained on without a label" if settings.train_on_unlabelled else sources.LEFT_OUT
-    folders = photos.loc[outside, "id"].str.split("/").str[:2].str.join("/")  # Shoes/Oxfords
+    folders = photos.loc[outside & ~twice, "id"].str.split("/").str[:2].str.join("/")  # Shoes/Oxfords
     problems = [
         (folder, f"{count} photos outside the label map", action)
         for folder, count in folders.value_counts().items()
     ]
-    photos = photos if settings.train_on_unlabelled else photos[~outside]
+    words = "outside the label map, and its product has a class"
+    problems += [(name, words, sources.LEFT_OUT) for name in photos.loc[twice, "id"]]
+    photos = photos[~(twice if settings.train_on_unlabelled else outside)]
     if settings.photos > len(photos):
         raise InputError(
             f"params.yaml, catalog.photos: {settings.photos} wanted, there are {len(photos)}; 0 takes all"

@@ -31,18 +31,22 @@ def assign_splits(
 ) -> pd.Series:
     """Return each photo's split, in the table's order and with its index.
 
-    `photos` has id, label, group and place; `shares` are (training, validation), the rest is tested.
-    Unlabelled photos are trained on. Ways: `positions`, contiguous blocks of each class by place;
-    `products`, no group in two splits; `photos`, at random as P tests ("10,000 random photos"), exactly
-    `test_photos` of them where that is not 0. Raises InputError when a class misses from a split.
+    `photos` has id, label, group and place; `shares` are (training, validation), the rest is tested, but no
+    more than `test_photos` where that is not 0: then training and validation share what is left as they
+    stand to each other. Unlabelled photos are trained on. Ways: `positions`, contiguous blocks of each class
+    by place; `products`, no group in two splits; `photos`, at random as P tests ("10,000 random photos").
+    Raises InputError when a class misses from a split.
     """
     labelled = photos[photos["label"] != UNLABELLED]
+    if 0 < test_photos < (1 - sum(shares)) * len(labelled):
+        left = (1 - test_photos / len(labelled)) / sum(shares)
+        shares = (shares[0] * left, shares[1] * left)
     if way == "positions":
         chosen = _by_positions(labelled, shares)
     elif way == "products":
         chosen = _by_products(labelled, shares, seed)
     else:
-        chosen = _by_photos(labelled, shares, seed, test_photos)
+        chosen = _by_photos(labelled, shares, seed)
     stop_when_class_missing(labelled["label"], chosen)
     return chosen.reindex(photos.index, fill_value=SPLITS[0])
 
@@ -61,15 +65,9 @@ def _by_positions(photos: pd.DataFrame, shares: tuple[float, float]) -> pd.Serie
     return pd.concat(parts).reindex(photos.index)
 
 
-def _by_photos(photos: pd.DataFrame, shares: tuple[float, float], seed: int, test_photos: int) -> pd.Series:
-    order, count = np.random.default_rng(seed).permutation(len(photos)), len(photos)
-    if test_photos >= count > 0:
-        raise InputError(f"catalog.test_photos {test_photos}: there are {count} labelled photos; lower it")
-    names = _blocks(count, shares)
-    if test_photos:
-        validation = round(shares[1] * (count - test_photos))
-        sizes = (count - test_photos - validation, validation, test_photos)
-        names = np.repeat(np.array(SPLITS, object), sizes)
+def _by_photos(photos: pd.DataFrame, shares: tuple[float, float], seed: int) -> pd.Series:
+    order = np.random.default_rng(seed).permutation(len(photos))
+    names = _blocks(len(photos), shares)
     return pd.Series(names, index=photos.index[order], dtype=object).reindex(photos.index)
 
 
