@@ -130,7 +130,7 @@ def test_a_tested_product_is_not_trained_on_without_its_label(workspace: Path) -
     other = tree / "Shoes/Oxfords/Elsewhere" / f"{product}.999.jpg"
     write_photo(other, number=999)
     name = other.relative_to(tree).as_posix()
-    apart, mixed = (prepared("paper", split=split) for split in ("products", "photos"))
+    apart, mixed = (prepared("paper", split=way, validation_share=0.3) for way in ("products", "photos"))
     assert name not in set(apart.photos["id"]) and name in set(mixed.photos["id"])
     [why] = apart.problems.query("file == @name")["problem"]
     assert why == "outside the label map, and its product has a class"

@@ -123,6 +123,12 @@ def test_too_few_photos(sizes: dict[str, int], options: dict, words: str) -> Non
         assign_splits(photo_table(sizes), seed=0, shares=SHARES, **options)
 
 
+def test_three_products_of_a_class_reach_all_three_splits() -> None:
+    photos = photo_table({"boot": 12, "shoe": 40}, colours=4)
+    split = assign_splits(photos, way="products", seed=1, shares=(0.5, 0.1))
+    assert split_sizes(photos, split)["boot"] == [4, 4, 4]
+
+
 def group_table(products: list[str]) -> pd.DataFrame:
     labels = ["boot", "boot", "shoe"]
     return pd.DataFrame({"id": ["b1", "b2", "s1"], "label": labels, "product": products, "place": [7, 9, 7]})

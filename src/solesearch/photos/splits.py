@@ -75,7 +75,7 @@ def _by_products(photos: pd.DataFrame, shares: tuple[float, float], seed: int) -
     """Deal out whole groups, class by class, each to the split that is furthest below its share.
 
     A group with photos of two classes is dealt with its most frequent one. No split of a class overshoots
-    its share by a whole group or more.
+    its share by a whole group or more, but that the last groups go where there is none yet.
     """
     wanted = np.array([*shares, 1 - sum(shares)])
     of_group = pd.crosstab(photos["group"], photos["label"]).idxmax(axis=1)
@@ -83,8 +83,10 @@ def _by_products(photos: pd.DataFrame, shares: tuple[float, float], seed: int) -
     random, split_of = np.random.default_rng(seed), {}
     for _, groups in of_group.groupby(of_group):
         have, total = np.zeros(3), int(size[groups.index].sum())
-        for name in groups.index[random.permutation(len(groups))]:
-            chosen = int(np.argmax(wanted * total - have))
+        for dealt, name in enumerate(groups.index[random.permutation(len(groups))]):
+            empty = have == 0
+            open_to = empty if len(groups) - dealt <= empty.sum() else [True] * 3
+            chosen = int(np.argmax(np.where(open_to, wanted * total - have, -np.inf)))
             have[chosen] += size[name]
             split_of[name] = SPLITS[chosen]
     return photos["group"].map(split_of).astype(object)
