@@ -87,6 +87,31 @@ def test_leaving_a_duplicate_out_changes_the_answer() -> None:
         assert judged["precision_1"].tolist() == expected
 
 
+def test_galleries_without_duplicates_worked_by_hand(small, monkeypatch: pytest.MonkeyPatch) -> None:
+    """a at 0, b at 4 (one product), c at 1, d at 10 (the other class); a and c are a pair by hash.
+
+    Nearest to a is d alone, to b are c and d, to c are b and d, to d are b and a. The pair b and c, near by
+    embedding only, stays.
+    """
+    vectors = np.array([[0], [4], [1], [10]], np.float32)
+    asked = []
+
+    def model_vectors(study, model: str, *, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+        asked.append((model, seed))
+        return study.split("test")[0], vectors
+
+    monkeypatch.setattr(leakage, "model_vectors", model_vectors)
+    pairs = pd.DataFrame({"first": ["c", "c"], "second": ["a", "b"]})
+    pairs = pairs.assign(kind=[leakage.HASH, leakage.NEAREST])
+    rows = pd.concat(leakage.results_without_duplicates(small, pairs))
+    assert asked == [("infogan", 1), ("untrained_discriminator", 1), ("hog", 0)]
+    assert set(rows["gallery"]) == {leakage.NEAR_FREE}
+    found = rows[(rows["metric"] == "precision") & (rows["class"] == "all")].set_index(["model", "k"])
+    for model, _ in asked:
+        assert found.loc[(model, 1), ["value", "n"]].tolist() == [0.5, 4]  # b finds c, c finds b
+        assert found.loc[(model, 2), ["value", "n"]].tolist() == [pytest.approx(1 / 3), 3]  # a has one answer
+
+
 def test_effect_is_the_change_from_the_naive_gallery(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["model", "seed", "gallery", "metric", "k", "class", "value", "n"]
     rows = [("hog", 0, "naive", 0.9, 10), ("hog", 0, "product_excluded", 0.6, 9)]

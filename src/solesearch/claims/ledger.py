@@ -115,9 +115,10 @@ class Claim(Entry):
 def table_two() -> list[Claim]:
     """Return the 39 claims of P Table II: precision, time and size of thirteen models."""
     rows = published().set_index("model").to_dict("index")
+    printed = {name: _printed(rows, name) for name in rows}
     abouts = {"precision": "photographs", "time": "time", "size": "size"}
     return [
-        Claim(id=f"P-T2-{kind}-{name}", section="Table II", about=about, **_printed(rows, name)[kind])
+        Claim(id=f"P-T2-{kind}-{name}", section="Table II", about=about, **printed[name][kind])
         for kind, about in abouts.items()
         for name in rows
     ]

@@ -6,7 +6,7 @@ default reading after as many steps, so that nothing but the reading differs; th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ from solesearch.core.repeatable import trainings_at_once
 from solesearch.core.settings import GanSettings, Section
 from solesearch.core.workers import run_trainings
 from solesearch.evaluation.study import Study, model_vectors, read_chosen
-from solesearch.gan.embedder import BATCH, Embedder
+from solesearch.gan.embedder import BATCH, Embedder, in_batches
 from solesearch.gan.trainer import TrainingFolder
 from solesearch.gan.training import train_infogan, training_config
 from solesearch.photos.catalog import CatalogSettings, photo_folder
@@ -72,10 +72,11 @@ def readings(
     `leakage.beside_validation`.
     """
     queries = queries[queries["model"] == PROPOSED]
+    default, vectors = mean_precision(queries[queries["gallery"] == GALLERY]), infogan_vectors(study)
     rows = [
         *protocol_readings(queries, oracle),
-        *vector_readings(study, default=mean_precision(queries)),
-        *label_readings(study, default=mean_precision(queries)),
+        *vector_readings(study, vectors, default=default),
+        *label_readings(study, vectors, default=default),
         *costly_readings(study, settings),
     ]
     table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "change"])
@@ -85,9 +86,12 @@ def readings(
     return table[COLUMNS]
 
 
-def mean_precision(queries: pd.DataFrame, *, gallery: str = GALLERY, k: int = K) -> tuple[float, int]:
-    """Return the mean over the seeds of precision@k, and the number of queries, of rows a query and seed."""
-    seeds = queries[queries["gallery"] == gallery].groupby("seed")[f"precision_{k}"]
+def mean_precision(queries: pd.DataFrame, *, k: int = K) -> tuple[float, int]:
+    """Return the mean over the seeds of precision@k, and the number of queries, of one gallery's rows.
+
+    `queries` has a row a query and seed.
+    """
+    seeds = queries.groupby("seed")[f"precision_{k}"]
     return float(seeds.mean().mean()), int(seeds.count().iloc[0])
 
 
@@ -95,7 +99,7 @@ def judged(study: Study, vectors: Iterable[np.ndarray], photos: pd.DataFrame) ->
     """Return `mean_precision` of the default gallery and k by each seed's vectors [n, d] of photos [n]."""
     options = {"gallery": GALLERY, "window": study.evaluation.exclusion_window, "ks": [K]}
     tables = [evaluate(one, photos, **options).assign(seed=seed) for seed, one in enumerate(vectors)]
-    return mean_precision(pd.concat(tables).assign(gallery=GALLERY))
+    return mean_precision(pd.concat(tables))
 
 
 def _row(choice: str, reading: str, value: float, n: int, *, default: bool = False, **other) -> dict:
@@ -108,14 +112,14 @@ def _row(choice: str, reading: str, value: float, n: int, *, default: bool = Fal
 
 def protocol_readings(queries: pd.DataFrame, oracle: pd.DataFrame) -> Iterator[dict]:
     """Yield the readings of k, gallery, averaging, checkpoint and training seed."""
-    default, count = mean_precision(queries)
+    naive = queries[queries["gallery"] == GALLERY]
+    default, count = mean_precision(naive)
     for _, k in measures(queries).values():
         if k:  # 0: mean average precision
-            yield _row("k", str(k), *mean_precision(queries, k=k), default=k == K, k=k)
+            yield _row("k", str(k), *mean_precision(naive, k=k), default=k == K, k=k)
     for name in GALLERIES:
-        found = mean_precision(queries, gallery=name)
+        found = mean_precision(queries[queries["gallery"] == name])
         yield _row("gallery", name, *found, default=name == GALLERY, gallery=name)
-    naive = queries[queries["gallery"] == GALLERY]
     classes = naive.groupby(["seed", "label"])[f"precision_{K}"].mean()
     yield _row("averaged over", "queries", default, count, default=True)
     yield _row("averaged over", "classes", classes.groupby("seed").mean().mean(), count)
@@ -157,24 +161,26 @@ def batch_statistics(study: Study, embedder: Embedder, pixels: np.ndarray) -> np
     rates = [layer.rate for layer in network.dropouts]
     for layer in network.dropouts:
         layer.rate = 0.0
-    features = _in_batches(lambda images: network(images, training=True), to_signed, pixels[order])
+    batches = in_batches(lambda batch: network(to_signed(batch), training=True).features, pixels[order])
     for layer, rate in zip(network.dropouts, rates, strict=True):
         layer.rate = rate
-    return features[np.argsort(order)]
+    return np.concatenate(batches)[np.argsort(order)]
 
 
 def half_range(study: Study, embedder: Embedder, pixels: np.ndarray) -> np.ndarray:
     """Return features [n, d] of photos scaled to [0, 1] instead of [-1, 1]."""
-    return _in_batches(embedder.discriminator, lambda pixels: pixels.astype(np.float32) / 255, pixels)
+    network = embedder.discriminator
+    scaled = in_batches(lambda batch: network(batch.astype(np.float32) / 255).features, pixels)
+    return np.concatenate(scaled)
 
 
-def _in_batches(network: Callable, scale: Callable, pixels: np.ndarray) -> np.ndarray:
-    starts = range(0, len(pixels), BATCH)
-    return np.concatenate([network(scale(pixels[at : at + BATCH])).features.numpy() for at in starts])
+def vector_readings(
+    study: Study, vectors: Sequence[np.ndarray], *, default: tuple[float, int]
+) -> Iterator[dict]:
+    """Yield the readings of distance, features, batch normalisation, pixel range and fit.
 
-
-def vector_readings(study: Study, *, default: tuple[float, int]) -> Iterator[dict]:
-    """Yield the readings of distance, features, batch normalisation, pixel range and fit."""
+    `vectors` as from `infogan_vectors`.
+    """
     (photos, pixels), fit = study.split("test"), CatalogSettings.load(study.paths.profile).fit
     norm, span, fitting = (f"{what} at test time" for what in ("batch norm", "pixel range", "fit"))
     defaults = {
@@ -187,7 +193,7 @@ def vector_readings(study: Study, *, default: tuple[float, int]) -> Iterator[dic
     for choice, reading in defaults.items():
         yield _row(choice, reading, *default, default=True)
     for (choice, reading), change in TRANSFORMS.items():
-        yield _row(choice, reading, *judged(study, map(change, infogan_vectors(study)), photos))
+        yield _row(choice, reading, *judged(study, map(change, vectors), photos))
     for choice, reading, embed in (
         (norm, f"statistics of {BATCH} photos at a time", batch_statistics),
         (span, "0..1", half_range),
@@ -229,9 +235,14 @@ def decode(study: Study, photos: pd.DataFrame, *, size: tuple[int, int], fit: st
 # --- labels: the same vectors, classes drawn otherwise ---------------------------------------------------
 
 
-def label_readings(study: Study, *, default: tuple[float, int]) -> Iterator[dict]:
-    """Yield the readings of the label map, as far as this profile's labels can be mapped."""
-    (photos, _), vectors = study.split("test"), infogan_vectors(study)
+def label_readings(
+    study: Study, vectors: Sequence[np.ndarray], *, default: tuple[float, int]
+) -> Iterator[dict]:
+    """Yield the readings of the label map, as far as this profile's labels can be mapped.
+
+    `vectors` as from `infogan_vectors`.
+    """
+    photos, _ = study.split("test")
     own = f"{photos['label'].nunique()} classes of this profile"
     yield _row("label map", own, *default, default=True)
     official = CatalogSettings.load(study.paths.profile).source == "official"
