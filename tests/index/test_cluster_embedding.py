@@ -1,6 +1,9 @@
 """Embedding files with Ray (extra `cluster`): every photo once, with the vector that is computed here."""
 
+import shutil
+import sys
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -40,6 +43,16 @@ def test_unknown_features_and_missing_ray_are_one_line(monkeypatch: pytest.Monke
     monkeypatch.setattr("solesearch.index.cluster_embedding.find_spec", lambda name: None)
     with pytest.raises(InputError, match="Ray is not installed"):
         embed_profile("smoke", features="hog", batch=4, workers=1)
+
+
+def test_photographs_that_are_gone_are_named_before_ray_starts(opened, monkeypatch) -> None:
+    started = []
+    ray = SimpleNamespace(init=lambda **options: started.append(options), __spec__="there")
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    shutil.rmtree(opened.paths.drawn)
+    with pytest.raises(InputError, match="the photographs are gone; put them back"):
+        embed_profile("smoke", features="hog", batch=4, workers=1)
+    assert not started
 
 
 @RAY

@@ -85,3 +85,13 @@ def test_faulty_tables_are_named() -> None:
         index_figures.projection(table().assign(recall_at_5=98))
     with pytest.raises(InputError, match="no size with three engines"):
         index_figures.recall_speed(table().head(2), profile="sample")
+    for reader in (index_figures.choice, index_figures.projection):
+        with pytest.raises(InputError, match=r"table index: engine 'redis' is none of faiss, .*, milvus; "):
+            reader(table().replace({"engine": {"annoy": "redis"}}))
+
+
+def test_an_engine_of_many_kinds_starts_its_marks_again() -> None:
+    kinds = len(index_figures.MARKERS) + 1
+    rows = pd.DataFrame({"engine": "faiss", "index": [f"PQ{kind}" for kind in range(kinds)]})
+    marks = [look["marker"] for look in index_figures.series_looks(rows).values()]
+    assert marks == [*index_figures.MARKERS, index_figures.MARKERS[0]]

@@ -62,7 +62,7 @@ def embed_profile(
 
     `address`: a Ray cluster's ("auto", "ray://host:10001"), which must see the project's folder; without, Ray
     starts here. What the folder held is replaced when all is written. Raises InputError for unknown features,
-    without Ray, or for a photo that a worker could not read.
+    without Ray or the photographs, or for a photo that a worker could not read.
     """
     if features not in (DISCRIMINATOR, *CONTROLS):
         raise InputError(f"features {features!r}: there are {DISCRIMINATOR}, {', '.join(CONTROLS)}")
@@ -70,12 +70,13 @@ def embed_profile(
         raise InputError("Ray is not installed; pip install '.[cluster]'")
     import ray
 
-    paths, here = Paths.of(profile), {"num_cpus": workers, "include_dashboard": False}
+    paths = Paths.of(profile)
     folder, unfinished = paths.run / "vectors" / features, paths.run / "vectors" / f".{features}.partial"
     photos = [{"id": photo} for photo in read_photos(paths)["id"]]
+    photo_folder(paths, CatalogSettings.load(profile))  # gone: said here, before Ray starts its workers
+    here = {"num_cpus": workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     try:
-        local = {} if address else {**here, "_node_ip_address": "127.0.0.1"}
-        ray.init(address=address, log_to_driver=False, **local)
+        ray.init(address=address, log_to_driver=False, **({} if address else here))
     except Exception as error:  # a node that does not come up is a plain Exception
         raise InputError(f"Ray did not start: {str(error).splitlines()[0]}; try again") from error
     shutil.rmtree(unfinished, ignore_errors=True)

@@ -25,7 +25,7 @@ NAMES = {
     **{"annoy": "Annoy", "hnswlib": "hnswlib", "mongodb": "MongoDB", "milvus": "Milvus"},
 }
 COLOURS = dict(zip(NAMES, (BLUE, "C3", "C1", "C2", "C4", "C5", "C7", "C8"), strict=True))
-MARKERS = "osD^vP*Xph<>"  # one for each kind of index of an engine
+MARKERS = "osD^vP*Xph<>"  # one for each kind of index of an engine, from the start again where they run out
 GOOD_RECALL = 0.95
 EXACT = ("Flat", "brute force", "brute force on read", "FLAT")
 
@@ -33,6 +33,9 @@ EXACT = ("Flat", "brute force", "brute force on read", "FLAT")
 def read_checked(index: pd.DataFrame) -> pd.DataFrame:
     """Return index.csv's rows with gaps of text as ""; raises InputError naming what is wrong."""
     checked(index, name="index", columns="engine index kernel vectors server", numbers=NUMBERS)
+    if unknown := sorted(set(index["engine"].astype(str)) - set(NAMES)):
+        known = ", ".join(NAMES)
+        raise InputError(f"table index: engine {unknown[0]!r} is none of {known}; measure it again")
     if not index["recall_at_5"].between(0, 1).all():
         raise InputError("table index: recall is a fraction, 0 to 1; measure it again")
     rows = index.fillna({"kernel": "", "server": ""})
@@ -103,7 +106,7 @@ def series_looks(rows: pd.DataFrame) -> dict[str, dict[str, object]]:
     series["place"] = series["engine"].map(list(NAMES).index)
     series = series.sort_values(["place", "exact"], ascending=[True, False], kind="stable")
     series = series.drop_duplicates("name")
-    marks = series.groupby("engine").cumcount().map(MARKERS.__getitem__)
+    marks = series.groupby("engine").cumcount().map(lambda number: MARKERS[number % len(MARKERS)])
     return {
         row.name: {"color": colour, "marker": mark, "markerfacecolor": colour if row.exact else "white"}
         for row, mark in zip(series.itertuples(index=False, name="Series"), marks, strict=True)
