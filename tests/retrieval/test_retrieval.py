@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solesearch.core.errors import InputError
+from solesearch.retrieval.exact_search import ranking
 from solesearch.retrieval.retrieval import (
+    GALLERIES,
     answers,
     average_precision,
     evaluate,
@@ -121,9 +123,8 @@ def test_measures_equal_plain_loops_in_both_galleries(seed: int, n: int, k: int,
         np.testing.assert_allclose(judged["average_precision"], wanted[1])
 
 
-@pytest.mark.parametrize("gallery", ["naive", "product_excluded"])
 @pytest.mark.parametrize("apart", [False, True])
-def test_answers_equal_plain_loops(monkeypatch: pytest.MonkeyPatch, gallery: str, apart: bool) -> None:
+def test_answers_equal_plain_loops(monkeypatch: pytest.MonkeyPatch, apart: bool) -> None:
     """Photos answer each other, or those of another table do; too few of other products: -1."""
     monkeypatch.setattr("solesearch.retrieval.retrieval.QUERY_BLOCK", 7)
     draw, tables = np.random.default_rng(4), []
@@ -132,14 +133,30 @@ def test_answers_equal_plain_loops(monkeypatch: pytest.MonkeyPatch, gallery: str
         tables.append((draw.integers(0, 4, (n, 2)).astype(np.float32), photos))
     (vectors, asked), (others, answering) = tables if apart else (tables[1], tables[1])
     among, whole = (others, answering) if apart else None, pd.concat([asked, answering], ignore_index=True)
-    found = answers(vectors, asked, k=4, gallery=gallery, window=1, among=among)
-    excluded = may_not_answer(whole if apart else asked, gallery)
-    for i in range(len(asked)):
-        mask = excluded[i][-len(answering) :]
-        allowed = [j for j in range(len(answering)) if not mask[j]]
-        allowed.sort(key=lambda j, i=i: (((others[j] - vectors[i]) ** 2).sum(), j))
-        assert found[i].tolist() == (allowed[:4] if len(allowed) >= 4 else [-1] * 4)
-    assert (answers(vectors, asked, k=30, gallery=gallery, window=1) == -1).all()
+    options = {"galleries": GALLERIES, "window": 1}
+    for gallery, found in answers(vectors, asked, k=4, among=among, **options).items():
+        excluded = may_not_answer(whole if apart else asked, gallery)
+        for i in range(len(asked)):
+            mask = excluded[i][-len(answering) :]
+            allowed = [j for j in range(len(answering)) if not mask[j]]
+            allowed.sort(key=lambda j, i=i: (((others[j] - vectors[i]) ** 2).sum(), j))
+            assert found[i].tolist() == (allowed[:4] if len(allowed) >= 4 else [-1] * 4)
+    assert all((found == -1).all() for found in answers(vectors, asked, k=30, **options).values())
+
+
+def test_answers_of_several_galleries_come_from_one_ranking(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranked = []
+
+    def counted(*given):
+        ranked.append(given)
+        return ranking(*given)
+
+    monkeypatch.setattr("solesearch.retrieval.retrieval.ranking", counted)
+    vectors, photos = np.array([[0], [1], [3]], np.float32), table(list("abc"), groups=list("ppq"))
+    found = answers(vectors, photos, k=1, galleries=GALLERIES, window=0)
+    assert found["naive"].ravel().tolist() == [1, 0, 1]
+    assert found["product_excluded"].ravel().tolist() == [2, 2, 1]
+    assert len(ranked) == 1
 
 
 def test_summary_micro_and_macro_by_hand() -> None:

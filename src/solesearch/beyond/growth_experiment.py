@@ -172,11 +172,11 @@ def judge_ways(
         rows = np.concatenate([experiment.old, arriving])
         gallery = np.concatenate([vectors[way.old][experiment.old], vectors[way.network][arriving]])
         asked, among = vectors[way.network][experiment.queries], (gallery, photos.iloc[rows])
-        for name, table in judged.items():
-            found = answers(asked, queries, k=K, gallery=name, window=window, among=among)
+        answered = answers(asked, queries, k=K, galleries=GALLERIES, window=window, among=among)
+        for name, found in answered.items():
             hits = labels[rows[found]] == labels[experiment.queries][:, None]
             for column, share in ((way.name, hits), (f"new {way.name}", found >= len(experiment.old))):
-                table[column] = np.where(found[:, 0] >= 0, share.mean(axis=1), np.nan)
+                judged[name][column] = np.where(found[:, 0] >= 0, share.mean(axis=1), np.nan)
     return judged
 
 

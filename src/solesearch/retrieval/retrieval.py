@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from solesearch.core.errors import InputError
-from solesearch.retrieval.exact_search import QUERY_BLOCK, nearest, ranking
+from solesearch.retrieval.exact_search import QUERY_BLOCK, ranking
 
 GALLERIES = ("naive", "product_excluded")
 
@@ -41,25 +41,38 @@ def answers(
     photos: pd.DataFrame,
     *,
     k: int,
-    gallery: str,
+    galleries: Sequence[str],
     window: int,
     among: tuple[np.ndarray, pd.DataFrame] | None = None,
-) -> np.ndarray:
-    """Return the k photos nearest to each of `photos`, int64 [q, k], nearest first; ties in their order.
+) -> dict[str, np.ndarray]:
+    """Return for each gallery the k photos nearest to each of `photos`, int64 [q, k], ties in their order.
 
-    Takes vectors float32 [q, d] and q rows with group and position. The answers are rows of `photos`, or of
-    another table: `among` holds its vectors [n, d] and rows. -1 where fewer than k photos may answer.
+    Takes vectors float32 [q, d] and q rows with group and position, which are ranked once for all galleries.
+    The answers, nearest first, are rows of `photos`, or of another table: `among` holds its vectors [n, d]
+    and rows. -1 where fewer than k photos may answer.
     """
     others, table = among or (vectors, photos)
     both = pd.concat([photos, table], ignore_index=True) if among else photos
-    found = np.full((len(photos), k), -1)
+    found = {gallery: np.full((len(photos), k), -1) for gallery in galleries}
     for start in range(0, len(photos) if k <= len(table) else 0, QUERY_BLOCK):
         queries = np.arange(start, min(start + QUERY_BLOCK, len(photos)))
-        excluded = excluded_pairs(both, queries=queries, gallery=gallery, window=window)[:, -len(table) :]
-        distances, rows = nearest(vectors[queries], others, k=k, excluded=excluded)
-        enough = np.isfinite(distances).all(axis=1)
-        found[queries[enough]] = rows[enough]
+        order = ranking(vectors[queries], others)
+        for gallery in galleries:
+            excluded = excluded_pairs(both, queries=queries, gallery=gallery, window=window)
+            rows, allowed = allowed_first(order, excluded[:, -len(table) :])
+            enough = allowed[:, k - 1]
+            found[gallery][queries[enough]] = rows[enough, :k]
     return found
+
+
+def allowed_first(order: np.ndarray, excluded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a ranking int64 [q, n] with the photos of the mask `excluded` [q, n] (over rows) at its end.
+
+    And a mask [q, n], True at the ranks that are left.
+    """
+    out = np.take_along_axis(excluded, order, axis=1)
+    order = np.take_along_axis(order, np.argsort(out, axis=1, kind="stable"), axis=1)
+    return order, np.arange(order.shape[1])[None, :] < (~out).sum(axis=1)[:, None]
 
 
 def ranked_relevance(
@@ -72,9 +85,7 @@ def ranked_relevance(
     the photo at that rank has the query's label, `allowed` whether there is a photo at all (excluded ones
     are moved to the end).
     """
-    out = np.take_along_axis(excluded, order, axis=1)
-    order = np.take_along_axis(order, np.argsort(out, axis=1, kind="stable"), axis=1)
-    allowed = np.arange(order.shape[1])[None, :] < (~out).sum(axis=1)[:, None]
+    order, allowed = allowed_first(order, excluded)
     labels = photos["label"].to_numpy()
     return (labels[order] == labels[queries][:, None]) & allowed, allowed
 
