@@ -294,6 +294,21 @@ def test_stale_vectors_find_nothing_and_a_new_class_is_found_once_it_is_there(mo
     assert judged["stale"][~theirs].tolist() == [0] * 4, "only the new class lies in the new space"
 
 
+def test_a_query_that_too_few_photos_may_answer_is_not_judged(monkeypatch) -> None:
+    """The first query's product holds all old photos: without them nobody answers, before."""
+    monkeypatch.setattr(growth_experiment, "K", 2)
+    study = HandStudy()
+    grown, _ = growth_experiment.experiments(study.photos, new_class="")
+    together = [*grown.old, grown.queries[0]]
+    study.photos.loc[together, "group"] = "one"
+    judged = growth_experiment.judge_ways(study, grown, study.vectors, growth_experiment.WAYS)
+    strict = judged["product_excluded"]
+    for column in ("before", "new before"):
+        assert strict[column].isna().tolist() == [True] + [False] * 5
+    assert strict["added"].notna().all() and strict["new added"].iloc[0] == 1
+    assert judged["naive"].notna().all(axis=None)
+
+
 def test_changes_are_paired_and_their_intervals_come_from_products() -> None:
     from solesearch.retrieval.uncertainty import Resampling, bootstrap_intervals
 

@@ -194,6 +194,10 @@ def test_the_log_goes_on_after_the_state_and_seconds_end_with_a_config(workspace
     assert folder.log.read_text().splitlines() == ["step,d_real", "1,1", "2,0.5"]
     folder.claim({"a": 1})
     assert training.seconds_spent(paths) == 120 and folder.log.is_file()
+    log_text = folder.log.read_text()
+    folder.log.unlink()
+    assert folder.seconds == 0, "of a training that is no longer there"
+    folder.log.write_text(log_text)
     folder.claim({"a": 2})
     assert training.seconds_spent(paths) == 0 and not folder.log.exists()
 

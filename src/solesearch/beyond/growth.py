@@ -195,8 +195,7 @@ def grow(study: Study, new: NewPhotos, folder: Path, *, steps: int) -> dict[str,
         "network_step": int(weights.stem.rpartition("-")[2]),
         "photos": len(index),
         "index": index.description,
-        # without steps, what is known are the seconds of an earlier growth of that name
-        "training_seconds": TrainingFolder(paths, training).seconds if steps else 0.0,
+        "training_seconds": TrainingFolder(paths, training).seconds,
         "seconds": round(time.monotonic() - started, 1),
     }
 

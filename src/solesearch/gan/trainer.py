@@ -101,9 +101,13 @@ class TrainingFolder:
 
     @property
     def seconds(self) -> float:
-        """The seconds that the training took, interruptions left out; 0 where none are known."""
+        """The seconds that the training took, interruptions left out; 0 where none are known.
+
+        They count beside a log alone: without one they are those of a training that was moved away.
+        """
         file = self.seconds_file
-        return float(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else 0.0
+        known = file.is_file() and self.log.is_file()
+        return float(json.loads(file.read_text(encoding="utf-8"))) if known else 0.0
 
     @contextmanager
     def opened_log(self, *, after: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
