@@ -10,7 +10,7 @@ from legible import words
 from small_world import TENSORFLOW, open_small_study
 from test_effects import answers
 
-from solesearch.beyond import ablation, ablation_figures, ablation_tables
+from solesearch.beyond import ablation, ablation_figures, ablation_tables, gradient_trunk
 from solesearch.beyond.ablation import choose_finalists
 from solesearch.beyond.effects import Model, mean_values
 from solesearch.beyond.methods import JudgingSettings
@@ -75,6 +75,7 @@ def add_networks(paths: Paths) -> None:
     columns = ["model", "runtime", "batch", "median_ms", "file_mb"]
     files.write_table(paths.result("latency"), pd.DataFrame(times, columns=columns))
     files.write_json(paths.training_seconds / "infogan-seed-1.json", 80.0)
+    files.write_text(paths.gan_seed(1) / "training.csv", "step\n8\n")
 
 
 def judge(opened: ablation.Ablation, *, split: str, models: list[Model]) -> pd.DataFrame:
@@ -222,6 +223,20 @@ def test_the_chart_shows_both_splits(world) -> None:
 def test_impossible_judging_is_refused(workspace, change: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         JudgingSettings.load("smoke", **change)
+
+
+def test_a_layer_that_the_trunk_on_edges_lacks_is_refused_before_any_work(workspace) -> None:
+    """params.yaml's sample trains on edges, smoke does not; nothing was prepared, which is said later."""
+    with pytest.raises(InputError, match=r"layers_max\w* pools layer 6, .*; choose layers from 1 to 5"):
+        ablation.Ablation.open("sample", layers=[1, 6])
+    for profile, layers in (("sample", [1, 5]), ("smoke", [1, 6])):
+        with pytest.raises(InputError, match="stage prepare"):
+            ablation.Ablation.open(profile, layers=layers)
+
+
+def test_the_trunk_on_edges_has_as_many_layers_as_are_allowed() -> None:
+    trunk = gradient_trunk.build_gradient_trunk((16, 24), leak=0.2, norm_momentum=0.9, seed=1)
+    assert len(trunk(np.zeros((1, 16, 24, 3), np.float32)).activations) == gradient_trunk.LAYERS
 
 
 def test_judging_of_every_profile_can_be_read(workspace) -> None:

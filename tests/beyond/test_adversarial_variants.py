@@ -31,7 +31,7 @@ def build(workspace):
         variant = VARIANTS[name]
         changes = {**variant.gan, **({"categorical_codes": 3} if variant.needs_labels else {})}
         settings = gan.replaced(**changes)
-        return ideas.TRAININGS[variant.training](settings, seed=seed, values=values, labelled=labelled)
+        return getattr(ideas, variant.training)(settings, seed=seed, values=values, labelled=labelled)
 
     return build_variant
 

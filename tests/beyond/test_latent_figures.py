@@ -7,6 +7,8 @@ from legible import assert_legible, words
 
 from solesearch.beyond import latent_figures
 from solesearch.beyond.sample_quality import (
+    ALL_CODES,
+    CLASS_CODE,
     CODES_REDRAWN,
     COLUMNS,
     GENERATED,
@@ -23,7 +25,7 @@ def code_table() -> pd.DataFrame:
     for seed in (1, 2):
         effects = {"code 1": 20.0, "code 2": 0.0, NOISE_REDRAWN: 40.0, CODES_REDRAWN: 42.0}
         values = [("effect", item, value) for item, value in effects.items()]
-        bounds = {"code 1": 1.5, "code 2": 0.0, "all codes": 1.5}
+        bounds = {"code 1": 1.5, "code 2": 0.0, ALL_CODES: 1.5}
         values += [("information_bound", item, value) for item, value in bounds.items()]
         values += [
             (f"probe_{part}", item, 0.6) for part in ("validation", "test") for item in latent_figures.PROBED
@@ -77,6 +79,17 @@ def test_traversal_picture_names_every_code_with_its_numbers() -> None:
     rows[1]["code 9"] = rows[1]["code 1"]
     with pytest.raises(InputError, match="code 9"):
         latent_figures.traversal_picture(rows, code_table(), **options)
+
+
+def test_traversal_picture_of_a_class_code_alone_names_the_classes() -> None:
+    """Eight classes and eleven values: the only row, so the first one, has fewer images than values."""
+    tall = images_of(8).repeat(4, axis=1)  # 24 by 30 pixels
+    rows, table = {1: {CLASS_CODE: tall}}, code_table().replace({"item": {"code 1": CLASS_CODE}})
+    figure = latent_figures.traversal_picture(rows, table, values=list(np.linspace(-1, 1, 11)), profile="x")
+    [axes] = figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == [f"class {n}" for n in range(8)]
+    assert axes.images[0].get_array().shape[1] == 8 * 30 + 7, "no image is set apart"
+    assert_legible(figure)
 
 
 def test_nearest_picture_shows_the_nearest_and_the_first() -> None:

@@ -22,6 +22,7 @@ from solesearch.beyond.effects import (
     mean_values,
     untrained_twin,
 )
+from solesearch.beyond.gradient_trunk import LAYERS
 from solesearch.beyond.methods import PLAIN, JudgingSettings
 from solesearch.beyond.post_processing import fit_methods, photo_vectors
 from solesearch.beyond.variant_training import VariantTrainings
@@ -54,6 +55,7 @@ class Ablation:
         """Read what the stages before left, `changed` laid over `ladder.judging`; InputError names a gap."""
         settings = VariantSettings.load(profile)
         judging = JudgingSettings.load(profile, **changed)
+        check_layers(judging, settings.variants)
         return cls(Study.open(profile), judging, VariantTrainings(profile, settings))
 
     @cached_property
@@ -84,6 +86,20 @@ class Ablation:
         name = TITLES.get(model.variant, model_name(model.variant))
         method = self.judging.methods.get(model.recipe)
         return f"{name}: {method.title}" if method and model.recipe != PLAIN else name
+
+
+def check_layers(judging: JudgingSettings, variants: Sequence[str]) -> None:
+    """Raise InputError for a method that pools a layer which a trunk on edges lacks, where one is trained.
+
+    The best of all methods is tried on every trunk, so that each of them has to fit.
+    """
+    edges = [name for name in variants if VARIANTS[name].on_edges]
+    for name in (*judging.recipes, *judging.variant_recipes) if edges else ():
+        if (last := max(judging.methods[name].layers, default=0)) > LAYERS:
+            raise InputError(
+                f"params.yaml, ladder.judging: {name} pools layer {last}, which {edges[0]} does not "
+                f"have; choose layers from 1 to {LAYERS}, or take it out of ladder.variants"
+            )
 
 
 def needs_labels(variant: str) -> bool:

@@ -320,7 +320,3 @@ class CodeSupervision(Recipe):
         logits = self.look(photos).code[:, self.settings.continuous_codes :]
         classes = tf.gather(tf.constant(self.labelled.classes), rows)
         return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits))
-
-
-_CLASSES = (Recipe, WithoutCodes, Minimax, Averaged, SpectralHinge, DiffAugmented, Rotation, ContrastiveHead)
-TRAININGS: dict[str, type[Recipe]] = {one.__name__: one for one in (*_CLASSES, CodeSupervision)}

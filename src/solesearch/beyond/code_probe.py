@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from solesearch.beyond.sample_quality import Estimate, Row, mean_with_interval, row
+from solesearch.beyond.sample_quality import CLASS_CODE, Estimate, Row, mean_with_interval, row
 from solesearch.evaluation.study import Study
 from solesearch.gan.embedder import in_batches
 from solesearch.photos.photo import to_signed
@@ -130,5 +130,5 @@ def class_code_rows(study: Study, codes: Vectors, *, seed: int) -> list[Row]:
         choice = codes[split][:, study.gan.continuous_codes :].argmax(axis=1)
         shared = float(adjusted_mutual_info_score(labels[split], choice))
         measure, found = f"adjusted_mutual_information_{split}", Estimate(shared, n=len(choice))
-        rows.append(row(seed, measure, "class code", found, unit="share", note=note))
+        rows.append(row(seed, measure, CLASS_CODE, found, unit="share", note=note))
     return rows

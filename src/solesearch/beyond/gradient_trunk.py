@@ -16,6 +16,7 @@ import tensorflow as tf
 DIRECTIONS = 9  # over 180 degrees, as HOG; a dark edge on white and a white one on dark are the same
 CELL = 4  # pixels; HOG here has 8, but convolutions follow that widen what a unit sees
 CONVOLUTIONS = ((64, 1), (128, 2), (192, 1), (256, 2))  # (filters, stride), 3x3; our choice
+LAYERS = 1 + len(CONVOLUTIONS)  # of which methods of post-processing may pool: the cells are the first one
 FAINT = 1e-8  # squared gradient below which a direction means nothing
 QUIET = 1e-4  # squared strength of a neighbourhood that is taken for empty
 

@@ -19,6 +19,8 @@ from scipy.stats import truncnorm
 
 from solesearch.beyond.latent_settings import LatentSettings
 from solesearch.beyond.sample_quality import (
+    ALL_CODES,
+    CLASS_CODE,
     CODES_REDRAWN,
     GENERATED,
     NOISE,
@@ -49,7 +51,6 @@ from solesearch.retrieval.controls import pixels as raw_pixels
 from solesearch.retrieval.uncertainty import Resampling
 
 GREY = 127.5  # grey levels of 255 in one unit of [-1, 1]
-CLASS_CODE = "class code"
 SPREADS = (-7.0, 5.0)  # logarithms of Q's standard deviation: from 0.001 to 150, which is flat
 HOG = Space("hog", "HOG", histogram_of_gradients)
 PIXELS = Space("pixels", "raw pixels", raw_pixels)
@@ -239,7 +240,7 @@ def bound_rows(gan: TrainedGan, settings: LatentSettings) -> list[Row]:
     """Return the bounds as rows; low and high enclose the middle 95 % of the draws. The codes' sum last."""
     found, count = bounds(gan, settings), settings.draws * settings.images
     # codes are drawn independently, so what Q reads of each adds up
-    found["all codes"] = np.sum(list(found.values()), axis=0).tolist()
+    found[ALL_CODES] = np.sum(list(found.values()), axis=0).tolist()
     note = (
         "H(c) + E log q(c|x), last step's Q; 0: Q knows nothing; low, high: middle 95 % of "
         f"{settings.draws} draws of images"

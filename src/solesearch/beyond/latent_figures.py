@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 
 from solesearch.beyond.code_probe import CHANCE, CODES, COMPONENTS, FEATURES, MAJORITY, UNTRAINED_CODES
 from solesearch.beyond.sample_quality import (
+    ALL_CODES,
+    CLASS_CODE,
     CODES_REDRAWN,
     GENERATED,
     HALVES,
@@ -79,7 +81,7 @@ def code_effects(table: pd.DataFrame, *, profile: str) -> Figure:
     right.set(xlabel="Mutual-information bound, nats", title="What Q reads back (0: nothing)")
     right.locator_params(axis="x", nbins=5)
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=4)
-    sums = bounds[bounds["item"] == "all codes"]
+    sums = bounds[bounds["item"] == ALL_CODES]
     total = ", ".join(f"{row.value:.2f} nats (seed {row.seed})" for row in sums.itertuples())
     parts = [counted(effects["n"], "latents"), counted(bounds["n"], "images")]
     parts += [f"bound of all codes: {total}", "whiskers: 95 % over latents, over draws"]
@@ -163,12 +165,13 @@ def kid_bars(table: pd.DataFrame, *, profile: str) -> Figure:
 
 
 class ImageRow(NamedTuple):
-    """One row of a picture: its name, images uint8 [n, h, w, 3], where gaps are, and a note behind."""
+    """One row of a picture: its name, images uint8 [n, h, w, 3], where gaps are, what stands around it."""
 
     name: str
     images: np.ndarray
     apart: Sequence[bool]  # [n]; where it changes from one image to the next there is a wide gap
-    note: str = ""
+    note: str = ""  # behind the row
+    labels: Sequence[str] = ()  # [n] or none, above the images where the row is a block's first
 
 
 def strip(row: ImageRow) -> tuple[np.ndarray, np.ndarray]:
@@ -185,13 +188,12 @@ def strip(row: ImageRow) -> tuple[np.ndarray, np.ndarray]:
     return picture, lefts + width / 2
 
 
-def _draw_rows(
-    blocks: Mapping[str, Sequence[ImageRow]], *, labels: Sequence[str], profile: str, parts: Sequence[str]
-) -> Figure:
-    """Draw each block's rows below its title and `labels`, names on the left and notes on the right."""
+def _draw_rows(blocks: Mapping[str, Sequence[ImageRow]], *, profile: str, parts: Sequence[str]) -> Figure:
+    """Draw each block's rows below its title, names on the left and notes on the right."""
     strips = [(title, row, *strip(row)) for title, rows in blocks.items() for row in rows]
     tall = 0.8 * WIDTH * max(picture.shape[0] / picture.shape[1] for *_, picture, _ in strips)
-    height = (tall + 0.06) * len(strips) + (0.4 if labels else 0.22) * len(blocks) + 0.3
+    heads = sum(0.4 if rows[0].labels else 0.22 for rows in blocks.values())
+    height = (tall + 0.06) * len(strips) + heads + 0.3
     figure = Chart(figsize=(WIDTH, height), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.015, hspace=0)
     panels = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
@@ -206,7 +208,7 @@ def _draw_rows(
         axes.annotate(row.note, (1, 0.5), xycoords="axes fraction", **beside)
         if row is blocks[title][0]:
             axes.xaxis.tick_top()
-            axes.set_xticks(middles[: len(labels)], labels, fontsize=6.5)
+            axes.set_xticks(middles[: len(row.labels)], row.labels, fontsize=6.5)
             axes.set_title(title, fontweight="bold")
     add_caption(figure, profile=profile, parts=parts)
     return figure
@@ -223,8 +225,8 @@ def traversal_picture(
     """Draw a row of generated images for every seed and code, its effect and bound behind it.
 
     `rows`: seed -> code -> its images at the `values` (latent_codes.traversals); `table`: latent_codes.csv.
-    Values beyond [-1, 1], which training never drew, stand apart. Raises InputError where the table lacks a
-    code.
+    Values beyond [-1, 1], which training never drew, stand apart; a class code's are its classes. Raises
+    InputError where the table lacks a code.
     """
     numbers = checked_codes(table).set_index(["seed", "measure", "item"])["value"]
     blocks: dict[str, list[ImageRow]] = {}
@@ -234,12 +236,19 @@ def traversal_picture(
             if missing := [key for key in keys if key not in numbers]:
                 raise InputError(f"table latent_codes: no {missing[0]}; run stage latent_codes again")
             note = f"{numbers[keys[0]]:.1f} · {numbers[keys[1]]:.2f} nats"
-            beyond = [name != "class code" and abs(value) > 1 for value in values[: len(images)]]
-            blocks.setdefault(f"Seed {seed}", []).append(ImageRow(name, images, beyond, note))
-    labels = [f"{value:+.3g}" if value else "0" for value in values]
+            apart, labels = _places(name, values, count=len(images))
+            blocks.setdefault(f"Seed {seed}", []).append(ImageRow(name, images, apart, note, labels))
     parts = ["generated images, the same noise in every row, other codes at 0", "set apart: beyond [-1, 1]"]
     parts += ["behind: mean change of the pixels, grey levels of 255, and bound of mutual information"]
-    return _draw_rows(blocks, labels=labels, profile=profile, parts=parts)
+    return _draw_rows(blocks, profile=profile, parts=parts)
+
+
+def _places(name: str, values: Sequence[float], *, count: int) -> tuple[list[bool], list[str]]:
+    """Return which of a code's `count` images stand apart, and what stands above each: value or class."""
+    if name == CLASS_CODE:
+        return [False] * count, [f"class {number}" for number in range(count)]
+    drawn = values[:count]
+    return [abs(value) > 1 for value in drawn], [f"{value:+.3g}" if value else "0" for value in drawn]
 
 
 @styled
@@ -261,7 +270,7 @@ def nearest_picture(
             rows.append(ImageRow(f"photo, by\n{space}", training[found[number].rows[chosen]], apart))
         blocks[f"Seed {one.images.seed}: nearest of {len(one.rows):,}, then the first ones drawn"] = rows
     parts = ["below each generated image: the training photo nearest to it"]
-    return _draw_rows(blocks, labels=(), profile=profile, parts=parts)
+    return _draw_rows(blocks, profile=profile, parts=parts)
 
 
 def shown_images(one: Nearest, across: int) -> np.ndarray:

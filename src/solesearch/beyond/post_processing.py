@@ -53,14 +53,7 @@ def unit_length(vectors: tf.Tensor) -> tf.Tensor:
 
 
 def joined(output, method: Method) -> tf.Tensor:
-    """Return a method's parts of what a trunk gave (`infogan.DiscriminatorOutput`) side by side, [b, d].
-
-    Raises InputError for a layer that the trunk does not have.
-    """
-    if method.layers and (last := max(method.layers)) > (blocks := len(output.activations)):
-        raise InputError(
-            f"ladder.judging: no layer {last} in a network that is judged; choose from 1 to {blocks}"
-        )
+    """Return a method's parts of what a trunk gave (`infogan.DiscriminatorOutput`) side by side, [b, d]."""
     parts = [pooled(output.activations[layer - 1], method) for layer in method.layers] or [output.features]
     return tf.concat([unit_length(part) if method.normalised else part for part in parts], axis=1)
 

@@ -154,6 +154,7 @@ def share_below(distances: np.ndarray, reference: np.ndarray, *, quantile: float
 COLUMNS = ["seed", "measure", "item", "value", "low", "high", "n", "unit", "note"]
 GENERATED, UNTRAINED, NOISE = "generated", "untrained generator", "noise"
 NOISE_REDRAWN, CODES_REDRAWN = "noise redrawn", "all codes redrawn"
+CLASS_CODE, ALL_CODES = "class code", "all codes"
 TEST, TRAINING, HALVES = "test photos", "training photos", "split halves of test photos"
 Row = dict[str, object]  # by the names of COLUMNS
 

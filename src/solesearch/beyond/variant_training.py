@@ -167,14 +167,15 @@ class VariantTrainings:
 
             trunk = self.drawn_trunk(name, seed)
             return ContrastiveTrunk(gan, settings.contrastive, trunk=trunk, seed=seed)
-        from solesearch.beyond.adversarial_variants import TRAININGS, LabelledPhotos
+        from solesearch.beyond import adversarial_variants
 
         labelled = None
         if variant.needs_labels:
             rows = self.labelled(seed)
             classes = [self.classes.index(label) for label in self.labels[rows]]
-            labelled = LabelledPhotos(self.pixels[rows], np.array(classes, np.int32))
-        return TRAININGS[variant.training](gan, seed=seed, values=settings, labelled=labelled)
+            labelled = adversarial_variants.LabelledPhotos(self.pixels[rows], np.array(classes, np.int32))
+        recipe = getattr(adversarial_variants, variant.training)
+        return recipe(gan, seed=seed, values=settings, labelled=labelled)
 
 
 def train_variant(profile: str, settings: VariantSettings, name: str, seed: int) -> None:
