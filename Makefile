@@ -1,6 +1,7 @@
-# `make help` lists what there is. Everything runs in .venv, from requirements.lock, without a network after it.
+# `make help` lists what there is. Everything runs in .venv, from requirements.lock, without a network after it;
+# with GPU=1 in .venv-gpu, from requirements-gpu.lock.
 .DEFAULT_GOAL := help
-.PHONY: help repro test lab app figures readme verify zappos chapter add speed weights lint lock clean
+.PHONY: help repro test lab app figures readme verify zappos chapter add speed weights lint lock clean seen-gpu needed-gpu
 
 # A variable that a command does not take, or a misspelt one, would be ignored in silence; names with an
 # underscore belong to other programs.
@@ -14,12 +15,18 @@ TAKES_chapter := DATA
 TAKES_add := PROFILE DATA STEPS NAME
 TAKES_speed := PROFILE
 GOALS := $(or $(MAKECMDGOALS),help)
-TAKEN := $(foreach goal,$(GOALS),$(TAKES_$(goal)))
+TAKEN := $(foreach goal,$(GOALS),$(TAKES_$(goal))) GPU
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 $(foreach name,$(filter-out $(TAKES) $(TAKEN),$(GIVEN)),$(if $(findstring _,$(name)),,$(error \
-	make $(GOALS) takes no $(name); it takes $(or $(TAKEN),no variable))))
+	make $(GOALS) takes no $(name); it takes $(strip $(TAKEN)))))
 
-VENV := .venv
+# Shells and images set these for themselves; they count where they are said to make.
+$(foreach name,HOST NAME PORT GPU,$(if $(findstring environment,$(origin $(name))),$(eval override $(name) :=)))
+$(if $(subst 1,,$(GPU)),$(error GPU=$(GPU): GPU=1 takes the environment with CUDA; leave it out for the processor))
+MAKEOVERRIDES := # what make was told is not told to a make that a test starts
+
+VENV := .venv$(if $(GPU),-gpu)
+LOCK := requirements$(if $(GPU),-gpu).lock
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 USERS_PATH := $(PATH)
@@ -30,17 +37,28 @@ table = $(shell awk -F, '$$2 == "$1" { print $2 }' src/solesearch/core/surroundi
 unexport $(filter-out $(call table,keep,$$1),$(filter $(call table,remove,$$1) $(call table,outside,$$1),$(.VARIABLES)))
 export SOLESEARCH_KERAS_HOME := $(KERAS_HOME)
 $(foreach line,$(call table,set,$$1":="$$3),$(eval export $(subst {prefix},$(CURDIR)/$(VENV),$(line))))
-# Shells and images set these for themselves; they count where they are said to make.
-$(foreach name,HOST NAME PORT,$(if $(findstring environment,$(origin $(name))),$(eval override $(name) :=)))
 
 # The environment knows its folder and its pins: copied, moved or out of date, it is made anew.
-MARK := $(CURDIR) $(shell cat requirements.lock requirements-peers.lock pyproject.toml | cksum)
+MARK := $(CURDIR) $(shell cat $(LOCK) requirements-peers.lock pyproject.toml | cksum)
 ifneq ($(MARK),$(shell cat $(READY) 2>/dev/null))
 .PHONY: $(READY)
 endif
 
+# With GPU=1 one line says what TensorFlow and FAISS see; what would compute for hours stops where that is nothing.
+ifneq ($(GPU),)
+$(filter repro zappos chapter paper add speed $(if $(FULL),verify),$(GOALS)): needed-gpu
+$(filter test lab app,$(GOALS)): seen-gpu
+endif
+
+needed-gpu: $(READY)
+	@$(BIN)/python -m solesearch.core.gpu --needed
+
+seen-gpu: $(READY)
+	@$(BIN)/python -m solesearch.core.gpu
+
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/' | expand -t 18
+	@echo "  with GPU=1 all of them compute on NVIDIA GPUs (Linux): docs/gpu.md"
 
 repro: $(READY) ## photos to figures for the profiles in params.yaml, or PROFILE; goes on where a killed run stopped
 	@$(BIN)/python -m solesearch.pipeline.repro $(PROFILE)
@@ -87,15 +105,15 @@ weights: $(READY) ## look for ImageNet weights again, or fetch them; then make r
 lint: $(READY) ## ruff, and that rooms import only the rooms below them
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-logo
 
-lock: ## resolve pyproject.toml anew into requirements.lock (hashes, no host names)
-	@$(BIN)/python -m solesearch.core.install --lock
+lock: ## resolve pyproject.toml anew into the locks (hashes, no host names)
+	@$(BIN)/python -m solesearch.core.install --lock $(if $(GPU),--gpu)
 
-clean: ## delete the environment and the stripped notebooks; results and runs stay
-	@rm -rf $(VENV) .nb
+clean: ## delete both environments and the stripped notebooks; results and runs stay
+	@rm -rf .venv .venv-gpu .nb
 
 $(READY):
 	@export PATH='$(subst ','\'',$(USERS_PATH))'; \
 	for python in python3.11 python3 python; do \
 		if $$python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then \
-		PYTHONPATH=src exec $$python -m solesearch.core.install '$(subst ','\'',$(MARK))'; fi; done; \
+		PYTHONPATH=src exec $$python -m solesearch.core.install $(if $(GPU),--gpu )'$(subst ','\'',$(MARK))'; fi; done; \
 	echo "Python 3.11 is needed and none was found; install it, or use environment.yml with conda"; exit 2

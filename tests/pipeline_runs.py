@@ -30,6 +30,7 @@ RECORDS = ("params.yaml", "dvc.lock", "data.dvc", "README.md", "docs", "results"
 NOT_HANDED_OUT = (
     ".git",
     ".venv",
+    ".venv-gpu",
     "runs",
     ".nb",
     "cache",

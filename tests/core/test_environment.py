@@ -1,4 +1,4 @@
-"""The machine's facts, and that requirements.lock holds what pyproject.toml names."""
+"""The machine's facts, and that the locks hold what pyproject.toml names."""
 
 import json
 import re
@@ -16,21 +16,38 @@ from solesearch.core import environment
 from solesearch.core.environment import short_cpu
 
 ROOT = Path(__file__).parents[2]
-LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+ON_CPU = ("tensorflow-cpu", "faiss-cpu")  # what the environment with CUDA has by other names
 
 
-def test_the_lock_holds_what_pyproject_names_with_hashes_and_without_hosts():
-    pins = re.findall(r"(?m)^([\w.-]+)==(\S+)", LOCK)
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = project["optional-dependencies"]
-    for line in (*project["dependencies"], *extras["test"], *extras["stores"]):
-        wanted = Requirement(line)
-        name = canonicalize_name(wanted.name)
-        found = [version for pin, version in pins if canonicalize_name(pin) == name]
-        assert found and all(wanted.specifier.contains(version) for version in found), line
-    entries = re.split(r"(?m)^(?=[\w.-]+==)", LOCK)[1:]
-    assert len(entries) == len(pins) and all("--hash=sha256:" in entry for entry in entries)
-    assert "://" not in LOCK
+def pins(name: str) -> dict[str, tuple[str, str]]:
+    """Return package -> (version, its other lines: hashes) of a lock; annotations are left out."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    lines = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    entries = (entry.partition("==") for entry in re.split(r"(?m)^(?=[\w.-]+==)", lines)[1:])
+    return {name: tuple(re.split(r"[\s;]", said, maxsplit=1)) for name, _, said in entries}
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-gpu.lock"])
+def test_a_lock_holds_what_pyproject_names_with_hashes_and_without_hosts(name):
+    held, project = pins(name), PROJECT["project"]
+    extras, cuda = project["optional-dependencies"], "gpu" in name
+    wanted = [*project["dependencies"], *extras["test"], *extras["stores"]]
+    for line in map(Requirement, wanted + PROJECT["dependency-groups"]["gpu"] * cuda):
+        if not (cuda and line.name in ON_CPU):
+            assert line.specifier.contains(held[canonicalize_name(line.name)][0]), str(line)
+    assert all("--hash=sha256:" in hashes for _, hashes in held.values())
+    assert "://" not in (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_the_two_locks_differ_in_nothing_but_cuda():
+    cpu, gpu = pins("requirements.lock"), pins("requirements-gpu.lock")
+    more = gpu.keys() - cpu.keys()
+    assert cpu.keys() - gpu.keys() == set(ON_CPU)
+    assert more == {"faiss-gpu", *(name for name in gpu if name.startswith("nvidia-"))} and len(more) > 8
+    assert gpu["tensorflow"][0] == cpu["tensorflow-cpu"][0] and gpu["faiss-gpu"][0] == cpu["faiss-cpu"][0]
+    differing = {name for name in cpu.keys() & gpu.keys() if cpu[name] != gpu[name]}
+    assert differing == {"tensorflow"} and cpu["tensorflow"][0] == gpu["tensorflow"][0]  # without its marker
 
 
 def test_citation_agrees_with_pyproject():

@@ -1,4 +1,4 @@
-"""How .venv is made: which Python, from where, and when anew. uv and pip are recorded instead of run."""
+"""How both environments are made: which Python, from where, when anew. uv and pip are recorded, not run."""
 
 import json
 import os
@@ -22,7 +22,13 @@ MIRROR, MORE = "https://mirror.example/simple", "https://more.example/simple"
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A folder with this project's files of pins, in which one stands."""
-    for name in ("Makefile", "pyproject.toml", "requirements.lock", "requirements-peers.lock"):
+    for name in (
+        "Makefile",
+        "pyproject.toml",
+        "requirements.lock",
+        "requirements-gpu.lock",
+        "requirements-peers.lock",
+    ):
         shutil.copy(ROOT / name, tmp_path / name)
     shutil.copytree(ROOT / "src", tmp_path / "src")
     (tmp_path / ".git").mkdir()
@@ -87,6 +93,16 @@ def test_what_uv_knows_is_told_to_pip_and_stays_uvs():
     assert (given["UV_DEFAULT_INDEX"], given["PIP_INDEX_URL"]) == (MIRROR, MORE)
 
 
+def test_what_uv_knows_by_the_older_names_is_told_to_pip_too():
+    given = install.network(
+        {}, {"UV_INDEX_URL": MIRROR, "UV_EXTRA_INDEX_URL": f"{MORE} https://third.example"}
+    )
+    assert (given["PIP_INDEX_URL"], given["PIP_EXTRA_INDEX_URL"]) == (MIRROR, f"{MORE} https://third.example")
+    assert given["UV_INDEX_URL"] == MIRROR and not {"UV_DEFAULT_INDEX", "UV_INDEX"} & given.keys()
+    given = install.network({}, {"UV_INDEX_URL": MORE, "UV_DEFAULT_INDEX": MIRROR})
+    assert given["PIP_INDEX_URL"] == MIRROR  # as uv itself has it
+
+
 # --- which Python ----------------------------------------------------------------------------------------
 
 
@@ -118,56 +134,79 @@ AIMED = {  # what else the user may have set
 }  # fmt: skip
 
 
-def installed(monkeypatch, *, failing: str = "") -> Recorder:
+def installed(monkeypatch, *, failing: str = "", build: install.Build = install.CPU) -> Recorder:
     recorder = Recorder(failing=failing)
     monkeypatch.setattr(install.subprocess, "run", recorder)
     for name, value in cleaned({**os.environ, **AIMED}).items():
         monkeypatch.setenv(name, value)
     for name in AIMED:
         monkeypatch.delenv(name, raising=False)
-    install.install("here 1 2")
+    install.install("here 1 2", build)
     return recorder
 
 
-def test_every_call_names_its_python_and_no_setting_aims_it(project, monkeypatch):
-    recorder = installed(monkeypatch)
+@pytest.fixture
+def linux(monkeypatch):
+    """A machine for which there are CUDA wheels."""
+    monkeypatch.setattr(install.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(install.platform, "machine", lambda: "x86_64")
+
+
+@pytest.mark.usefixtures("linux")
+@pytest.mark.parametrize("build", [install.CPU, install.GPU], ids=["cpu", "gpu"])
+def test_every_call_names_its_python_and_no_setting_aims_it(project, monkeypatch, build):
+    recorder = installed(monkeypatch, build=build)
     assert len(recorder.commands(" -m uv ")) == 3
     for command in recorder.commands(" -m uv "):
-        assert " --no-config " in command and " --python .venv/bin/python " in command
-    assert all(command.startswith(".venv/bin/python -m ") for command in recorder.commands(" -m pip "))
+        assert " --no-config " in command and f" --python {build.python} " in command
+    assert all(command.startswith(f"{build.python} -m ") for command in recorder.commands(" -m pip "))
+    assert recorder.commands(" sync ")[0].endswith(f" {build.lock}")
     for _, environment in recorder.calls[2:]:
         assert not AIMED.keys() & environment.keys()
-    assert install.READY.read_text(encoding="utf-8") == "here 1 2\n"
+    assert build.ready.read_text(encoding="utf-8") == "here 1 2\n"
 
 
-def test_pip_installs_with_hashes_where_uv_cannot(project, monkeypatch, capsys):
-    recorder = installed(monkeypatch, failing="-m uv")
+@pytest.mark.usefixtures("linux")
+@pytest.mark.parametrize("build", [install.CPU, install.GPU], ids=["cpu", "gpu"])
+def test_pip_installs_with_hashes_where_uv_cannot(project, monkeypatch, capsys, build):
+    recorder = installed(monkeypatch, failing="-m uv", build=build)
     whole, editable, peers = recorder.commands("-m pip install")[1:]
-    assert "--require-hashes" in whole and whole.endswith("requirements.lock")
+    # milvus-lite asks for faiss-cpu, which the lock with CUDA must not hold
+    assert "--no-deps --require-hashes" in whole and whole.endswith(str(build.lock))
     assert "--editable ." in editable
     assert "--require-hashes" in peers and peers.endswith("requirements-peers.lock")
     said = capsys.readouterr().out
-    assert "uv could not install requirements.lock; pip tries" in said
+    assert f"uv could not install {build.lock}; pip tries" in said
     assert "Annoy" not in said
+
+
+@pytest.mark.parametrize(("system", "processor"), [("Darwin", "arm64"), ("Linux", "aarch64")])
+def test_no_cuda_environment_is_begun_where_no_wheels_exist(project, monkeypatch, system, processor):
+    monkeypatch.setattr(install.platform, "system", lambda: system)
+    monkeypatch.setattr(install.platform, "machine", lambda: processor)
+    with pytest.raises(InputError, match=f"GPU=1 needs Linux on x86-64.*{system} on {processor}: leave"):
+        installed(monkeypatch, build=install.GPU)
+    assert not install.GPU.environment.exists()
+    installed(monkeypatch)  # the other one is made
 
 
 @pytest.mark.parametrize(
     ("failing", "words"),
-    [(" install --quiet --require-hashes", "PIP_INDEX_URL"), ("-m venv", "python3-venv")],
+    [("--require-hashes", "PIP_INDEX_URL"), ("-m venv", "python3-venv")],
 )
 def test_an_install_that_fails_is_one_line_and_leaves_no_mark(project, monkeypatch, failing, words):
     with pytest.raises(InputError, match=words):
         installed(monkeypatch, failing=failing)
-    assert not install.READY.exists()
+    assert not install.CPU.ready.exists()
 
 
 def test_a_linked_environment_of_another_folder_stays(project, monkeypatch, tmp_path_factory):
     other = tmp_path_factory.mktemp("other")
     (other / "kept").touch()
-    install.ENVIRONMENT.symlink_to(other)
+    install.CPU.environment.symlink_to(other)
     installed(monkeypatch)
     assert [path.name for path in other.iterdir()] == ["kept"]
-    assert not install.ENVIRONMENT.is_symlink()
+    assert not install.CPU.environment.is_symlink()
 
 
 @pytest.mark.slow
@@ -186,7 +225,7 @@ def test_uv_itself_looks_at_the_python_that_is_named(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["a file", "uv's variable"])
+@pytest.mark.parametrize("kind", ["a file", "uv's variable", "its older name"])
 def test_both_ask_the_users_index_which_only_one_of_them_was_told(tmp_path, monkeypatch, kind):
     asked = []
 
@@ -207,12 +246,13 @@ def test_both_ask_the_users_index_which_only_one_of_them_was_told(tmp_path, monk
         said = {
             "a file": {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf")},
             "uv's variable": {"PIP_CONFIG_FILE": os.devnull, "UV_DEFAULT_INDEX": address},
+            "its older name": {"PIP_CONFIG_FILE": os.devnull, "UV_INDEX_URL": address},
         }[kind]
         monkeypatch.setattr(os, "environ", cleaned({**without_sources(), **said}))
-        monkeypatch.setattr(install, "PYTHON", Path(sys.executable))
-        environment = install.settled()
-        assert not install._uv(environment, "install", "--dry-run", "nosuch-one")
-        assert not install._pip(environment, "--dry-run", "nosuch-two")
+        here = install.CPU._replace(environment=Path(sys.prefix))
+        environment = install.settled(here.python)
+        assert not install._uv(here, environment, "install", "--dry-run", "nosuch-one")
+        assert not install._pip(here, environment, "--dry-run", "nosuch-two")
         listening.shutdown()
     assert {"/simple/nosuch-one/", "/simple/nosuch-two/"} <= set(asked)
 
@@ -242,14 +282,16 @@ def test_an_environment_is_made_anew_where_the_folder_is_copied_or_moved(
     project, monkeypatch, tmp_path_factory
 ):
     assert "solesearch.core.install" in planned()
-    assert install.reason() == ""
+    assert install.reason(install.CPU) == ""
     made(project)
     assert "up to date" in planned()
     copy = tmp_path_factory.mktemp("it's a") / "copy of it"
     shutil.copytree(project, copy)
     monkeypatch.chdir(copy)
     assert "solesearch.core.install" in planned()
-    assert install.reason().startswith(f".venv belongs to {project}: this folder was copied or moved")
+    assert install.reason(install.CPU).startswith(
+        f".venv belongs to {project}: this folder was copied or moved"
+    )
     monkeypatch.chdir(project)
     assert "up to date" in planned()
     moved = project.rename(project.with_name("moved"))
@@ -267,7 +309,22 @@ def test_other_pins_make_it_anew_and_a_touched_file_does_not(project, name):
     with (project / name).open("a", encoding="utf-8") as file:
         file.write("# a change\n")
     assert "solesearch.core.install" in planned()
-    assert "other pins" in install.reason()
+    assert "other pins" in install.reason(install.CPU)
+
+
+def test_gpu_1_is_another_environment_with_other_pins(project):
+    made(project)
+
+    def planned_with_cuda() -> str:
+        command = ["make", "--dry-run", ".venv-gpu/.ready", "GPU=1"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert "-m solesearch.core.install --gpu '" in planned_with_cuda()
+    with (project / "requirements-gpu.lock").open("a", encoding="utf-8") as file:
+        file.write("# a change\n")
+    assert "up to date" in planned()
+    (project / ".venv").rename(project / ".venv-gpu")
+    assert "-m solesearch.core.install --gpu '" in planned_with_cuda()  # made from the other lock
 
 
 def test_make_starts_the_install_with_a_system_python(project):

@@ -70,9 +70,11 @@ def test_stage_names_are_those_of_dvc(workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (["repro", "PROFILES=sample"], "make repro takes no PROFILES; it takes PROFILE"),
-        (["app", "PROT=1"], "make app takes no PROT; it takes PROFILE HOST PORT"),
-        (["readme", "PROFILE=sample"], "make readme takes no PROFILE; it takes no variable"),
+        (["repro", "PROFILES=sample"], "make repro takes no PROFILES; it takes PROFILE GPU"),
+        (["app", "PROT=1"], "make app takes no PROT; it takes PROFILE HOST PORT GPU"),
+        (["readme", "PROFILE=sample"], "make readme takes no PROFILE; it takes GPU"),
+        (["repro", "GPU=yes"], "GPU=yes: GPU=1 takes the environment with CUDA; leave it out"),
+        (["test", "GPU=1 1"], "GPU=1 1: GPU=1 takes the environment with CUDA"),
     ],
 )
 def test_make_names_a_variable_that_a_command_does_not_take(

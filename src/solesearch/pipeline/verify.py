@@ -48,7 +48,7 @@ REST_ON_NETWORKS = (
     *("claims", "differences", "ladder", "ladder_goals", "latent_codes"),
     *("human_study", "human_study_agreement", "human_study_annotators"),
 )
-LEFT_BEHIND = (".git", ".venv", "runs", ".nb", "cache", "tmp", "data", "weights", "__pycache__")
+LEFT_BEHIND = (".git", ".venv", ".venv-gpu", "runs", ".nb", "cache", "tmp", "data", "weights", "__pycache__")
 
 
 class Check(NamedTuple):
