@@ -150,8 +150,24 @@ def test_values_of_eight_classes_need_those(workspace) -> None:
     write_results("zappos", catalogue=classes[classes["label"].isin(["heels", "boots"])])
     finding = judged(claim(needs=["paper_classes"]), "zappos")
     assert finding.reason == "the 2 classes of this profile are not the papers' eight"
-    write_results("paper")
-    assert judged(claim(needs=["paper_classes"])).verdict == REPRODUCED
+    write_results("paper", catalogue=classes.assign(photos=50_025 / len(classes)))
+    whole = judged(claim(needs=["paper_classes", "whole_tree"]))
+    assert whole.verdict == REPRODUCED and "classes" not in whole.reason
+
+
+def test_most_of_the_classes_are_judged_and_said_to_be_a_part(workspace) -> None:
+    classes = tables()["catalogue"]
+    six = classes[~classes["label"].isin(["heels", "slippers"])]
+    unlabelled = six.head(1).assign(label="unlabelled", split="training", photos=0)
+    six = pd.concat([six.assign(photos=12_000 / len(six)), unlabelled])
+    write_results("paper", catalogue=six)
+    finding = judged(claim(needs=["paper_classes"]))
+    assert finding.verdict == REPRODUCED
+    assert finding.reason.endswith("; six of P's eight classes, 12,000 of 50,025 photos")
+    finding = judged(claim(needs=["paper_classes", "whole_tree"]))
+    assert finding.verdict == NOT_TESTABLE and finding.reason.startswith("a part of UT-Zap50K is here: six")
+    write_results("paper", catalogue=six[six["label"].isin(["boots", "flats", "sandals", "sports"])])
+    assert "not the papers' eight" in judged(claim(needs=["paper_classes"])).reason
 
 
 def network(**changes) -> Claim:

@@ -15,8 +15,11 @@ from solesearch.core.errors import InputError
 from solesearch.core.model_names import NO_WEIGHTS
 from solesearch.core.paths import Paths
 from solesearch.core.settings import load_section
+from solesearch.photos.sources import OFFICIAL_PHOTOS, PAPER_CLASSES
+from solesearch.photos.splits import UNLABELLED
 
 RETRAINED = "+one_unit"
+WHOLE_TREE = 0.99  # of the official photos: a few may be unreadable, too small, or of a tested product
 
 
 class MissingEvidenceError(Exception):
@@ -112,6 +115,18 @@ class Evidence:
         return Measured(seeds.value, *ends, seeds.queries)
 
     # --- what a profile can speak of ---------------------------------------------------------------------
+
+    def classes(self) -> set[str]:
+        """Return the classes that are judged; raises MissingEvidenceError."""
+        return set(self.table("catalogue")["label"].astype(str)) - {UNLABELLED}
+
+    def part_of_papers(self) -> str:
+        """Return what part of UT-Zap50K, in the papers' classes, is here, in words; "" when it is whole."""
+        classes, photos = len(self.classes()), int(self.table("catalogue")["photos"].sum())
+        if classes == len(PAPER_CLASSES) and photos >= WHOLE_TREE * OFFICIAL_PHOTOS:
+            return ""
+        few = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight"][classes]
+        return f"{few} of P's eight classes, {photos:,} of {OFFICIAL_PHOTOS:,} photos"
 
     def without_weights(self, model: str) -> bool:
         """Tell whether an ImageNet network has no ImageNet weights here; raises MissingEvidenceError."""

@@ -65,7 +65,7 @@ class Claim(Entry):
     paired: list[str] = []
     correlation: dict[str, float] = {}
     ranked: bool = True
-    needs: list[Literal["paper_classes", "handbags"]] = []
+    needs: list[Literal["paper_classes", "whole_tree", "handbags"]] = []
     after_step: int = 0
     figure: str | None = None
     reason: str = ""

@@ -191,7 +191,10 @@ def judge(claim: Claim, evidence: Evidence) -> Finding:
         reason = obstacle(claim, evidence) or missing or _on_fewer_photos(claim, finding, evidence)
     except MissingEvidenceError as error:
         reason = str(error)
-    return replace(finding, verdict=NOT_TESTABLE, reason=reason) if reason else finding
+    if reason:
+        return replace(finding, verdict=NOT_TESTABLE, reason=reason)
+    part = evidence.part_of_papers() if "paper_classes" in claim.needs else ""
+    return replace(finding, reason=f"{finding.reason}; {part}") if part else finding
 
 
 def obstacle(claim: Claim, evidence: Evidence) -> str:
@@ -211,9 +214,12 @@ def _wrong_photographs(claim: Claim, evidence: Evidence) -> str:
     lacking = [model for model in networks_of(claim, evidence) if evidence.without_weights(model)]
     if lacking:
         return f"no ImageNet weights for {', '.join(lacking)}"
-    labels = set(evidence.table("catalogue")["label"].astype(str)) if claim.needs else set()
-    if "paper_classes" in claim.needs and labels != set(PAPER_CLASSES):
+    labels = evidence.classes() if claim.needs else set()
+    unlike = not labels <= set(PAPER_CLASSES) or len(labels) <= len(PAPER_CLASSES) / 2
+    if "paper_classes" in claim.needs and unlike:
         return f"the {len(labels)} classes of this profile are not the papers' eight"
+    if "whole_tree" in claim.needs and (part := evidence.part_of_papers()):
+        return f"a part of UT-Zap50K is here: {part}"
     if "handbags" in claim.needs and "handbags" not in labels:
         return "no handbags among these photos"
     return ""

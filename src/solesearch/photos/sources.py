@@ -50,6 +50,7 @@ FILLED_BY_MAKE = ("zappos", "chapter")  # profiles that `make PROFILE DATA=folde
 
 OFFICIAL_FOLDERS = ("ut-zap50k-images", "ut-zap50k-images-square")
 OFFICIAL_CATEGORIES = ("Boots", "Sandals", "Shoes", "Slippers")
+OFFICIAL_PHOTOS, OFFICIAL_SUBCATEGORIES = 50_025, 21  # Yu and Grauman 2014
 UNPACKED_FROM = ".unpacked-from-sha256"
 # P names eight classes that UT-Zap50K does not have; this is the reading taken. "*": every subcategory.
 PAPER_CLASSES = {
