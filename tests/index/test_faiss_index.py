@@ -2,9 +2,13 @@
 
 import json
 import multiprocessing
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 
@@ -169,3 +173,101 @@ def test_what_lies_beyond_the_default_sizes_works_small() -> None:
 def test_bad_factory_strings(factory: str, effort: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         FaissIndex.build(catalogue(), factory=factory, effort=effort)
+
+
+# --- on GPUs ---------------------------------------------------------------------------------------------
+
+
+class Copy:
+    """Stands for a copy on a GPU: the index as it was, which can fail as CUDA does."""
+
+    def __init__(self, index: faiss.Index, *, most: int = 2048):
+        self._index, self._most, self.searches = faiss.clone_index(index), most, 0
+
+    def search(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        self.searches += 1
+        if k > self._most:
+            raise RuntimeError("Error in faiss::gpu::runBlockSelect\nk <= 3: too large a k")
+        return self._index.search(vectors, k)
+
+
+@pytest.fixture
+def copies(monkeypatch) -> list[Copy]:
+    """Two GPUs that are none; the copies that were made for them."""
+    made: list[Copy] = []
+
+    def copy(index: faiss.Index) -> Copy:
+        made.append(Copy(index, most=3))
+        return made[-1]
+
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2)
+    monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", copy)
+    return made
+
+
+def test_a_copy_on_the_gpus_answers_and_the_index_is_kept(kind, copies, tmp_path: Path) -> None:
+    made = catalogue()
+    first, rest = Embedding(made.ids[:25], made.vectors[:25]), Embedding(made.ids[25:], made.vectors[25:])
+    index, moved = FaissIndex.build(first, **kind), "HNSW" not in kind["factory"]
+    assert not copies  # none until something is asked
+    for _ in range(2):
+        assert index.search(made.vectors[0], k=2)[0].id == made.ids[0]
+    assert [copy.searches for copy in copies] == [2] * moved
+    index.add(rest)
+    assert index.search(made.vectors[30], k=2)[0].id == made.ids[30]
+    assert len(copies) == 2 * moved
+    index.save(tmp_path)  # a copy on a GPU has no file
+    check_answers(FaissIndex.load(tmp_path), made)
+
+
+def test_a_gpu_that_fails_is_told_once_and_the_processor_answers(copies, capsys, monkeypatch) -> None:
+    index = FaissIndex.build(catalogue())
+    for _ in range(2):
+        check_answers(index, catalogue())  # asks for 4
+    line = "FAISS searches on the processor, the GPU did not (k <= 3: too large a k)\n"
+    assert capsys.readouterr().out == line and copies[0].searches == 1
+
+    def full(index: faiss.Index) -> None:
+        raise RuntimeError("Error in allocMemory\ncudaMalloc error out of memory [2]\n")
+
+    monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", full)
+    index = FaissIndex.build(catalogue())
+    for _ in range(2):
+        check_answers(index, catalogue())
+    assert capsys.readouterr().out.count("the GPU did not (cudaMalloc error out of memory [2])") == 1
+
+
+ON_A_GPU = """
+import sys
+import numpy as np, faiss
+from solesearch.core.embedding import Embedding
+from solesearch.index.faiss_index import FaissIndex, on_gpus
+if not faiss.get_num_gpus():
+    sys.exit(77)
+random = np.random.default_rng(0)
+vectors = random.normal(size=(5000, 1536)).astype(np.float32)
+made = Embedding([str(row) for row in range(5000)], vectors)
+queries = random.normal(size=(200, 1536)).astype(np.float32)
+for factory, effort in (("Flat", ""), ("IVF16,Flat", "nprobe=16")):
+    index = FaissIndex.build(made, factory=factory, effort=effort)
+    assert on_gpus(index._index) is not index._index, factory
+    squares, rows = faiss.knn(queries, vectors, 5)
+    answers = index.search_batch(queries, k=5)
+    assert index._searched is not index._index, factory
+    assert [[int(found.id) for found in answer] for answer in answers] == rows.tolist(), factory
+    far = [[found.distance for found in answer] for answer in answers]
+    np.testing.assert_allclose(far, np.sqrt(squares), rtol=1e-4)
+"""
+
+
+@pytest.mark.gpu
+def test_a_gpu_answers_as_the_processor_does() -> None:
+    """Ids and distances, exact and by lists; in a process of its own, since the tests hide GPUs."""
+    if not hasattr(faiss, "StandardGpuResources"):
+        pytest.skip("faiss-cpu: this environment is the one without CUDA")
+    seeing = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    command = [sys.executable, "-c", ON_A_GPU]
+    ended = subprocess.run(command, env=seeing, capture_output=True, text=True, check=False)
+    if ended.returncode == 77:
+        pytest.skip("FAISS sees no GPU")
+    assert ended.returncode == 0, ended.stderr[-2000:]

@@ -1,7 +1,8 @@
 """The FAISS index of a catalogue (C section 8.3.2): exact or approximate, chosen by a factory string.
 
-FAISS numbers vectors by their row; the photos' ids are kept beside it. faiss is imported with this module and
-nowhere at the top of another: imported before TensorFlow it has crashed for others.
+FAISS numbers vectors by their row; the photos' ids are kept beside it. With faiss-gpu and a GPU a copy there
+is searched (Flat and IVF); what is built, changed and saved stays the processor's. faiss is imported with
+this module and nowhere at the top of another: imported before TensorFlow it has crashed for others.
 """
 
 from __future__ import annotations
@@ -76,6 +77,26 @@ def trained_index(vectors: np.ndarray, *, factory: str, effort: str = "") -> fai
     return index
 
 
+def on_gpus(index: faiss.Index) -> faiss.Index:
+    """Return a copy of the index on every GPU, which share the queries; the index itself where none can be.
+
+    So it is without faiss-gpu or a GPU, for kinds that FAISS has for the processor alone (HNSW), and, with a
+    line that says so, where the GPUs' memory does not hold it.
+    """
+    exact_or_lists = isinstance(index, faiss.IndexFlat) or faiss.try_extract_index_ivf(index)
+    if not (exact_or_lists and faiss.get_num_gpus()):
+        return index
+    try:
+        return faiss.index_cpu_to_all_gpus(index)
+    except RuntimeError as error:
+        _say_processor(error)
+        return index
+
+
+def _say_processor(error: RuntimeError) -> None:
+    print(f"FAISS searches on the processor, the GPU did not ({str(error).strip().splitlines()[-1].strip()})")
+
+
 class FaissIndex:
     """A catalogue's nearest photos by Euclidean distance, known by their ids."""
 
@@ -85,6 +106,7 @@ class FaissIndex:
             raise InputError(f"the index holds {index.ntotal} vectors but {len(ids)} ids; build it again")
         self._index, self._ids, self.factory, self.effort = index, list(ids), factory, effort
         self._row = {photo: row for row, photo in enumerate(ids) if photo}
+        self._searched: faiss.Index | None = None  # the index or its copy on GPUs, made by the first search
 
     @classmethod
     def build(cls, embedding: Embedding, *, factory: str = "", effort: str = "") -> Self:
@@ -125,12 +147,25 @@ class FaissIndex:
         if not 1 <= k <= len(self):
             raise InputError(f"k must lie between 1 and {len(self)} (photos in the index); got {k}")
         removed = len(self._ids) - len(self)  # their rows may stand in front
-        squares, rows = self._index.search(vectors, k + removed)  # FAISS returns squared distances
+        squares, rows = self._squares_and_rows(vectors, k + removed)
         distances = np.sqrt(np.maximum(squares, 0)).tolist()
         return [
             [Neighbour(self._ids[row], far) for row, far in found if row >= 0 and self._ids[row]][:k]
             for found in map(zip, rows.tolist(), distances)
         ]
+
+    def _squares_and_rows(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return FAISS's own answer: squared distances float32 and rows int64, [q, k] both."""
+        if self._searched is None:
+            self._searched = on_gpus(self._index)
+        try:
+            return self._searched.search(vectors, k)
+        except RuntimeError as error:  # its memory is full, or k beyond the 2,048 that a GPU sorts
+            if self._searched is self._index:
+                raise
+            _say_processor(error)
+            self._searched = self._index
+            return self._index.search(vectors, k)
 
     def search_by_id(self, photo: str, *, k: int) -> list[Neighbour]:
         """Return the k photos nearest to photo `photo`, itself left out by its id.
@@ -158,6 +193,7 @@ class FaissIndex:
         if known := [photo for photo in embedding.ids if photo in self._row]:
             raise InputError(f"{known[0]}: is in the index already ({len(known)} are); remove it first")
         self._index.add(np.ascontiguousarray(embedding.vectors))
+        self._searched = None
         self._row |= {photo: row for row, photo in enumerate(embedding.ids, start=len(self._ids))}
         self._ids += embedding.ids
 
