@@ -200,6 +200,49 @@ def test_networks_on_other_photos_or_without_weights_are_not_compared() -> None:
     assert found.loc["hog", "p_holm"] == found.loc["hog", "p"]  # nothing else was tested beside it
 
 
+def classed(**classes: list[float]) -> tuple[pd.DataFrame, pd.Series]:
+    """Return values [q] in one column, a row a query, and photo id -> class."""
+    labels = [name for name, values in classes.items() for _ in values]
+    ids = [f"{place:02d}" for place in range(len(labels))]
+    values = [value for row in classes.values() for value in row]
+    return pd.DataFrame({"model": values}, index=ids), pd.Series(labels, index=ids)
+
+
+def test_every_class_weighs_the_same_in_a_macro_mean() -> None:
+    """Nine boots found and three flats not: half, where three quarters of the queries are found."""
+    wide, classes = classed(boots=[1.0] * 9, flats=[0.0] * 3)
+    for macro, value in ((None, 0.75), (classes, 0.5)):
+        found = uncertainty.means_with_intervals(wide, one_a_unit(12), SETTINGS, classes=macro)
+        assert found.loc["model", "value"] == pytest.approx(value)
+    assert (found.loc["model", "low"], found.loc["model", "high"]) == (0.5, 0.5)  # no class varies within
+
+
+def test_macro_intervals_are_those_of_a_plain_loop() -> None:
+    random = np.random.default_rng(4)
+    wide, classes = classed(boots=random.random(40).tolist(), flats=random.random(6).tolist())
+    units = pd.Series(np.repeat(np.arange(23), 2), index=wide.index)  # two photos a product
+    found = uncertainty.means_with_intervals(wide, units, SETTINGS, classes=classes).loc["model"]
+    draws = []
+    for _ in range(4000):
+        rows = np.concatenate([np.flatnonzero(units == unit) for unit in random.integers(23, size=23)])
+        means = wide["model"].iloc[rows].groupby(classes.iloc[rows].to_numpy()).mean()
+        draws.append(means.mean())
+    assert [found["low"], found["high"]] == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.03)
+
+
+def test_a_macro_difference_follows_the_small_class() -> None:
+    """Better on every photo of the large class, worse on all of the small one, by more."""
+    gaps, classes = classed(boots=[0.1] * 60, flats=[-0.5] * 20)
+    micro, macro = (
+        uncertainty.paired_differences(gaps, one_a_unit(80), SETTINGS, classes=way).loc["model"]
+        for way in (None, classes)
+    )
+    assert (micro["difference"], macro["difference"]) == pytest.approx((-0.05, -0.2))
+    assert macro["p"] < 0.01 and macro["high"] < 0
+    even, _ = classed(boots=[0.1, -0.1] * 30, flats=[-0.1, 0.1] * 10)
+    assert uncertainty.paired_differences(even, one_a_unit(80), SETTINGS, classes=classes)["p"].item() > 0.9
+
+
 def test_photo_that_left_the_catalogue_is_named() -> None:
     with pytest.raises(InputError, match=r"01 is not in photos\.csv"):
         uncertainty.intervals(queries(infogan=[[1.0, 0.0]]), one_a_unit(1), SETTINGS)

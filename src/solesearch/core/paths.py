@@ -28,7 +28,8 @@ STAGE_TABLES = {
     "networks": ("latency", "networks", "retraining", "sizes"),
     "index": ("index",),
     "evaluate": (
-        *("catalogue", "checkpoints", "differences", "intervals", "retrieval", "seed_spread", "training"),
+        *("catalogue", "checkpoints", "differences", "intervals", "macro_differences", "macro_intervals"),
+        *("retrieval", "seed_spread", "training"),
     ),
     "likeness": ("likeness",),
     "human_study": ("human_study", "human_study_agreement", "human_study_annotators"),

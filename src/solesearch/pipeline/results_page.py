@@ -69,6 +69,13 @@ chosen; test photos played no part.
 
 {checkpoints}
 
+## Every class alike
+
+Macro precision@{k}, the mean of the classes' means, with its 95 % interval over products: what the README's \
+table says of all queries, where the large classes do not decide.
+
+{macro}
+
 ## Verdicts on the papers' claims
 
 {scorecard}
@@ -104,6 +111,7 @@ def results_page(profiles: Sequence[str]) -> str:
         latency=latency_table(latency),
         machines=" ".join(machines),
         checkpoints=checkpoints_table(profiles),
+        macro=macro_table(profiles),
         scorecard=scorecard_table(profiles),
         claims=", ".join(links) or NOT_RUN,
         machine=markdown_table(RUN, [[title(name), *run_cells(name)] for name in profiles], left=len(RUN)),
@@ -221,6 +229,29 @@ def checkpoints_table(profiles: Sequence[str]) -> str:
                 for gallery in GALLERIES
             ]
             rows.append([title(profile), str(seed), str(chosen), str(steps), *cells])
+    return markdown_table(header, rows)
+
+
+def macro_table(profiles: Sequence[str]) -> str:
+    """Return macro precision@5 with its interval, a row a model; none for networks without weights."""
+    tables = {name: read_result(name, "macro_intervals") for name in profiles}
+    header = ["Model", *(f"{title(name)}, {words}" for name in profiles for words in GALLERIES.values())]
+    names = {model: None for table in tables.values() if table is not None for model in table["model"]}
+    untrained = {name: without_weights(name) for name in profiles}
+    rows = []
+    for model in names:
+        row = [model_name(model)]
+        for profile, table in tables.items():
+            known = None if table is None or model in untrained[profile] else table
+            where = {"model": model, "seed": "all", "metric": "precision", "k": K}
+            for gallery in GALLERIES:
+                ends = [
+                    pick(known, column, "{:.3f}", gallery=gallery, **where)
+                    for column in ("value", "low", "high")
+                ]
+                row.append(ends[0] if ends[0] in (NONE, NOT_RUN) else "{} ({}–{})".format(*ends))
+        if set(row[1:]) - {NONE, NOT_RUN}:
+            rows.append(row)
     return markdown_table(header, rows)
 
 

@@ -71,10 +71,8 @@ def _portions(total: int, units: int) -> Iterator[int]:
     yield from (min(size, total - start) for start in range(0, total, size))
 
 
-def bootstrap_intervals(
-    values: np.ndarray, units: np.ndarray, *, resamples: int, confidence: float, seed: int
-) -> np.ndarray:
-    """Return (low, high) of the mean of each column of values [q, m], float64 [2, m] (percentile bootstrap).
+def bootstrap_means(values: np.ndarray, units: np.ndarray, *, resamples: int, seed: int) -> np.ndarray:
+    """Return means of each column of values [q, m] over resampled units, float64 [resamples, m].
 
     Whole units int [q] are drawn with replacement; a mean is its units' sum over their count, so that large
     products weigh what they weigh in the table (Efron and Tibshirani 1993, sections 8.5 and 13.3).
@@ -85,28 +83,63 @@ def bootstrap_intervals(
         drawn = random.multinomial(len(sums), share, size=portion).astype(float)
         with np.errstate(invalid="ignore", divide="ignore"):
             means.append((drawn @ sums) / (drawn @ counts))
+    return np.concatenate(means)
+
+
+def bootstrap_intervals(
+    values: np.ndarray, units: np.ndarray, *, resamples: int, confidence: float, seed: int
+) -> np.ndarray:
+    """Return (low, high) of the mean of each column of values [q, m], float64 [2, m] (percentiles)."""
+    return _ends(bootstrap_means(values, units, resamples=resamples, seed=seed), confidence)
+
+
+def _ends(means: np.ndarray, confidence: float) -> np.ndarray:
     tail = (1 - confidence) / 2
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a column that nobody judged: its ends are NaN
-        return np.nanquantile(np.concatenate(means), [tail, 1 - tail], axis=0)
+        return np.nanquantile(means, [tail, 1 - tail], axis=0)
 
 
-def intervals_of_means(values: np.ndarray, units: np.ndarray, settings: Resampling) -> np.ndarray:
-    """Return `bootstrap_intervals` as the settings say."""
-    chosen = settings.model_dump(include={"resamples", "confidence", "seed"})
-    return bootstrap_intervals(values, units, **chosen)
+def intervals_of_means(
+    values: np.ndarray, units: np.ndarray, settings: Resampling, *, classes: np.ndarray | None = None
+) -> np.ndarray:
+    """Return (low, high) of each column's mean as the settings say, float64 [2, m].
+
+    With `classes` [q] of the mean of the classes' means (macro). A draw without any unit of a class has no
+    such mean and is left out, a class that nobody judged is in none.
+    """
+    options = settings.model_dump(include={"resamples", "seed"})
+    if classes is None:
+        return _ends(bootstrap_means(values, units, **options), settings.confidence)
+    of_class = [np.where((classes == name)[:, None], values, np.nan) for name in np.unique(classes)]
+    means = bootstrap_means(np.concatenate(of_class, axis=1), units, **options)
+    means = means.reshape(len(means), len(of_class), -1)
+    unknown = np.isnan(means).all(axis=0)
+    with np.errstate(invalid="ignore"):
+        macro = np.where(unknown, 0, means).sum(axis=1) / (~unknown).sum(axis=0)
+    return _ends(macro, settings.confidence)
 
 
-def means_with_intervals(wide: pd.DataFrame, units: pd.Series, settings: Resampling) -> pd.DataFrame:
+def means_with_intervals(
+    wide: pd.DataFrame, units: pd.Series, settings: Resampling, *, classes: pd.Series | None = None
+) -> pd.DataFrame:
     """Return value, low, high, n, units of each column of `wide`, a row a column, all by the same draws.
 
     `wide` has a row a query, its index the photo's id, NaN where it was not judged; `units`: photo id -> what
-    is resampled (`resampling_units`). n counts the queries that were judged, units what they belong to.
+    is resampled (`resampling_units`). n counts the queries that were judged, units what they belong to. With
+    `classes`, photo id -> class, every class weighs the same (macro), else every query (micro).
     """
-    values, unit = wide.to_numpy(float), _units_of(wide.index, units)
-    judged, (low, high) = np.isfinite(values), intervals_of_means(values, unit, settings)
+    values, unit, labels = wide.to_numpy(float), _units_of(wide.index, units), _labels_of(wide, classes)
+    judged, value = np.isfinite(values), wide.mean()
+    if labels is not None:
+        value = wide.groupby(labels).mean().mean()
+    low, high = intervals_of_means(values, unit, settings, classes=labels)
     counts = {"n": judged.sum(axis=0), "units": [len(np.unique(unit[column])) for column in judged.T]}
-    return pd.DataFrame({"value": wide.mean(), "low": low, "high": high, **counts}, index=wide.columns)
+    return pd.DataFrame({"value": value, "low": low, "high": high, **counts}, index=wide.columns)
+
+
+def _labels_of(wide: pd.DataFrame, classes: pd.Series | None) -> np.ndarray | None:
+    return None if classes is None else classes[wide.index].to_numpy(str)
 
 
 def with_seed_means(wide: pd.DataFrame) -> pd.DataFrame:
@@ -134,15 +167,22 @@ def sign_flip_p_values(
     return reached / (permutations + 1)
 
 
-def paired_differences(gaps: pd.DataFrame, units: pd.Series, settings: Resampling) -> pd.DataFrame:
+def paired_differences(
+    gaps: pd.DataFrame, units: pd.Series, settings: Resampling, *, classes: pd.Series | None = None
+) -> pd.DataFrame:
     """Return difference, low, high, n, units, p of paired differences, a row a column of `gaps`.
 
-    `gaps` and `units` as in `means_with_intervals`.
+    `gaps`, `units` and `classes` as in `means_with_intervals`.
     """
-    table = means_with_intervals(gaps, units, settings).rename(columns={"value": "difference"})
-    values, unit = gaps.to_numpy(float), _units_of(gaps.index, units)
+    table = means_with_intervals(gaps, units, settings, classes=classes)
+    values, unit, labels = gaps.to_numpy(float), _units_of(gaps.index, units), _labels_of(gaps, classes)
+    if (
+        labels is not None
+    ):  # a query weighs one over the number of its class, so that the sum is the macro mean
+        values = values / gaps.groupby(labels).transform("count").to_numpy()
     options = {"permutations": settings.permutations, "seed": settings.seed}
-    return table.assign(p=sign_flip_p_values(values, unit, **options))
+    p = sign_flip_p_values(values, unit, **options)
+    return table.rename(columns={"value": "difference"}).assign(p=p)
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
@@ -177,21 +217,30 @@ def read_queries(paths: Paths) -> pd.DataFrame:
     return files.read_table(paths.queries, made_by="stage evaluate", na_values=[""], **kept)
 
 
-def intervals(queries: pd.DataFrame, units: pd.Series, settings: Resampling) -> pd.DataFrame:
+def intervals(
+    queries: pd.DataFrame, units: pd.Series, settings: Resampling, *, macro: bool = False
+) -> pd.DataFrame:
     """Return the interval of every model, seed, gallery and measure (columns INTERVALS).
 
     `queries` as stage evaluate writes them, `units` from `resampling_units`. Seed `all` is the mean over the
-    seeds, query by query. n counts the queries that could be judged, units what was resampled.
+    seeds, query by query. n counts the queries that could be judged, units what was resampled. `macro`: every
+    class weighs the same, instead of every query.
     """
+    classes = classes_of(queries) if macro else None
     columns, tables = measures(queries), []
     names = pd.DataFrame.from_dict(columns, orient="index", columns=["metric", "k"])
     for (model, gallery), rows in queries.groupby(["model", "gallery"], sort=False):
         seeds = {str(seed): found.set_index("id") for seed, found in rows.groupby("seed")}
         seeds["all"] = rows.groupby("id", sort=False)[list(columns)].mean()
         for seed, found in seeds.items():
-            table = names.join(means_with_intervals(found[list(columns)], units, settings))
+            table = names.join(means_with_intervals(found[list(columns)], units, settings, classes=classes))
             tables.append(table.assign(model=model, seed=seed, gallery=gallery))
     return pd.concat(tables, ignore_index=True)[INTERVALS]
+
+
+def classes_of(queries: pd.DataFrame) -> pd.Series:
+    """Return photo id -> class of the queries."""
+    return queries.drop_duplicates("id").set_index("id")["label"]
 
 
 def _units_of(ids: pd.Series | pd.Index, units: pd.Series) -> np.ndarray:
@@ -219,14 +268,16 @@ def differences(
     settings: Resampling,
     *,
     untrained: Collection[str] = (),
+    macro: bool = False,
 ) -> pd.DataFrame:
     """Return each model's paired difference from the proposed one (columns DIFFERENCES).
 
     A difference is model minus proposed, both as means over their seeds, on the same queries and the same
     gallery; a model judged on other photos is listed and not compared, and so is one of `untrained`. p-values
     are Holm's within one gallery and measure (Holm 1979). `higher` or `lower` needs p_holm below the level,
-    an interval without 0, and a gap above the seeds' range of either model.
+    an interval without 0, and a gap above the seeds' range of either model. `macro` as in `intervals`.
     """
+    classes = classes_of(queries) if macro else None
     spread, tables = spreads.set_index(["model", *MEASURE])["spread"], []
     for gallery, rows in queries.groupby("gallery", sort=False):
         asked = rows.groupby("model", sort=False)["id"].agg(frozenset)
@@ -240,7 +291,7 @@ def differences(
             gaps = wide[compared].sub(wide[PROPOSED], axis=0)
             table = pd.DataFrame(index=list(reasons))
             if compared:
-                paired = paired_differences(gaps, units, settings)
+                paired = paired_differences(gaps, units, settings, classes=classes)
                 table = table.join(paired.assign(p_holm=holm(paired["p"])))
             seeds = [spread.get((model, gallery, metric, k), np.nan) for model in (*reasons, PROPOSED)]
             table = table.assign(seed_spread=np.maximum(seeds[:-1], seeds[-1]), reason=reasons)
