@@ -1,7 +1,7 @@
 # `make help` lists what there is. Everything runs in .venv, from requirements.lock, without a network after it;
 # with GPU=1 in .venv-gpu, from requirements-gpu.lock.
 .DEFAULT_GOAL := help
-.PHONY: help repro test lab app figures readme verify zappos chapter add speed weights lint lock clean seen-gpu needed-gpu
+.PHONY: help repro test lab app figures readme verify paper chapter photos add speed weights lint lock clean seen-gpu needed-gpu
 
 # A variable that a command does not take, or a misspelt one, would be ignored in silence; names with an
 # underscore belong to other programs.
@@ -10,8 +10,9 @@ TAKES_repro := PROFILE
 TAKES_app := PROFILE HOST PORT
 TAKES_figures := PROFILE
 TAKES_verify := PROFILE FULL
-TAKES_zappos := DATA
+TAKES_paper := DATA ACCEPT
 TAKES_chapter := DATA
+TAKES_photos := DATA
 TAKES_add := PROFILE DATA STEPS NAME
 TAKES_speed := PROFILE
 GOALS := $(or $(MAKECMDGOALS),help)
@@ -46,7 +47,7 @@ endif
 
 # With GPU=1 one line says what TensorFlow and FAISS see; what would compute for hours stops where that is nothing.
 ifneq ($(GPU),)
-$(filter repro zappos chapter paper add speed $(if $(FULL),verify),$(GOALS)): needed-gpu
+$(filter repro paper chapter photos add speed $(if $(FULL),verify),$(GOALS)): needed-gpu
 $(filter test lab app,$(GOALS)): seen-gpu
 endif
 
@@ -84,16 +85,19 @@ readme: $(READY) ## write the README's table and docs/results.md again from the 
 verify: $(READY) ## compare a profile with its committed results (PROFILE=sample); FULL=1 runs it again
 	@$(BIN)/python -m solesearch.pipeline.verify $(or $(PROFILE),sample) $(if $(FULL),--full)
 
-zappos: $(READY) ## make zappos DATA=folder: real photographs in class folders, linked and run
-	@test -n "$(DATA)" || { echo "say where the photographs are: make zappos DATA=/path/to/folder (see data/README.md)"; exit 2; }
-	@$(BIN)/python -m solesearch.pipeline.repro zappos --data "$(DATA)"
+paper: $(READY) ## UT-Zap50K from data/paper, DATA=folder-or-zip, or fetched once its terms are accepted (ACCEPT=yes); run
+	@$(BIN)/python -m solesearch.pipeline.repro paper $(if $(DATA),--data "$(DATA)",--fetch $(if $(filter yes,$(ACCEPT)),--accept))
 
 chapter: $(READY) ## make chapter DATA=folder: real shoes and bags named by a labels.csv, linked and run
 	@test -n "$(DATA)" || { echo "say where labels.csv and its photographs are: make chapter DATA=/path/to/folder (see data/README.md)"; exit 2; }
 	@$(BIN)/python -m solesearch.pipeline.repro chapter --data "$(DATA)"
 
+photos: $(READY) ## make photos DATA=folder: your photographs in class folders, linked and run
+	@test -n "$(DATA)" || { echo "say where the photographs are: make photos DATA=/path/to/folder (see data/README.md)"; exit 2; }
+	@$(BIN)/python -m solesearch.pipeline.repro photos --data "$(DATA)"
+
 add: $(READY) ## make add DATA=folder: new photos for a profile (PROFILE=sample, STEPS, NAME); the pipeline's files stay
-	@test -n "$(DATA)" || { echo "say where the new photos are: make add PROFILE=zappos DATA=/path/to/folder"; exit 2; }
+	@test -n "$(DATA)" || { echo "say where the new photos are: make add PROFILE=paper DATA=/path/to/folder"; exit 2; }
 	@$(BIN)/python -m solesearch.beyond.growth $(or $(PROFILE),sample) "$(DATA)" $(if $(STEPS),--steps $(STEPS)) $(if $(NAME),--name "$(NAME)")
 
 speed: $(READY) ## training steps against a plain loop, some minutes on an idle machine (PROFILE=sample)

@@ -49,8 +49,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path)
 
 @pytest.fixture
 def shoes(workspace: Path) -> Path:
-    """Two class folders of ten photos in the zappos profile's place."""
+    """Two class folders of ten photos in the photos profile's place."""
     for number in range(20):
         label = ("Boot", "Shoe")[number // 10]
-        write_photo(workspace / f"data/zappos/{label}/{number % 10 + 1:04d}.jpg", number=number)
-    return workspace / "data/zappos"
+        write_photo(workspace / f"data/photos/{label}/{number % 10 + 1:04d}.jpg", number=number)
+    return workspace / "data/photos"

@@ -240,7 +240,7 @@ def test_the_trunk_on_edges_has_as_many_layers_as_are_allowed() -> None:
 
 
 def test_judging_of_every_profile_can_be_read(workspace) -> None:
-    for profile in ("smoke", "sample", "zappos", "chapter", "paper"):
+    for profile in ("smoke", "sample", "photos", "chapter", "paper"):
         assert JudgingSettings.load(profile).recipes[0] == "plain"
-    first = JudgingSettings.load("zappos").methods["first_mean_half_whitened"]
+    first = JudgingSettings.load("paper").methods["first_mean_half_whitened"]
     assert (first.layers, first.grid, first.pooling, first.exponent) == ((1, 2), 6, "mean", 0.5)

@@ -28,7 +28,7 @@ def table(*, galleries: tuple[str, ...] = ("all",), measures: tuple[str, ...] = 
 
 
 def test_discs_lie_at_the_values_and_lines_at_the_intervals() -> None:
-    figure = likeness(table(), profile="zappos", networks=NETWORKS)
+    figure = likeness(table(), profile="paper", networks=NETWORKS)
     assert [axes.get_title(loc="left") for axes in figure.axes] == list(MEASURE_NAMES.values())
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names == ["VGG16", "Discriminator, untrained", "InfoGAN (proposed)", "HOG"]  # no weights: lowest
@@ -58,12 +58,12 @@ def test_galleries_with_and_without_bags_have_marks_of_their_own() -> None:
 )
 def test_faults_of_the_table_are_named(change, message: str) -> None:
     with pytest.raises(InputError, match=f"table likeness: .*{message}"):
-        likeness(change(table()), profile="zappos", networks=NETWORKS)
+        likeness(change(table()), profile="paper", networks=NETWORKS)
 
 
 def test_networks_of_unknown_weights_are_refused() -> None:
     with pytest.raises(InputError, match="table networks: no row for VGG16"):
-        likeness(table(), profile="zappos")
+        likeness(table(), profile="paper")
 
 
 def test_the_picture_shows_each_answers_figures() -> None:

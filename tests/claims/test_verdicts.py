@@ -147,8 +147,8 @@ def test_drawn_photos_decide_nothing_about_photographs_but_show_the_number(works
 
 def test_values_of_eight_classes_need_those(workspace) -> None:
     classes = tables()["catalogue"]
-    write_results("zappos", catalogue=classes[classes["label"].isin(["heels", "boots"])])
-    finding = judged(claim(needs=["paper_classes"]), "zappos")
+    write_results("paper", catalogue=classes[classes["label"].isin(["heels", "boots"])])
+    finding = judged(claim(needs=["paper_classes"]), "paper")
     assert finding.reason == "the 2 classes of this profile are not the papers' eight"
     write_results("paper", catalogue=classes.assign(photos=50_025 / len(classes)))
     whole = judged(claim(needs=["paper_classes", "whole_tree"]))

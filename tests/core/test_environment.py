@@ -59,10 +59,13 @@ def test_citation_agrees_with_pyproject():
     assert (ROOT / "LICENSE").read_text().startswith("MIT License")
 
 
-def test_dvc_never_copies_or_pushes_photographs():
+def test_dvc_never_copies_or_pushes_photographs_and_fetches_them_only_when_told():
     parsed = yaml.safe_load((ROOT / "data.dvc").read_text())
-    assert [out["path"] for out in parsed["outs"]] == ["data/zappos"]
-    assert all(out["cache"] is False and out["push"] is False for out in parsed["outs"])
+    [out], [dep] = parsed["outs"], parsed["deps"]
+    assert parsed["frozen"] is True and dep["path"].endswith(Path(out["path"]).name)
+    assert out["cache"] is False and out["push"] is False
+    # below no profile's slot: `dvc repro` would fetch, or miss, what a stage depends on
+    assert Path(out["path"]).parent == Path("data/ut-zap50k")
 
 
 # --- faults, injected ------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ def planned(*words: str) -> str:
     ("words", "check"),
     [
         (["repro"], "--needed"),
-        (["zappos", "DATA=x"], "--needed"),
+        (["photos", "DATA=x"], "--needed"),
         (["add", "DATA=x"], "--needed"),
         (["speed"], "--needed"),
         (["verify", "FULL=1"], "--needed"),

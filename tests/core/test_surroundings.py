@@ -103,7 +103,7 @@ def test_a_command_under_a_python_that_is_aimed(workspace, said):
     foreign.mkdir()
     for name in ("pandas", "yaml", "numpy"):
         (foreign / f"{name}.py").write_text(f"raise RuntimeError('a {name} of the user')", encoding="utf-8")
-    for profile in ("sample", "zappos"):
+    for profile in ("sample", "chapter"):
         shutil.copytree(ROOT / "results" / profile, workspace / "results" / profile)
     shutil.copy(ROOT / "README.md", workspace)
     command = [sys.executable, "-m", "solesearch.pipeline.report"]

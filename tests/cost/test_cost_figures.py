@@ -12,7 +12,7 @@ from solesearch.cost import cost_figures
 
 def test_time_bars_end_at_the_median_and_whiskers_at_the_95th_percentile() -> None:
     table = latency_table()
-    figure = cost_figures.time_bars(table, profile="zappos")
+    figure = cost_figures.time_bars(table, profile="paper")
     [axes] = figure.axes
     tails = [segment[:, 0].tolist() for bars in axes.collections for segment in bars.get_segments()]
     rows = table[table["batch"] == 1].sort_values("median_ms")
@@ -23,7 +23,7 @@ def test_time_bars_end_at_the_median_and_whiskers_at_the_95th_percentile() -> No
 
 
 def test_time_comparison_sets_measured_ratios_beside_both_readings() -> None:
-    figure = cost_figures.time_comparison(latency_table(), profile="zappos")
+    figure = cost_figures.time_comparison(latency_table(), profile="paper")
     [axes] = figure.axes
     order = row_names(figure)
     assert order[0] == "InfoGAN (proposed)" and order[-1] == "VGG19"
@@ -41,10 +41,10 @@ def test_time_comparison_sets_measured_ratios_beside_both_readings() -> None:
 
 def test_time_comparison_without_onnx_or_networks() -> None:
     table = latency_table()
-    figure = cost_figures.time_comparison(table[table["runtime"] != "ONNX Runtime"], profile="zappos")
+    figure = cost_figures.time_comparison(table[table["runtime"] != "ONNX Runtime"], profile="paper")
     assert "measured, ONNX Runtime" not in words(figure)
     with pytest.raises(InputError, match="table latency: no ImageNet network beside infogan"):
-        cost_figures.time_comparison(latency_table([]).query("runtime != 'ONNX Runtime'"), profile="zappos")
+        cost_figures.time_comparison(latency_table([]).query("runtime != 'ONNX Runtime'"), profile="paper")
 
 
 def test_all_runtimes_of_time_and_throughput_are_shown() -> None:
@@ -53,7 +53,7 @@ def test_all_runtimes_of_time_and_throughput_are_shown() -> None:
         (cost_figures.time_bars, "median_ms", 1),
         (cost_figures.throughput_bars, "images_per_s", 32),
     ):
-        figure = draw(table, profile="zappos")
+        figure = draw(table, profile="paper")
         drawn = [bar.get_width() for bar in figure.axes[0].patches if np.isfinite(bar.get_width())]
         assert sorted(drawn) == sorted(table.loc[table["batch"] == batch, value])
         assert {"Pillow", "ONNX Runtime", "Decode, resize to 64 × 96", "ResNet152"} <= set(words(figure))
@@ -61,7 +61,7 @@ def test_all_runtimes_of_time_and_throughput_are_shown() -> None:
 
 
 def test_size_comparison_explains_both_columns() -> None:
-    figure = cost_figures.size_comparison(sizes_table(), profile="zappos")
+    figure = cost_figures.size_comparison(sizes_table(), profile="paper")
     figure.draw_without_rendering()
     order = row_names(figure)
     found = dict(zip(order, column(figure, 0, "embed-\nding"), strict=True))
@@ -75,7 +75,7 @@ def test_size_comparison_explains_both_columns() -> None:
 
 
 def test_accuracy_parameters_are_keras_published_values() -> None:
-    figure = cost_figures.accuracy_parameters(networks_table(), profile="zappos")
+    figure = cost_figures.accuracy_parameters(networks_table(), profile="paper")
     points = sorted((x, y) for line in figure.axes[0].lines for x, y in line.get_xydata())
     cited = published_networks()
     assert points == sorted(zip(cited["parameters"] / 1e6, cited["top1"], strict=True))
@@ -97,7 +97,7 @@ def test_a_width_alone_has_all_charts(width: str) -> None:
         (cost_figures.size_comparison, sizes),
         (cost_figures.accuracy_parameters, networks_table(["MobileNet-0.25"])),
     ):
-        figure = draw(table.replace({"model": models}), profile="zappos")
+        figure = draw(table.replace({"model": models}), profile="paper")
         assert_legible(figure)
     assert f"Keras publishes no accuracy for {width}" in words(figure)
     assert "n = 0 networks" in caption(figure)
@@ -116,4 +116,4 @@ def test_wrong_tables_are_named() -> None:
         (cost_figures.time_bars, latency_table().assign(p95_ms=0.1), "a median is not above 0 or exceeds"),
     ):
         with pytest.raises(InputError, match=f"table .*{expected}"):
-            draw(table, profile="zappos")
+            draw(table, profile="paper")

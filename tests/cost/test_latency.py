@@ -53,7 +53,7 @@ def test_a_slow_models_batches_are_run_once() -> None:
 
 
 def test_the_protocol_is_as_promised() -> None:
-    for profile in ("sample", "zappos", "chapter", "paper"):
+    for profile in ("sample", "photos", "chapter", "paper"):
         settings = LatencySettings.load(profile)
         assert settings.least_runs >= 10 and settings.runs >= 100 and settings.precision == 0.02, profile
 

@@ -17,5 +17,5 @@ def test_sizes_of_the_sample_profile() -> None:
 
 
 def test_narrow_networks_have_no_published_size() -> None:
-    table = model_sizes("zappos")
+    table = model_sizes("paper")
     assert table[table["model"] == "MobileNet-0.25"]["what"].tolist() == ["embedding"]

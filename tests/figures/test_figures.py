@@ -126,7 +126,7 @@ def test_loss_curves_show_every_iteration_and_the_running_median() -> None:
 def test_the_papers_ideal_range_is_shaded_where_it_is_reached(steps: int, shaded: bool) -> None:
     table = training_table(seeds=(1,), steps=steps).reset_index(drop=True)
     table.loc[[10, 50], "generator"] = 90.0  # spikes leave the axis
-    figure = figures.loss_curves(table, profile="zappos")
+    figure = figures.loss_curves(table, profile="paper")
     assert [len(axes.patches) for axes in figure.axes] == [int(shaded)] * 4
     assert ("500 to 2,500 iterations: ideal (P)" in words(figure)) == shaded
     assert {axes.get_xlim() for axes in figure.axes} == {(0, steps)}
@@ -138,7 +138,7 @@ def test_the_papers_ideal_range_is_shaded_where_it_is_reached(steps: int, shaded
 def test_checkpoint_curve_shows_the_table_and_rings_the_chosen_step(seeds: tuple[int, ...]) -> None:
     table = checkpoint_table(seeds=seeds)
     table["chosen"] &= table["gallery"] == "naive"  # chosen there, ringed in the drawn gallery, too
-    figure = figures.checkpoint_curve(table, profile="zappos")
+    figure = figures.checkpoint_curve(table, profile="paper")
     [axes] = figure.axes
     rows = table[(table["gallery"] == "product_excluded") & (table["metric"] == "precision")]
     for seed, line in zip(seeds, axes.lines, strict=False):
@@ -155,7 +155,7 @@ def test_checkpoint_curve_shows_the_table_and_rings_the_chosen_step(seeds: tuple
 @pytest.mark.parametrize("seeds", [(1,), (1, 2, 3)])
 def test_precision_bars_end_at_the_means_of_the_table(seeds: tuple[int, ...]) -> None:
     table = retrieval_table(seeds=seeds)
-    figure = figures.precision_bars(table, profile="zappos")
+    figure = figures.precision_bars(table, profile="paper")
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     for axes, gallery in zip(figure.axes, ("naive", "product_excluded"), strict=True):
         assert axes.get_title("left") == drawing.GALLERIES[gallery]
@@ -183,7 +183,7 @@ def test_precision_bars_end_at_the_means_of_the_table(seeds: tuple[int, ...]) ->
 def test_precision_bars_of_one_gallery_are_one_panel_with_its_intervals() -> None:
     table = retrieval_table().query("gallery == 'naive' and model != 'random'")
     interval = {"model": "hog", "seed": 0, "gallery": "naive", "k": 1, "low": 0.05, "high": 0.2}
-    figure = figures.precision_bars(table, profile="zappos", k=1, intervals=pd.DataFrame([interval]))
+    figure = figures.precision_bars(table, profile="paper", k=1, intervals=pd.DataFrame([interval]))
     [axes] = figure.axes
     assert not [line for line in axes.lines if line.is_dashed()]
     assert {bar.get_width() for bar in axes.patches} == {0.1}
@@ -193,7 +193,7 @@ def test_precision_bars_of_one_gallery_are_one_panel_with_its_intervals() -> Non
 
 def test_class_precision_cells_are_the_means_over_seeds() -> None:
     table = retrieval_table(models=["random", "infogan", "hog"], classes=("heels", "12"))
-    figure = figures.class_precision(table, profile="zappos")
+    figure = figures.class_precision(table, profile="paper")
     rows = table[(table["gallery"] == "product_excluded") & (table["k"] == 5)]
     expected = [
         [
@@ -359,15 +359,15 @@ def test_command_line_redraws_what_can_be_drawn(workspace: Path, capsys) -> None
 
 
 def test_another_process_redraws_the_same_bytes(workspace: Path) -> None:
-    folder = write_results("zappos", ["catalogue"]).figures / "all"
-    here = {path.name: path.read_bytes() for path in charts.redraw("zappos", report=lambda line: None)}
+    folder = write_results("paper", ["catalogue"]).figures / "all"
+    here = {path.name: path.read_bytes() for path in charts.redraw("paper", report=lambda line: None)}
     assert len(here) == 2
     rc = "font.size: 30\nfigure.facecolor: red\nsavefig.format: svg\naxes.formatter.use_locale: True\n"
     (workspace / "matplotlibrc").write_text(rc, encoding="utf-8")
     environment = {**os.environ, "PYTHONHASHSEED": "77", "MPLBACKEND": "TkAgg", "TZ": "Asia/Tokyo"}
     environment |= {"MATPLOTLIBRC": str(workspace), "MPLCONFIGDIR": str(workspace)}
     environment.pop("DISPLAY", None)
-    command = [sys.executable, "-m", "solesearch.pipeline.charts", "zappos"]
+    command = [sys.executable, "-m", "solesearch.pipeline.charts", "paper"]
     done = subprocess.run(
         command, env=environment, cwd=workspace, capture_output=True, text=True, check=False
     )
@@ -378,7 +378,7 @@ def test_another_process_redraws_the_same_bytes(workspace: Path) -> None:
 def test_nothing_to_draw_is_said_and_ends_with_1(workspace: Path, capsys) -> None:
     assert charts.main([]) == 1
     assert "results: no tables yet" in capsys.readouterr().err
-    assert charts.main(["zappos"]) == 1
+    assert charts.main(["paper"]) == 1
     assert len(capsys.readouterr().out.splitlines()) == len(registry.CHARTS)
     assert not (workspace / "figures").exists()
 

@@ -58,7 +58,7 @@ def test_own_products_are_marked_where_there_are_some() -> None:
 def test_gallery_of_mixed_shapes_and_many_neighbours_stays_legible() -> None:
     tall = Neighbour(photo(9, height=90, width=30), "a very long class name", 1234.5, "tall.jpg")
     rows = [GalleryRow("InceptionResNetV2", photo(1), "shoe", [tall, *gallery_row().neighbours] * 2)]
-    figure = galleries.neighbour_gallery(rows, profile="zappos", title="")
+    figure = galleries.neighbour_gallery(rows, profile="paper", title="")
     figure.draw_without_rendering()
     box = figure.axes[1].get_window_extent()
     assert box.height / box.width == pytest.approx(3, rel=0.01)
@@ -88,7 +88,7 @@ def test_the_grid_is_the_one_that_training_keeps() -> None:
 
 
 def test_generated_samples_show_the_first_row_of_each_step() -> None:
-    figure = galleries.generated_samples({s: sample_grid(s) for s in (500, 0, 250)}, profile="zappos", seed=4)
+    figure = galleries.generated_samples({s: sample_grid(s) for s in (500, 0, 250)}, profile="paper", seed=4)
     assert words(figure)[:3] == ["untrained", "iteration 250", "iteration 500"]
     for axes, step in zip(figure.axes, (0, 250, 500), strict=True):
         shown = axes.images[0].get_array()
@@ -108,6 +108,6 @@ def test_nothing_to_draw_is_said() -> None:
         ([many], "60 neighbours do not fit"),
     ):
         with pytest.raises(InputError, match=message):
-            galleries.neighbour_gallery(rows, profile="zappos", title="")
+            galleries.neighbour_gallery(rows, profile="paper", title="")
     with pytest.raises(InputError, match="no grid"):
-        galleries.generated_samples({}, profile="zappos", seed=1)
+        galleries.generated_samples({}, profile="paper", seed=1)

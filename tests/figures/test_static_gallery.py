@@ -165,7 +165,7 @@ def test_the_same_rows_give_the_same_bytes(text: str) -> None:
 
 
 def test_pages_of_photographs_say_whose_they_are(text: str) -> None:
-    real = gallery_page(answers(), profile="zappos", searched=9)
+    real = gallery_page(answers(), profile="paper", searched=9)
     assert "belong to others" in real and "drawn by code" not in real
     assert "drawn by code" in text and "belong to others" not in text
 

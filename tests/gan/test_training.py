@@ -231,7 +231,7 @@ assert all(np.isfinite(float(loss)) for loss in losses.values()), losses
 
 def test_steps_and_checkpoints_of_a_continuation(workspace: Path) -> None:
     """checkpoint_every has to divide the steps, whatever the state's step is; a kill costs a quarter."""
-    gan = training.load_gan("zappos", image_size=(64, 96))
+    gan = training.load_gan("paper", image_size=(64, 96))
     settings = continuation.continued_settings(gan, first=2500, steps=101)
     assert (settings.steps, settings.checkpoint_every, settings.resume_every) == (2601, 2601, 25)
     assert continuation.continued_settings(gan, first=7, steps=1000).resume_every == gan.resume_every

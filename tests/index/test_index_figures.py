@@ -39,7 +39,7 @@ def test_chart_shows_every_row_at_its_place() -> None:
     made = table()
     # such rows are no longer measured
     older = made.head(1).assign(kernel="ZEN (named)", query_ms_median=0.01)
-    figure = index_figures.recall_speed(pd.concat([made, older]), profile="zappos")
+    figure = index_figures.recall_speed(pd.concat([made, older]), profile="paper")
     assert len(figure.axes) == 2  # MongoDB's 100 vectors have no panel
     for axes, photos in zip(figure.axes, (1000, 100_000), strict=True):
         points = [line for line in axes.lines if line.get_marker() != "None"]

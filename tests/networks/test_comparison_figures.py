@@ -42,7 +42,7 @@ def dots(axes) -> dict[float, object]:
 def compared() -> Figure:
     table = retrieval_table()
     return comparison_figures.precision_comparison(
-        table, networks_table(), profile="zappos", intervals=intervals_table(table)
+        table, networks_table(), profile="paper", intervals=intervals_table(table)
     )
 
 
@@ -101,7 +101,7 @@ def test_whiskers_are_the_intervals_of_the_mean_over_the_seeds(compared: Figure)
 
 
 def test_retraining_shows_the_three_heads_of_each_network() -> None:
-    figure = comparison_figures.retraining(naive(retrieval_table()), networks_table(), profile="zappos")
+    figure = comparison_figures.retraining(naive(retrieval_table()), networks_table(), profile="paper")
     assert row_names(figure) == ["MobileNetV2", "MobileNet-0.25", "VGG16"]
     figure.draw_without_rendering()
     for head, suffix in (("none", ""), ("one\nunit", "+one_unit"), ("classes", "+classes")):
@@ -120,7 +120,7 @@ def test_retraining_shows_the_three_heads_of_each_network() -> None:
 def test_preprocessing_shows_the_printed_means_and_the_scalings_of_real_weights() -> None:
     table = retrieval_table(variants(rescaled=[*REAL, "VGG16"]))
     figure = comparison_figures.preprocessing(
-        table, networks_table(variants(rescaled=[*REAL, "VGG16"])), profile="zappos"
+        table, networks_table(variants(rescaled=[*REAL, "VGG16"])), profile="paper"
     )
     assert {"mean 0.79", "mean 0.58", "mean 0.60"} <= set(words(figure))
     above, below = figure.axes
@@ -141,7 +141,7 @@ def test_a_named_native_scaling_on_the_same_photos_goes_before_the_plain_row() -
     models = ["MobileNetV2", "MobileNetV2@tf", "MobileNetV2@caffe"]
     table = retrieval_table(models)
     table.loc[table["model"].str.contains("@"), "n"] = 300
-    figure = comparison_figures.preprocessing(table, networks_table(models), profile="zappos")
+    figure = comparison_figures.preprocessing(table, networks_table(models), profile="paper")
     assert sorted(dots(figure.axes[1])) == sorted(precision_of(model) for model in models[1:])
     assert "measured: n = 300 queries" in caption(figure)
 
@@ -188,7 +188,7 @@ def test_a_width_alone_has_all_charts() -> None:
     alone = ["MobileNet-0.25", "MobileNet-0.25+classes", "MobileNet-0.25@none"]
     table, networks = retrieval_table([*PRECISION, *alone]), networks_table(alone)
     for name in WITH_NETWORKS:
-        assert_legible(getattr(comparison_figures, name)(table, networks, profile="zappos"))
+        assert_legible(getattr(comparison_figures, name)(table, networks, profile="paper"))
 
 
 def test_wrong_tables_are_named() -> None:
@@ -208,4 +208,4 @@ def test_wrong_tables_are_named() -> None:
 
 
 def draw(name: str, *tables: pd.DataFrame) -> Figure:
-    return getattr(comparison_figures, name)(*tables, profile="zappos")
+    return getattr(comparison_figures, name)(*tables, profile="paper")

@@ -26,7 +26,7 @@ from solesearch.photos.photo_table import COLUMNS, class_counts, read_photos
 OUTPUTS = ("photos.csv", "problems.csv", "duplicates.csv", "manifest.json", "pixels.npy")
 
 
-def prepared(profile: str = "zappos", **changed) -> PreparedCatalogue:
+def prepared(profile: str = "photos", **changed) -> PreparedCatalogue:
     """Prepare a profile with some values of its section `catalog` changed."""
     return prepare(profile, CatalogSettings.load(profile, **changed))
 
@@ -42,7 +42,7 @@ def labels_of(folder: Path, *, columns: str = "file,label", value=lambda number:
     return "\n".join([columns, *lines]) + "\n"
 
 
-def digests(profile: str = "zappos") -> dict[str, str]:
+def digests(profile: str = "photos") -> dict[str, str]:
     return {name: files.digest(Paths.of(profile).catalogue / name) for name in OUTPUTS}
 
 
@@ -71,7 +71,7 @@ def test_same_photos_same_bytes_from_folders_and_a_manifest(shoes: Path) -> None
     (shoes / "Boot/0003.jpg").write_bytes(b"damaged")
     photos, first = prepared().photos, digests()
     assert photos[photos["label"] == "boot"]["position"].tolist() == [1, 2, 4, 5, 6, 7, 8, 9, 10]
-    shutil.rmtree(Paths.of("zappos").catalogue)
+    shutil.rmtree(Paths.of("photos").catalogue)
     prepared()
     assert digests() == first
     write_labels(shoes, labels_of(shoes, columns="file,label,position", value=lambda n: f",{n % 10 + 1}"))
@@ -90,7 +90,7 @@ def test_products_of_a_manifest_stay_whole(shoes: Path) -> None:
 
 
 def test_further_columns_of_a_manifest_are_kept_beside_the_catalogue(shoes: Path) -> None:
-    manifest, paths = {"source": "manifest", "split": "products"}, Paths.of("zappos")
+    manifest, paths = {"source": "manifest", "split": "products"}, Paths.of("photos")
     value = lambda n: f",{n:03d},{('Red', ' Navy Blue', '')[n % 3]},NA"  # noqa: E731
     text = labels_of(shoes, columns="file,label,product_id,colour,gender", value=value)
     write_labels(shoes, text.replace("Boot/0001.jpg,", "Boot/gone.jpg,boot,,,\nBoot/0001.jpg,", 1))
@@ -116,12 +116,28 @@ def test_the_papers_profile_on_the_official_tree(workspace: Path) -> None:
     assert Counter(photos["split"][labelled]) == {"test": 60, "validation": 36, "training": 84}
     assert set(photos["split"][~labelled]) == {"training"}
     assert (photos["group"] == photos["product"]).all()
-    assert set(result.problems["action"]) == {"trained on without a label"}
-    assert len(result.problems) == 6 and "Shoes/Oxfords" in set(result.problems["file"])
+    outside = result.problems[result.problems["action"] == "trained on without a label"]
+    assert len(outside) == 6 and len(result.problems) == 8 and "Shoes/Oxfords" in set(result.problems["file"])
     exact = result.duplicates[result.duplicates["kind"] == "exact"]
     assert len(exact) == 21 and exact["same_product"].all()  # a colour twice, under another brand
     dropped = prepared("paper", train_on_unlabelled=False, **options)
-    assert set(dropped.problems["action"]) == {"left out"} and len(dropped.photos) == 180
+    assert Counter(dropped.problems["action"])["left out"] == 6 and len(dropped.photos) == 180
+
+
+def test_attributes_of_the_official_tree_are_kept_and_a_part_of_it_is_told(workspace: Path, capsys) -> None:
+    tree = write_official_tree(workspace / "data/paper")
+    shutil.rmtree(tree / "Slippers")
+    name = min(tree.glob("Shoes/Heels/*/*.jpg")).relative_to(tree).as_posix()
+    (workspace / "data/paper/labels.csv").write_text(f"path,gender\n{name},Men;Women\n")
+    result = prepared("paper", validation_share=0.2)
+    assert "ut-zap50k-images: 216 of UT-Zap50K's 50,025 photos, none in slippers" in capsys.readouterr().out
+    assert ("ut-zap50k-images", "used as the part that it is") in set(
+        result.problems[["file", "action"]].itertuples(index=False, name=None)
+    )
+    attributes = catalog.read_attributes(result.paths)
+    assert attributes.index.tolist() == result.photos["id"].tolist()
+    assert attributes.columns.tolist() == ["gender", "brand", "colour_number"]
+    assert attributes.loc[name, "gender"] == "Men;Women" and Counter(attributes["gender"])[""] == 215
 
 
 def test_a_tested_product_is_not_trained_on_without_its_label(workspace: Path) -> None:
@@ -142,10 +158,10 @@ def test_a_tested_product_is_not_trained_on_without_its_label(workspace: Path) -
 
 def test_missing_data_names_the_way_to_get_it(workspace: Path) -> None:
     for _ in range(2):  # not there, then empty but for what a desktop leaves
-        with pytest.raises(InputError, match=r"data/zappos: no photographs .*make zappos DATA=.*data/README"):
+        with pytest.raises(InputError, match=r"data/photos: no photographs .*make photos DATA=.*data/README"):
             prepared()
-        (workspace / "data/zappos").mkdir(parents=True, exist_ok=True)
-        (workspace / "data/zappos/.DS_Store").touch()
+        (workspace / "data/photos").mkdir(parents=True, exist_ok=True)
+        (workspace / "data/photos/.DS_Store").touch()
 
 
 def test_a_class_too_small_for_three_splits_fails_before_decoding(shoes: Path, monkeypatch) -> None:
@@ -171,7 +187,7 @@ def test_a_failed_run_leaves_the_former_one(shoes: Path) -> None:
     with pytest.raises(InputError, match="no usable photo in class shoe"):
         prepared()
     assert digests() == before
-    assert sorted(path.name for path in Paths.of("zappos").catalogue.iterdir()) == sorted(OUTPUTS)
+    assert sorted(path.name for path in Paths.of("photos").catalogue.iterdir()) == sorted(OUTPUTS)
 
 
 # --- odd photos ------------------------------------------------------------------------------------------
@@ -333,7 +349,7 @@ def test_other_photos_than_the_committed_ones(shoes: Path, committed: Path, chan
     change(shoes)
     assert prepared().problems.empty
     assert re.search(
-        r"than those of results/zappos/evaluate/manifest\.json: .*" + words, capsys.readouterr().out
+        r"than those of results/photos/evaluate/manifest\.json: .*" + words, capsys.readouterr().out
     )
 
 
@@ -341,7 +357,7 @@ def test_other_photos_than_the_committed_ones(shoes: Path, committed: Path, chan
 def test_a_damaged_committed_manifest(committed: Path, text: str, capsys) -> None:
     committed.write_text(text, encoding="utf-8")
     prepared()
-    assert "results/zappos/evaluate/manifest.json: damaged; nothing to compare" in capsys.readouterr().out
+    assert "results/photos/evaluate/manifest.json: damaged; nothing to compare" in capsys.readouterr().out
 
 
 # --- settings, tables, folders ---------------------------------------------------------------------------
@@ -350,7 +366,7 @@ def test_a_damaged_committed_manifest(committed: Path, text: str, capsys) -> Non
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"source": "folder"}, "zappos.catalog.source: .*'drawn', 'official', 'folders' or 'manifest'"),
+        ({"source": "folder"}, "photos.catalog.source: .*'drawn', 'official', 'folders' or 'manifest'"),
         ({"label_map": "papers"}, "label_map is papers, subcategories or categories for source official"),
         ({"source": "drawn", "photos": 8}, "photos = 8 is fewer than the 9 classes"),
         ({"training_share": 0.9, "validation_share": 0.1}, "must leave a rest"),
@@ -361,11 +377,11 @@ def test_a_damaged_committed_manifest(committed: Path, text: str, capsys) -> Non
 )
 def test_settings_that_make_no_catalogue(workspace: Path, changed: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        CatalogSettings.load("zappos", **changed)
+        CatalogSettings.load("photos", **changed)
 
 
 def test_the_photo_table_keeps_its_text(workspace: Path) -> None:
-    paths = Paths.of("zappos")
+    paths = Paths.of("photos")
     table = pd.DataFrame([["a", "NA", "0012", "x", 0, "test", 1, 1, "ff"]], columns=list(COLUMNS))
     files.write_table(paths.photos, table)
     assert read_photos(paths)[["label", "product"]].values.tolist() == [["NA", "0012"]]

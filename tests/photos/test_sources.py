@@ -236,7 +236,7 @@ def test_the_zip_gives_what_the_tree_gives_and_is_unpacked_once(official: Path, 
     write_official_zip(official, tmp_path / "photos.zip")
     for _ in range(2):
         listing = list_official(tmp_path, **options)
-        assert listing.photos.equals(tree.photos) and listing.problems == []
+        assert listing.photos.equals(tree.photos) and listing.problems == tree.problems
         made = {path.stat().st_ino for path in out.rglob("*.jpg")}
     assert made == {path.stat().st_ino for path in out.rglob("*.jpg")}
 
@@ -244,11 +244,15 @@ def test_the_zip_gives_what_the_tree_gives_and_is_unpacked_once(official: Path, 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda tree: shutil.rmtree(tree / "Shoes/Heels"), "no usable photo in class heels"),
+        (
+            lambda tree: [shutil.rmtree(tree / name) for name in ("Boots", "Sandals", "Shoes")],
+            "in slippers alone",
+        ),
+        (lambda tree: [shutil.rmtree(path) for path in tree.glob("*/*")], "in no class alone"),
         (lambda tree: tree.rename(tree.with_name("elsewhere")), "no UT-Zap50K tree"),
     ],
 )
-def test_incomplete_trees(tmp_path: Path, official: Path, change, words: str) -> None:
+def test_trees_that_will_not_do(tmp_path: Path, official: Path, change, words: str) -> None:
     change(shutil.copytree(official, tmp_path / "data/ut-zap50k-images"))
     with pytest.raises(InputError, match=words):
         list_official(tmp_path / "data", label_map="papers", unpack_to=tmp_path / "out")
@@ -260,8 +264,20 @@ def test_photos_at_the_wrong_depth_are_reported(tmp_path: Path, official: Path) 
     for name in odd:
         write_photo(tree / name, number=1)
     listing = list_official(tree, label_map="papers", unpack_to=tmp_path / "unused")
-    assert set(problems_of(listing)) == odd
+    assert {name for name, (_, action) in problems_of(listing).items() if action == "left out"} == odd
     assert set(listing.photos["label"]) == {*PAPER_CLASSES, "unlabelled"}
+
+
+def test_a_part_of_the_tree_is_used_and_said_to_be_one(tmp_path: Path, official: Path) -> None:
+    tree = shutil.copytree(official, tmp_path / "ut-zap50k-images")
+    shutil.rmtree(tree / "Slippers")
+    shutil.rmtree(tree / "Shoes/Heels")
+    listing = list_official(tmp_path, label_map="papers", unpack_to=tmp_path / "unused")
+    assert set(listing.photos["label"]) == {*PAPER_CLASSES, "unlabelled"} - {"heels", "slippers"}
+    words = "204 of UT-Zap50K's 50,025 photos, none in heels, slippers"
+    assert problems_of(listing)["ut-zap50k-images"] == (words, "used as the part that it is")
+    listing = list_official(tmp_path, label_map="categories", unpack_to=tmp_path / "unused")
+    assert problems_of(listing)["ut-zap50k-images"][0] == "204 of UT-Zap50K's 50,025 photos"
 
 
 # --- a zip -----------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ def change(workspace: Path, profile: str, section: str, **values) -> None:
     path.write_text(yaml.safe_dump(parameters))
 
 
-@pytest.mark.parametrize("profile", ["smoke", "sample", "zappos", "chapter", "paper"])
+@pytest.mark.parametrize("profile", ["smoke", "sample", "photos", "chapter", "paper"])
 def test_committed_values_are_possible(workspace: Path, profile: str) -> None:
     preflight.check_values(profile)
 
@@ -60,15 +60,15 @@ def test_profiles_without_section_or_photographs(workspace: Path) -> None:
     path = workspace / "params.yaml"
     text = path.read_text()
     path.write_text(text.replace("  - sample\n", "  - samples\n", 1))
-    with pytest.raises(InputError, match="no section for profile 'samples'; there are sample, zappos,"):
+    with pytest.raises(InputError, match="no section for profile 'samples'; there are sample, chapter,"):
         preflight.check_all(active_profiles())
     path.write_text(text.replace("profiles:\n  - sample\n", "profiles: []\n", 1))
     with pytest.raises(InputError, match="at least one profile"):
         active_profiles()
     for profile, words in (
-        ("zappos", "`make zappos DATA="),
+        ("photos", "`make photos DATA="),
         ("chapter", "`make chapter"),
-        ("paper", "put or"),
+        ("paper", "`make paper` fetches them, `make paper DATA="),
     ):
         with pytest.raises(InputError, match=rf"data/{profile}: no photographs there; {words}"):
             preflight.check_all([profile])

@@ -15,7 +15,7 @@ def test_every_make_command_is_a_target_and_make_lists_them(repository: Path) ->
     text = (repository / "README.md").read_text() + (repository / "data" / "README.md").read_text()
     makefile = (repository / "Makefile").read_text()
     commands = set(re.findall(r"(?m)(?:^|`)make ([a-z]+)", text))  # in code or in backticks
-    known = {"repro", "test", "lab", "app", "figures", "verify", "zappos", "chapter", "add", "speed"}
+    known = {"repro", "test", "lab", "app", "figures", "verify", "paper", "chapter", "add", "speed"}
     assert known <= commands
     for command in commands:
         assert re.search(rf"(?m)^{command}:.*## ", makefile), command

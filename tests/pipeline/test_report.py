@@ -51,7 +51,7 @@ def put(results: Path, profile: str, **tables: pd.DataFrame) -> None:
         files.write_table(Paths.of(profile).result(name), table)
 
 
-def put_comparison(results: Path, profile: str = "zappos", **changed: pd.DataFrame) -> None:
+def put_comparison(results: Path, profile: str = "paper", **changed: pd.DataFrame) -> None:
     tables = {"retrieval": retrieval_table(), "networks": networks_table(), "latency": latency_table()}
     put(results, profile, **{**tables, "sizes": sizes_table(), **changed})
 
@@ -66,8 +66,8 @@ def rows_of(table: str) -> dict[str, list[str]]:
 
 
 def test_table_of_the_readme(results):
-    put(results, "zappos", retrieval=retrieval(REAL))
-    rows = rows_of(report.precision_table(["sample", "zappos"]))
+    put(results, "paper", retrieval=retrieval(REAL))
+    rows = rows_of(report.precision_table(["sample", "paper"]))
     assert rows["InfoGAN (proposed)"] == ["0.84", AWAY, AWAY, "0.873 (0.870–0.876)", "0.863 (0.860–0.866)"]
     assert rows["HOG"] == ["—", AWAY, AWAY, "0.956", "0.946"]
     assert rows["Mean colour"] == ["—", AWAY, AWAY, "—", "—"] and len(rows) == 7
@@ -104,7 +104,7 @@ def test_time_ratios_worked():
 
 def test_table_two_worked_rows(results):
     put_comparison(results)
-    rows = rows_of(results_page.table_two(["sample", "zappos"]))
+    rows = rows_of(results_page.table_two(["sample", "paper"]))
     assert list(rows)[:9] == [*NETWORKS[:8], "MobileNet-0.25"] and list(rows)[-1] == "InfoGAN (proposed)"
     # 139 ms / 2.1 ms = 66.19; .22 s / .004 s = 55; 14,714,688 values of 4 bytes
     expected = ["528", "528", "58.9", "220 (55×)", AWAY, "139 (66.2×)", "0.75", AWAY]
@@ -117,7 +117,7 @@ def test_table_two_worked_rows(results):
 
 def test_latency_table_leaves_out_the_compiled_networks(results):
     put_comparison(results)
-    latency = {"zappos": latency_table(), "sample": None}
+    latency = {"paper": latency_table(), "sample": None}
     rows = rows_of(results_page.latency_table(latency))
     assert rows["InfoGAN (proposed)"] == ["ONNX Runtime", "0.7", "2,857", AWAY, AWAY, "431,472", "1.8"]
     assert rows["MobileNet"][0] == "ONNX Runtime" and "VGG16" not in rows
@@ -156,7 +156,7 @@ def test_minutes_and_memory_worked(results):
     # (30 + 3000) / 60 = 50.5, rounded to even
     machine = ["AMD EPYC, 2 cores, 23.5 GiB", "keras 3.15.1, numpy 2.4.6"]
     assert results_page.run_cells("sample") == ["50", "02_train_infogan (50)", "2.0 GiB", *machine]
-    assert results_page.run_cells("zappos") == ["not recorded"] * 5
+    assert results_page.run_cells("paper") == ["not recorded"] * 5
 
 
 @pytest.mark.parametrize("text", ["{", '{"stages": {"train": {"seconds": "long"}}}', "[]"])
@@ -186,7 +186,7 @@ def test_pages_are_written_once_and_the_rest_of_the_readme_stays(results, capsys
     assert "| VGG16 | 528 | 528 | 58.9 | 220 (55×) |" in page and "{" not in page
     report.update_pages(root)
     assert "nothing" in capsys.readouterr().out
-    put(results, "zappos", retrieval=retrieval({**REAL, "hog": [0.957]}))
+    put(results, "paper", retrieval=retrieval({**REAL, "hog": [0.957]}))
     report.update_pages(root)
     assert "0.957" in (root / "README.md").read_text() and not list(root.glob("**/.*partial*"))
 
@@ -212,8 +212,8 @@ def test_the_committed_pages_are_what_the_results_give(repository, monkeypatch):
 
 def test_summary_says_where_things_lie_and_aligns_the_table(results):
     put_comparison(results)
-    text = report.summary(["zappos"])
-    assert "results   results/zappos/" in text and "figures   figures/zappos/  nothing there yet" in text
+    text = report.summary(["paper"])
+    assert "results   results/paper/" in text and "figures   figures/paper/  nothing there yet" in text
     lines = text.splitlines()
     [head] = [line for line in lines if "precision@5" in line]
     [hog] = [line for line in lines if line.startswith("  HOG")]

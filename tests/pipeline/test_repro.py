@@ -27,7 +27,7 @@ def runs(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The targets of each `dvc repro`, which runs nothing here; photographs are not asked for."""
     made: list[list[str]] = []
     monkeypatch.setattr(repro, "run_stages", lambda profiles: made.append(list(profiles)))
-    for profile in ("sample", "zappos"):
+    for profile in ("sample", "photos"):
         (workspace / "data" / profile).mkdir(parents=True)
     return made
 
@@ -39,24 +39,24 @@ def test_without_a_name_all_listed_profiles_run_by_dvc_itself(runs: list, capsys
 
 
 def test_a_named_profile_is_listed_and_runs_alone(runs: list, workspace: Path, capsys) -> None:
-    repro.reproduce(["zappos", "zappos"])
-    assert runs == [["zappos"]]
-    assert yaml.safe_load((workspace / "params.yaml").read_text())["profiles"] == ["sample", "zappos"]
+    repro.reproduce(["photos", "photos"])
+    assert runs == [["photos"]]
+    assert yaml.safe_load((workspace / "params.yaml").read_text())["profiles"] == ["sample", "photos"]
     said = capsys.readouterr().out
-    assert "params.yaml: added zappos to profiles" in said and "sample (synthetic)" not in said
+    assert "params.yaml: added photos to profiles" in said and "sample (synthetic)" not in said
 
 
 def test_an_unknown_profile_changes_nothing(runs: list, workspace: Path) -> None:
     before = (workspace / "params.yaml").read_text()
-    with pytest.raises(InputError, match=r"no section for profile 'zapos'; there are sample, zappos"):
+    with pytest.raises(InputError, match=r"no section for profile 'zapos'; there are sample, chapter"):
         repro.reproduce(["sample", "zapos"])
     assert runs == [] and (workspace / "params.yaml").read_text() == before
 
 
 def test_a_profile_without_photographs_is_not_listed(workspace: Path) -> None:
     before = (workspace / "params.yaml").read_text()
-    with pytest.raises(InputError, match=r"data/zappos: no photographs there"):
-        repro.reproduce(["zappos"])
+    with pytest.raises(InputError, match=r"data/photos: no photographs there"):
+        repro.reproduce(["photos"])
     assert (workspace / "params.yaml").read_text() == before
 
 

@@ -16,33 +16,33 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_link_and_relink(workspace: Path, photographs: Path, tmp_path_factory) -> None:
-    assert link_photographs("zappos", photographs).resolve() == photographs.resolve()
+    assert link_photographs("photos", photographs).resolve() == photographs.resolve()
     other = tmp_path_factory.mktemp("other")
     (other / "Shoe").mkdir()
-    assert link_photographs("zappos", other).resolve() == other.resolve()
+    assert link_photographs("photos", other).resolve() == other.resolve()
     assert (photographs / "Boot").is_dir()  # the first folder is untouched
 
 
 def test_own_files_in_the_slot_are_left_alone(workspace: Path, photographs: Path) -> None:
-    mine = workspace / "data" / "zappos" / "Boot" / "mine.jpg"
+    mine = workspace / "data" / "photos" / "Boot" / "mine.jpg"
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b"x")
     with pytest.raises(InputError, match="already holds files"):
-        link_photographs("zappos", photographs)
+        link_photographs("photos", photographs)
     assert mine.read_bytes() == b"x"
-    assert link_photographs("zappos", mine.parents[1]).is_dir()  # naming the slot itself is fine
+    assert link_photographs("photos", mine.parents[1]).is_dir()  # naming the slot itself is fine
 
 
 def test_wrong_folders_are_named(workspace: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere: no such folder"):
-        link_photographs("zappos", tmp_path / "nowhere")
+        link_photographs("photos", tmp_path / "nowhere")
     (tmp_path / "flat").mkdir()
     with pytest.raises(InputError, match="holds no folders"):
-        link_photographs("zappos", tmp_path / "flat")
+        link_photographs("photos", tmp_path / "flat")
 
 
 def test_a_manifest_is_wanted_where_the_profile_reads_one(workspace: Path, photographs: Path) -> None:
-    """Class folders alone will not do for `chapter`, nor photos without folders for `zappos`."""
+    """Class folders alone will not do for `chapter`, nor photos without folders for `photos`."""
     with pytest.raises(InputError, match=r"holds no labels.csv; .*data/README"):
         link_photographs("chapter", photographs)
     assert not (workspace / "data" / "chapter").exists()
@@ -53,30 +53,30 @@ def test_a_manifest_is_wanted_where_the_profile_reads_one(workspace: Path, photo
 
 
 FORMS = {
-    "no indentation": ("profiles:\n- sample\n", "profiles:\n- sample\n- zappos\n"),
+    "no indentation": ("profiles:\n- sample\n", "profiles:\n- sample\n- photos\n"),
     "comments": (
         "profiles:  # what runs\n   # first\n   - sample  # mine\n",
-        "profiles:  # what runs\n   # first\n   - sample  # mine\n   - zappos\n",
+        "profiles:  # what runs\n   # first\n   - sample  # mine\n   - photos\n",
     ),
-    "Windows": ("profiles:\r\n  - sample\r\n", "profiles:\r\n  - sample\r\n  - zappos\r\n"),
+    "Windows": ("profiles:\r\n  - sample\r\n", "profiles:\r\n  - sample\r\n  - photos\r\n"),
 }
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_list_grows_and_all_else_stays_to_the_last_byte(workspace: Path, form: str) -> None:
-    before, after = (f"# top\n{text}zappos: {{a: 1}}\n" for text in FORMS[form])
+    before, after = (f"# top\n{text}photos: {{a: 1}}\n" for text in FORMS[form])
     (workspace / "params.yaml").write_bytes(before.encode())
-    assert activate("zappos")
+    assert activate("photos")
     assert (workspace / "params.yaml").read_bytes().decode() == after
-    assert not activate("zappos")
+    assert not activate("photos")
 
 
 @pytest.mark.parametrize("text", ["profiles: [sample]\n", "profiles: sample\n", ""])
 def test_what_is_written_otherwise_is_left_to_the_user(workspace: Path, text: str) -> None:
-    text += "zappos: {a: 1}\n"
+    text += "photos: {a: 1}\n"
     (workspace / "params.yaml").write_text(text)
     with pytest.raises(InputError, match=r"`profiles`"):
-        activate("zappos")
+        activate("photos")
     assert (workspace / "params.yaml").read_text() == text
     with pytest.raises(InputError, match="no section for profile 'nosuch'"):
         activate("nosuch")

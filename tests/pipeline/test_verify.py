@@ -107,9 +107,9 @@ def test_run_without_its_machine_fails(project: Paths) -> None:
 def test_no_record_of_a_run_fails_and_pictures_of_photographs_are_skipped(project: Paths) -> None:
     (project.root / "dvc.lock").write_text("stages: {}")
     assert "dvc.lock" in failed(project)
-    out = {"path": "figures/zappos/galleries", "md5": "0"}
-    (project.root / "dvc.lock").write_text(yaml.safe_dump({"stages": {"galleries@zappos": {"outs": [out]}}}))
-    [check] = verify.check_recorded(Paths("zappos", project.root))
+    out = {"path": "figures/paper/galleries", "md5": "0"}
+    (project.root / "dvc.lock").write_text(yaml.safe_dump({"stages": {"galleries@paper": {"outs": [out]}}}))
+    [check] = verify.check_recorded(Paths("paper", project.root))
     assert check.state == verify.SKIP
     (project.root / "dvc.lock").write_text("stages: [")
     assert "recorded" in failed(project)
@@ -192,11 +192,11 @@ def test_copy_for_the_second_run(project: Paths, tmp_path: Path, listed: str) ->
     """The copy runs the one profile, in whichever way params.yaml lists others or none."""
     tamper(project.root / "params.yaml", "profiles:\n  - sample", listed)
     (project.root / "runs" / "sample").mkdir(parents=True)
-    (project.root / "data" / "zappos").mkdir(parents=True)
+    (project.root / "data" / "paper").mkdir(parents=True)
     target = tmp_path / "copy" / "solesearch"
-    verify.copy_project(Paths("zappos", project.root), target)
-    assert yaml.safe_load((target / "params.yaml").read_text())["profiles"] == ["zappos"]
-    assert (target / "data" / "zappos").is_symlink() and not (target / "runs").exists()
+    verify.copy_project(Paths("paper", project.root), target)
+    assert yaml.safe_load((target / "params.yaml").read_text())["profiles"] == ["paper"]
+    assert (target / "data" / "paper").is_symlink() and not (target / "runs").exists()
     assert (target / "results" / "sample" / "claims" / "claims.csv").is_file()
 
 

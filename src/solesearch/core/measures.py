@@ -16,9 +16,10 @@ K = 5  # P's galleries show five neighbours; k itself is never stated
 GALLERIES = {"naive": "naive", "product_excluded": "product excluded"}
 PROFILES = {
     "sample": "synthetic",
-    "zappos": "real photographs",
+    "paper": "UT-Zap50K",
     "chapter": "real shoes and bags",
-    "paper": "official UT-Zap50K",
+    "photos": "your photographs",
+    "zappos": "real photographs",
     "smoke": "synthetic, for tests",
 }
 DRAWN = ("sample", "smoke")  # of the synthetic catalogue, so their pictures may be committed

@@ -105,6 +105,9 @@ def prepare(profile: str, settings: CatalogSettings | None = None) -> PreparedCa
     """
     paths, settings = Paths.of(profile), settings or CatalogSettings.load(profile)
     listing = chosen_photos(list_photos(paths, settings), settings)
+    for what, words, action in listing.problems:
+        if action == sources.PARTIAL:
+            tell(f"{what}: {words}")
     split_photos(listing.photos, listing, settings)  # what cannot be split fails before it is decoded
     with files.replacing(paths.pixels) as temporary:
         decoded, hashes, problems = decode(listing, settings, temporary)
@@ -120,7 +123,7 @@ def prepare(profile: str, settings: CatalogSettings | None = None) -> PreparedCa
     files.write_table(paths.duplicates, duplicates)
     files.write_table(paths.photos, photos)
     paths.attributes.unlink(missing_ok=True)
-    attributes = listing.photos.drop(columns=sources.COLUMNS[1:])  # a manifest's further columns
+    attributes = listing.photos.drop(columns=sources.COLUMNS[1:])  # further columns
     if attributes.shape[1] > 1:
         files.write_table(paths.attributes, attributes[attributes["id"].isin(photos["id"])])
     files.write_json(paths.manifest, manifest)
@@ -130,9 +133,9 @@ def prepare(profile: str, settings: CatalogSettings | None = None) -> PreparedCa
 
 
 def read_attributes(paths: Paths) -> pd.DataFrame:
-    """Return what a manifest tells of each photo beyond class and product: text columns, index id.
+    """Return what is told of each photo beyond class and product: text columns, index id.
 
-    No columns where the photographs came without any (class folders, the official tree).
+    A manifest's further columns, or UT-Zap50K's (`metadata.official_attributes`); none of class folders.
     """
     if not paths.attributes.is_file():
         return pd.DataFrame(index=read_photos(paths)["id"])

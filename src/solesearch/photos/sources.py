@@ -26,6 +26,7 @@ from solesearch.photos.labels_file import (
     stop_when_row,
     unprintable,
 )
+from solesearch.photos.metadata import LABELS_FILE, META_FILE, META_FOLDER, META_ZIP, official_attributes
 from solesearch.photos.photo import NOT_TAKEN, SUFFIXES
 from solesearch.photos.splits import UNLABELLED
 
@@ -44,13 +45,14 @@ PART_OF_DATA = re.compile(
     re.IGNORECASE,
 )
 RESERVED_LABELS = ("all", "macro")  # rows of results/<profile>/retrieval.csv
-LABELS_FILE = "labels.csv"
 COLUMNS = ["id", "label", "product", "place"]  # of a listing
-FILLED_BY_MAKE = ("zappos", "chapter")  # profiles that `make PROFILE DATA=folder` links photographs to
+FILLED_BY_MAKE = ("paper", "chapter", "photos")  # that `make PROFILE DATA=folder` links photographs to
+FETCHED_BY_MAKE = ("paper",)  # and those that `make PROFILE` fetches, once their terms are accepted
 
 OFFICIAL_FOLDERS = ("ut-zap50k-images", "ut-zap50k-images-square")
 OFFICIAL_CATEGORIES = ("Boots", "Sandals", "Shoes", "Slippers")
 OFFICIAL_PHOTOS, OFFICIAL_SUBCATEGORIES = 50_025, 21  # Yu and Grauman 2014
+PARTIAL = "used as the part that it is"
 UNPACKED_FROM = ".unpacked-from-sha256"
 # P names eight classes that UT-Zap50K does not have; this is the reading taken. "*": every subcategory.
 PAPER_CLASSES = {
@@ -88,9 +90,10 @@ def existing_data(folder: Path, *, profile: str, archives: bool) -> Path:
 
 def no_photographs(folder: Path, *, profile: str) -> InputError:
     """Return the error for an empty or missing slot, with the way to fill it."""
-    make = f"`make {profile} DATA=/path/to/folder` links them"
+    make = f"`make {profile} DATA=/path/to/folder` links them" if profile in FILLED_BY_MAKE else ""
+    fetch = f"`make {profile}` fetches them, " if profile in FETCHED_BY_MAKE else ""
     return InputError(
-        f"{folder}: no photographs there; {make if profile in FILLED_BY_MAKE else 'put or link them there'}, "
+        f"{folder}: no photographs there; {fetch}{make or 'put or link them there'}, "
         f"data/README.md says what is wanted. Or take {profile} off the list `profiles` in params.yaml"
     )
 
@@ -254,8 +257,9 @@ def list_official(folder: Path, *, label_map: str, unpack_to: Path) -> Listing:
 
     `folder` is the tree, or holds it or its zip (unpacked to `unpack_to`; a tree is preferred). Names are
     taken as they lie on disk. `label_map`: `papers` (eight classes, the rest UNLABELLED), `subcategories`
-    or `categories`. The product is the number before the first dot. Raises InputError when there is no
-    such tree, or one of the papers' classes without photos.
+    or `categories`. The product is the number before the first dot; attributes as `official_attributes`
+    finds them. A part of the tree serves, and a problem says so. Raises InputError when there is no such
+    tree, or its photos make fewer than two classes.
     """
     root = _official_root(folder, unpack_to)
 
@@ -266,8 +270,23 @@ def list_official(folder: Path, *, label_map: str, unpack_to: Path) -> Listing:
         return official_label(*parts[:2], label_map=label_map), number if number.isdecimal() else ""
 
     photos, problems = _read_tree(root, read)
-    stop_when_class_empty(PAPER_CLASSES if label_map == "papers" else (), photos["label"], where=root)
-    return Listing(root, _photo_table(photos), problems, unique_products=True)
+    if root == folder:  # what may lie beside the photos is no photo that was left out
+        beside = (META_FILE, META_ZIP, LABELS_FILE, META_FOLDER)
+        problems = [problem for problem in problems if problem[0].split("/")[0] not in beside]
+    classes = set(photos["label"]) - {UNLABELLED}
+    if len(classes) < 2:
+        raise InputError(f"{root}: has photos in {_listed(classes)} alone; similarity needs two classes")
+    if len(photos) < OFFICIAL_PHOTOS:
+        missing = set(PAPER_CLASSES) - classes if label_map == "papers" else ()
+        words = f"{len(photos):,} of UT-Zap50K's {OFFICIAL_PHOTOS:,} photos"
+        problems.append((root.name, f"{words}, none in {_listed(missing)}" if missing else words, PARTIAL))
+    attributes, notes = official_attributes(folder, photos["id"])
+    photos = _photo_table(photos.join(attributes))
+    return Listing(root, photos, [*problems, *notes], unique_products=True)
+
+
+def _listed(classes: Iterable[str]) -> str:
+    return ", ".join(sorted(classes)) or "no class"
 
 
 def official_label(category: str, subcategory: str, *, label_map: str) -> str:
@@ -293,6 +312,7 @@ def _official_root(folder: Path, unpack_to: Path) -> Path:
     if tree := find_tree(folder):
         return tree
     zips = [folder] if folder.is_file() else sorted(folder.glob("[!.]*.zip"))
+    zips = [path for path in zips if path.name != META_ZIP]
     if len(zips) > 1:
         raise InputError(f"{folder}: holds {len(zips)} zips ({zips[0].name}, {zips[1].name}, ...); leave one")
     if zips:

@@ -2,7 +2,7 @@
 
 Without a name, the profiles that params.yaml lists. A profile that is named is added to that list where it is
 missing, since DVC knows no other, and its stages alone are run. `--data FOLDER` links the photographs of the
-named profile first. Plain `dvc repro` does the middle part.
+named profile first, `--fetch` fetches UT-Zap50K where none lie. Plain `dvc repro` does the middle part.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from solesearch.core.paths import repository_root
 from solesearch.core.settings import active_profiles
 from solesearch.networks import weights
 from solesearch.pipeline import preflight, report
-from solesearch.pipeline.slot import activate, link_photographs
+from solesearch.pipeline.slot import TermsNotAcceptedError, activate, fetch_photographs, link_photographs
 
 
 def stage_names(profile: str) -> list[str]:
@@ -66,16 +66,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m solesearch.pipeline.repro", description=main.__doc__)
     parser.add_argument("profiles", nargs="*", metavar="PROFILE")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="link it to data/PROFILE first")
+    parser.add_argument("--fetch", action="store_true", help="fetch UT-Zap50K where data/PROFILE is empty")
+    parser.add_argument("--accept", action="store_true", help="accept its terms (data/README.md) unasked")
+    parser.add_argument("--from", dest="source", default="", metavar="URL", help="folder of its two zips")
     chosen = parser.parse_args()
     named = [name for given in chosen.profiles for name in given.replace(",", " ").split()]
-    if chosen.data and len(named) != 1:
-        parser.error("--data is the photographs of one PROFILE; name it")
+    if (chosen.data or chosen.fetch) and len(named) != 1:
+        parser.error("--data and --fetch are for the photographs of one PROFILE; name it")
 
-    def work() -> None:
+    def work() -> int | None:
         if chosen.data:
             slot = link_photographs(*named, chosen.data)
             print(f"{slot} -> {slot.resolve()}", flush=True)
-        reproduce(named)
+        elif chosen.fetch:
+            try:
+                fetch_photographs(*named, accepted=chosen.accept, source=chosen.source)
+            except TermsNotAcceptedError as error:
+                print(f"error: {error}", file=sys.stderr)
+                return 2
+        return reproduce(named)
 
     return exit_status(work)
 
