@@ -2,8 +2,11 @@
 
 import itertools
 import math
+import os
+import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -60,3 +63,33 @@ def test_the_interval_holds_the_median_as_often_as_it_says() -> None:
     bounds = [timing.median_interval(list(draw.exponential(size=25))) for _ in range(2000)]
     held = np.mean([low <= math.log(2) <= high for low, high in bounds])
     assert 0.94 < held < 0.98
+
+
+def test_all_is_timed_on_the_same_cores_and_they_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every thread is held, since TensorFlow's stand since its first call, and no longer than the block."""
+    cores, held = {9, 4, 6, 2}, []
+    threads = [SimpleNamespace(id=11), SimpleNamespace(id=12)]
+    monkeypatch.setattr(timing.os, "sched_getaffinity", lambda process: cores, raising=False)
+    monkeypatch.setattr(
+        timing.os, "sched_setaffinity", lambda thread, on: held.append((thread, on)), raising=False
+    )
+    monkeypatch.setattr(timing.psutil, "Process", lambda: SimpleNamespace(threads=lambda: threads))
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt), timing.on_first_cores(2):
+            assert held == [(11, {2, 4}), (12, {2, 4})]
+            held.clear()
+            raise KeyboardInterrupt
+        assert held == [(11, cores), (12, cores)]
+        held.clear()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="macOS holds no thread to a core")
+def test_a_thread_that_stands_already_is_held() -> None:
+    before, ask, answers = os.sched_getaffinity(0), threading.Event(), []
+    ready = threading.Thread(target=lambda: (ask.wait(), answers.append(os.sched_getaffinity(0))))
+    ready.start()
+    with timing.on_first_cores(1):
+        ask.set()
+        ready.join()
+        assert answers == [{min(before)}]
+    assert os.sched_getaffinity(0) == before

@@ -1,5 +1,7 @@
 """Embedding with the networks: which photos, what is kept, what is made anew, what a killed run costs."""
 
+import os
+import time
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import yaml
 from PIL import Image
@@ -15,6 +18,7 @@ from solesearch.core import files
 from solesearch.core.errors import InputError
 from solesearch.core.model_names import NetworkRow
 from solesearch.core.paths import Paths
+from solesearch.core.workers import process_pool
 from solesearch.networks import comparison
 from solesearch.networks.comparison import Comparison, embed_networks, end_processes, start_processes
 from solesearch.networks.networks import NetworkEmbedder, build_network, find_network, kept_embedder
@@ -60,7 +64,10 @@ class Here(Executor):
 
     def submit(self, call, *arguments) -> Future:
         future = Future()
-        future.set_result(call(*arguments))
+        try:
+            future.set_result(call(*arguments))
+        except Exception as error:
+            future.set_exception(error)
         return future
 
 
@@ -169,11 +176,54 @@ def test_processes_are_as_many_as_cores_and_free_memory_carry(
     free = SimpleNamespace(available=gibibytes * 2**30)
     monkeypatch.setattr(comparison.psutil, "virtual_memory", lambda: free)
     monkeypatch.setattr(comparison.os, "cpu_count", lambda: 3)
-    monkeypatch.setattr(
-        comparison, "process_pool", lambda workers: SimpleNamespace(submit=lambda *task: None)
-    )
-    processes = start_processes(["VGG16", "VGG19", "ResNet50", "MobileNet"], threads=2)
-    assert len({id(process) for process in processes.values()}) == count
+    monkeypatch.setattr(comparison, "_set_threads", lambda threads: None)
+    monkeypatch.setattr(comparison, "process_pool", lambda workers: Here())
+    names = ["VGG16", "VGG19", "ResNet50", "MobileNet"]
+    for gpu, expected in ((False, count), (True, 1)):
+        monkeypatch.setattr(comparison, "has_gpu", lambda gpu=gpu: gpu)
+        processes = start_processes(names, threads=2)
+        assert list(processes) == names
+        assert len({id(process) for process in processes.values()}) == expected
+
+
+def test_a_process_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(threads: int) -> None:
+        raise InputError(f"{threads} threads: refused")
+
+    monkeypatch.setattr(comparison, "_set_threads", refuse)
+    monkeypatch.setattr(comparison, "process_pool", lambda workers: Here())
+    with pytest.raises(InputError, match="2 threads: refused"):
+        start_processes(NAMES, threads=2)
+
+
+def test_an_error_in_one_network_comes_out_and_no_table_is_written(
+    opened: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args, **options):
+        raise InputError("00.png: not readable")
+
+    monkeypatch.setattr(comparison, "decode_photos", refuse)
+    with pytest.raises(InputError, match=r"00\.png: not readable"):
+        embed_networks(opened, HERE)
+    assert not (opened.store.folder / "networks.csv").exists()
+
+
+def die_or_wait(opened: Comparison, variant: NetworkRow, wanted: dict) -> None:
+    """Stand for embedding: the first network's process is killed, the other's takes a minute."""
+    if variant.network == NAMES[0]:
+        os._exit(1)
+    time.sleep(60)
+
+
+def test_a_killed_process_names_the_network_and_none_lives_on(
+    opened: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools = [process_pool(1), process_pool(1)]
+    workers = [pool.submit(os.getpid).result() for pool in pools]
+    monkeypatch.setattr(comparison, "_embed_one", die_or_wait)
+    with pytest.raises(InputError, match=rf"^network {NAMES[0]}: its process was killed \(out of memory"):
+        embed_networks(opened, dict(zip(NAMES, pools, strict=True)))
+    assert not [worker for worker in workers if psutil.pid_exists(worker)]
 
 
 def test_what_is_not_there_damaged_or_another_is_named(opened: Comparison, workspace: Path) -> None:

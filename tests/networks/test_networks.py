@@ -110,12 +110,33 @@ def test_layer_pooling_and_scaling_can_be_chosen() -> None:
 def test_one_network_takes_photos_of_any_size_and_gives_what_one_built_for_it_gives() -> None:
     """It embeds at one size and is timed at another; a MobileNet is built for one, since V2 pads by it."""
     row, network = NetworkRow("InceptionV3"), find_network("InceptionV3")
-    free = NetworkEmbedder(row, settings(names=["InceptionV3"]), weights=None)
-    assert free.sides is None and NetworkEmbedder(NetworkRow(NARROW), settings(), weights=None).sides == 96
+    free = NetworkEmbedder(row, settings(names=["InceptionV3"]), weights=None, any_size=True)
+    assert free.sides is None
+    narrow = NetworkEmbedder(NetworkRow(NARROW), settings(), weights=None, any_size=True)
+    assert narrow.sides == 96
     fixed = networks.feature_model(networks.build_network(network, size=96, seed=1), network)
     scaled = networks.scale(photos(2), scaling="tf")
     np.testing.assert_allclose(free.embed(photos(2)), fixed(scaled, training=False), rtol=1e-3, atol=1e-5)
     assert free.embed(np.zeros((1, 120, 120, 3), np.uint8)).shape == (1, 2048)
+
+
+def test_only_the_network_that_is_kept_for_timing_is_of_any_size() -> None:
+    """What is exported for the web page takes the one size that photos are decoded to."""
+    chosen = settings(names=["ResNet50"])
+    assert NetworkEmbedder(NetworkRow("ResNet50"), chosen, weights=None).sides == 96
+    assert networks.kept_embedder("ResNet50", chosen.model_dump_json(), None).sides is None
+    networks.kept_embedder.cache_clear()
+
+
+def test_a_layers_name_does_not_depend_on_what_was_built_before() -> None:
+    """Keras numbers InceptionV3's convolutions over all that a process has built: conv2d to conv2d_93."""
+    row, chosen = (
+        NetworkRow("InceptionV3"),
+        settings(names=["InceptionV3"], layers={"InceptionV3": "conv2d_93"}),
+    )
+    vectors = [NetworkEmbedder(row, chosen, weights=None).embed(photos(1)) for _ in range(2)]
+    assert vectors[0].shape == (1, 192)
+    np.testing.assert_array_equal(*vectors)
 
 
 def test_input_size_depends_on_the_weights() -> None:

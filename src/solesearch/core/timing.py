@@ -1,13 +1,16 @@
-"""One way to time anything: warm up, then repeat until the median is known."""
+"""One way to time anything: on the same cores, warm up, then repeat until the median is known."""
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
+import psutil
 from scipy.stats import binom
 
 CONFIDENCE = 0.95
@@ -39,6 +42,29 @@ def time_calls(
         if late or (len(seconds) % least_runs == 0 and median_known(seconds, precision=precision)):
             break
     return np.array(seconds)
+
+
+@contextlib.contextmanager
+def on_first_cores(count: int) -> Iterator[None]:
+    """Hold every thread of this process to the first `count` of its cores, the same for all that is timed.
+
+    Outside the block it may use them all again. macOS has no such call; there nothing is held.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    _hold_threads(set(sorted(cores)[:count]))
+    try:
+        yield
+    finally:
+        _hold_threads(cores)
+
+
+def _hold_threads(cores: set[int]) -> None:
+    for thread in psutil.Process().threads():  # TensorFlow's stand since its first call
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            os.sched_setaffinity(thread.id, cores)
 
 
 def median_known(seconds: list[float], *, precision: float) -> bool:

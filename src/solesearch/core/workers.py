@@ -7,9 +7,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any
 
 from solesearch.core.errors import InputError
@@ -18,17 +19,68 @@ from solesearch.core.progress import Progress
 LOOK_EVERY_S = 0.5
 
 
-def process_pool(workers: int) -> ProcessPoolExecutor:
+class ProcessPool(ProcessPoolExecutor):
+    """Python's pool, which ends at once when a `with` block fails; his would finish the work it was given."""
+
+    def end(self) -> None:
+        """End the processes, whatever they do, and wait until they are gone."""
+        processes = list((self._processes or {}).values())  # Python 3.14's terminate_workers does the same
+        self.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join()
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        """Wait for the work, or end it after an error or an interrupt."""
+        if kind is not None:
+            self.end()
+        self.shutdown()
+
+
+def process_pool(workers: int) -> ProcessPool:
     """Return a pool of `workers` processes.
 
     Spawned, not forked: the caller may hold threads of a network library. A worker of Python's pool waits for
     work for ever when its parent is killed, so each one here watches its parent.
     """
-    return ProcessPoolExecutor(
+    return ProcessPool(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_end_with,
         initargs=(os.getpid(),),
+    )
+
+
+@contextmanager
+def ended_on_error(pools: Iterable[Executor], *, work: str) -> Iterator[None]:
+    """End all `pools` at once when the block fails or is interrupted; else leave them as they are.
+
+    Raises InputError that names the `work` where a process was killed.
+    """
+    try:
+        yield
+    except BaseException as error:  # an interrupt, too: the pools would finish trainings of minutes
+        for pool in dict.fromkeys(pools):
+            if isinstance(pool, ProcessPool):
+                pool.end()
+        if isinstance(error, BrokenProcessPool):
+            raise killed(work) from error
+        raise
+
+
+def outcome(future: Future, *, work: str) -> Any:
+    """Return what a process answered; raises InputError that names the `work` where it was killed."""
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise killed(work) from error
+
+
+def killed(work: str) -> InputError:
+    """Return the error for a process that ended in the middle of its work."""
+    return InputError(
+        f"{work}: its process was killed (out of memory?); run again: it goes on from what is kept"
     )
 
 
@@ -42,8 +94,8 @@ def run_trainings(train: Callable[..., Any], trainings: Mapping[str, tuple], *, 
     if not trainings:
         return
     progress = Progress("trainings", total=len(trainings), unit="training")
-    others, pool = set(multiprocessing.active_children()), process_pool(min(at_once, len(trainings)))
-    try:
+    pool = process_pool(min(at_once, len(trainings)))
+    with ended_on_error([pool], work="a training"), pool:
         names = {pool.submit(train, *arguments): name for name, arguments in trainings.items()}
         for number, future in enumerate(as_completed(names), start=1):
             try:
@@ -51,16 +103,6 @@ def run_trainings(train: Callable[..., Any], trainings: Mapping[str, tuple], *, 
             except InputError as error:
                 raise InputError(f"training of {names[future]} failed: {error}") from error
             progress.update(number)
-    except BaseException as error:  # an interrupt, too: the pool would wait for trainings of minutes
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
-        if isinstance(error, BrokenProcessPool):
-            raise InputError(
-                "a training's process was killed (out of memory?); run again: it goes on from its last state"
-            ) from error
-        raise
-    pool.shutdown()
 
 
 def _end_with(parent: int) -> None:

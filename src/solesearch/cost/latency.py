@@ -10,7 +10,7 @@ Weights do not change the time. Decoding and resizing are timed apart. Never `mo
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cache, partial
@@ -27,7 +27,8 @@ from solesearch.core.measures import ONNX, TENSORFLOW
 from solesearch.core.model_names import DECODING, PROPOSED, NetworkRow
 from solesearch.core.progress import Progress
 from solesearch.core.settings import Section
-from solesearch.core.timing import time_calls
+from solesearch.core.timing import on_first_cores, time_calls
+from solesearch.core.workers import ended_on_error
 from solesearch.cost.onnx_model import OnnxModel, export_features
 from solesearch.gan.embedder import Embedder
 from solesearch.gan.training import load_gan
@@ -176,7 +177,8 @@ def write_noise_photo(path: Path) -> Path:
 def measure_all(opened: Comparison, processes: Mapping[str, Executor]) -> pd.DataFrame:
     """Time every model of a profile, each in the process that it lives in while the others are quiet.
 
-    Returns latency.csv (columns COLUMNS).
+    Returns latency.csv (columns COLUMNS). A failure ends the processes; raises InputError where one was
+    killed.
     """
     profile, size = opened.paths.profile, opened.catalogue.image_size
     settings, networks = LatencySettings.load(profile), opened.networks.model_dump_json()
@@ -190,13 +192,21 @@ def measure_all(opened: Comparison, processes: Mapping[str, Executor]) -> pd.Dat
         photo = write_noise_photo(Path(folder) / "photo.jpg")
         others = partial(other_subjects, size, fit=opened.catalogue.fit, squares=squares, photo=photo)
         tasks.append((first, others))
-        for warmed in [process.submit(warm_up, subjects) for process, subjects in tasks]:
-            warmed.result()  # all are built and compiled before the first is timed
-        rows, progress = [], Progress("timing", total=len(tasks), unit="model")
-        for done, (process, subjects) in enumerate(tasks, start=1):
-            rows += process.submit(measure_each, subjects, settings).result()
-            progress.update(done)
-    return pd.DataFrame(rows, columns=COLUMNS)
+        with ended_on_error(processes.values(), work="timing"):
+            return pd.DataFrame(time_tasks(tasks, settings), columns=COLUMNS)
+
+
+def time_tasks(
+    tasks: Sequence[tuple[Executor, Callable[[], list[Subject]]]], settings: LatencySettings
+) -> list[dict]:
+    """Return the rows of the latency table: all models are built and compiled before the first is timed."""
+    for warmed in [process.submit(warm_up, subjects) for process, subjects in tasks]:
+        warmed.result()
+    rows, progress = [], Progress("timing", total=len(tasks), unit="model")
+    for done, (process, subjects) in enumerate(tasks, start=1):
+        rows += process.submit(measure_each, subjects, settings).result()
+        progress.update(done)
+    return rows
 
 
 def warm_up(subjects: Callable[[], list[Subject]]) -> None:
@@ -206,5 +216,6 @@ def warm_up(subjects: Callable[[], list[Subject]]) -> None:
 
 
 def measure_each(subjects: Callable[[], list[Subject]], settings: LatencySettings) -> list[dict]:
-    """Return the rows of the latency table of some models."""
-    return [row for subject in subjects() for row in measure(subject, settings=settings)]
+    """Return the rows of the latency table of some models, all timed on the same cores."""
+    with on_first_cores(settings.threads):
+        return [row for subject in subjects() for row in measure(subject, settings=settings)]

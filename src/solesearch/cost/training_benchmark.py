@@ -19,7 +19,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +32,7 @@ from solesearch.core.paths import Paths
 from solesearch.core.progress import Progress
 from solesearch.core.repeatable import repeatable_execution, settle_tensorflow
 from solesearch.core.settings import GanSettings, check_known
-from solesearch.core.workers import process_pool
+from solesearch.core.workers import ended_on_error, process_pool
 from solesearch.cost.speed_figures import BASELINE, FED, FUSED, ONE, PIPELINE, PLAIN, TWO, training_speed
 from solesearch.gan.trainer import batches, check_enough
 from solesearch.gan.training import load_gan, training_pixels
@@ -214,14 +213,17 @@ def drained(
 
 @contextlib.contextmanager
 def running(profile: str, contenders: Sequence[Contender]) -> Iterator[dict[str, list[ProcessPoolExecutor]]]:
-    """Start every contender's processes, one after the other, until all are warm; end them after."""
+    """Start every contender's processes, one after the other, until all are warm; end them after.
+
+    Raises InputError when one was killed, in here or in the block; the others are then ended at once.
+    """
     progress = Progress("starting contenders", total=len(contenders), unit="contender")
-    with contextlib.ExitStack() as stack:
-        processes: dict[str, list[ProcessPoolExecutor]] = {}
+    processes = {one.what: [process_pool(1) for _ in range(one.processes)] for one in contenders}
+    pools = [pool for some in processes.values() for pool in some]
+    with ended_on_error(pools, work="a contender"), contextlib.ExitStack() as stack:
+        for pool in pools:
+            stack.enter_context(pool)
         for number, contender in enumerate(contenders, start=1):
-            processes[contender.what] = [
-                stack.enter_context(process_pool(1)) for _ in range(contender.processes)
-            ]
             for seed, process in enumerate(processes[contender.what], start=1):
                 process.submit(prepare, profile, contender, seed).result()
             progress.update(number)
@@ -284,12 +286,9 @@ def measure(profile: str, *, steps: int, contenders: Sequence[Contender] = CONTE
     photos, settings = len(training_pixels(Paths.of(profile))), load_gan(profile)
     check_enough(photos, batch_size=settings.batch_size)
     batch, alone = settings.batch_size, next(one for one in contenders if one.what == ONE_THREAD)
-    try:
-        with running(profile, contenders) as processes:
-            seconds = rounds(processes, steps=steps)
-            fed = pipeline_rows(processes[ONE_THREAD][0], alone, steps=steps, batch=batch)
-    except BrokenProcessPool as error:
-        raise InputError("a contender's process was killed (out of memory?)") from error
+    with running(profile, contenders) as processes:
+        seconds = rounds(processes, steps=steps)
+        fed = pipeline_rows(processes[ONE_THREAD][0], alone, steps=steps, batch=batch)
     rows = [speed_row(one, seconds[one.what], seconds[BASELINE], batch=batch) for one in contenders]
     return pd.DataFrame([*rows, *fed])[COLUMNS]
 

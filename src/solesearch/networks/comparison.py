@@ -28,7 +28,7 @@ from solesearch.core.paths import Paths
 from solesearch.core.progress import Progress
 from solesearch.core.provenance import code_digest
 from solesearch.core.repeatable import has_gpu
-from solesearch.core.workers import process_pool
+from solesearch.core.workers import ended_on_error, outcome, process_pool
 from solesearch.networks.networks import NetworkEmbedder, NetworkSettings, find_network, kept_embedder
 from solesearch.networks.retraining import LOG_COLUMNS, RetrainingSettings, retrain
 from solesearch.networks.weights import Weights, recorded
@@ -204,13 +204,14 @@ def start_processes(names: Sequence[str], *, threads: int) -> dict[str, Executor
     """Start processes, return network -> the one it lives in: one a core while memory allows, one with a GPU.
 
     There it is built and compiled, which keeps one core busy, embeds and, when the others are quiet, is
-    timed. Each process keeps to `threads` cores.
+    timed. TensorFlow takes `threads` threads in each. Raises InputError when a process does not start.
     """
     room = int(psutil.virtual_memory().available / PROCESS_BYTES)
     count = 1 if has_gpu() else max(1, min(os.cpu_count() or 1, room, len(names)))
     processes = [process_pool(1) for _ in range(count)]
-    for place, process in enumerate(processes):
-        process.submit(_pin_threads, threads, place)
+    with ended_on_error(processes, work="starting the networks' processes"):
+        for started in [process.submit(_set_threads, threads) for process in processes]:
+            started.result()
     return dict(zip(names, itertools.cycle(processes), strict=False))
 
 
@@ -220,14 +221,10 @@ def end_processes(processes: Mapping[str, Executor]) -> None:
         process.shutdown()
 
 
-def _pin_threads(threads: int, place: int) -> None:
-    """Bind this process to `threads` cores and TensorFlow to as many threads; before TensorFlow works."""
+def _set_threads(threads: int) -> None:
+    """Give TensorFlow so many threads in this process; before it works."""
     import tensorflow as tf
 
-    if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        first = place * threads
-        os.sched_setaffinity(0, {cores[at % len(cores)] for at in range(first, first + threads)})
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
@@ -237,24 +234,22 @@ def embed_networks(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Retrain and embed with every variant that is not there yet; write the folder's networks.csv.
 
-    A killed run goes on with the variants that are missing; after a failure no other is begun. Returns
-    networks.csv, a row a model, and retraining.csv, a row a step.
+    A killed run goes on with the variants that are missing; a failure ends the processes. Returns
+    networks.csv, a row a model, and retraining.csv, a row a step. Raises InputError that names the model
+    whose process was killed.
     """
     variants, store = comparison.variants(), comparison.store
     wanted = {variant: comparison.wanted(variant) for variant in variants}
     missing = [variant for variant in variants if not store.holds(variant.name, wanted[variant])]
     progress = Progress("embedding with the networks", total=len(missing), unit="network")
-    work = [
-        processes[variant.network].submit(_embed_one, comparison, variant, wanted[variant])
-        for variant in missing
-    ]
-    try:
+    with ended_on_error(processes.values(), work=progress.task):
+        work = {
+            processes[variant.network].submit(_embed_one, comparison, variant, wanted[variant]): variant.name
+            for variant in missing
+        }
         for done, future in enumerate(as_completed(work), start=1):
-            future.result()
+            outcome(future, work=f"network {work[future]}")
             progress.update(done)
-    finally:
-        for future in work:
-            future.cancel()
     overview, log = store.summed_up([variant.name for variant in variants])
     files.write_table(store.folder / "networks.csv", overview)
     return overview, log
@@ -264,18 +259,10 @@ def _embed_one(comparison: Comparison, variant: NetworkRow, wanted: dict[str, An
     """Build one variant's network, retrain it if it has a head, embed its photos and keep the vectors."""
     settings, weights = comparison.networks, comparison.weights[variant.network]
     if variant.plain:
-        embedder, log = kept_embedder(variant.network, settings.model_dump_json(), weights.path), None
+        embedder = kept_embedder(variant.network, settings.model_dump_json(), weights.path)
     else:
-        embedder, log = NetworkEmbedder(variant, settings, weights=weights.path), None
-    if variant.head != "none":
-        seen, labels = comparison.training_photos, comparison.training_photos["label"].to_numpy()
-        log = retrain(
-            embedder,
-            variant,
-            comparison.retraining,
-            photos=lambda batch: comparison.decode(seen.iloc[batch], size=embedder.size),
-            labels=labels,
-        )
+        embedder = NetworkEmbedder(variant, settings, weights=weights.path)
+    log = None if variant.head == "none" else _retrain_one(comparison, variant, embedder)
     rows = comparison.photos_of(variant)
     # in parts: 300x300 pixels of all photos would fill the memory
     parts = (rows[at : at + settings.batch] for at in range(0, len(rows), settings.batch))
@@ -296,3 +283,15 @@ def _embed_one(comparison: Comparison, variant: NetworkRow, wanted: dict[str, An
     }
     embedding = Embedding(rows["id"].tolist(), vectors)
     comparison.store.save(embedding, wanted=wanted, overview=overview, log=log)
+
+
+def _retrain_one(comparison: Comparison, variant: NetworkRow, embedder: NetworkEmbedder) -> pd.DataFrame:
+    """Retrain a network in place on the training photos; return its log, a row a step."""
+    seen = comparison.training_photos
+    return retrain(
+        embedder,
+        variant,
+        comparison.retraining,
+        photos=lambda batch: comparison.decode(seen.iloc[batch], size=embedder.size),
+        labels=seen["label"].to_numpy(),
+    )

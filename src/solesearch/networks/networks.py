@@ -152,10 +152,13 @@ def scale(images: Any, *, scaling: str) -> Any:
 def build_network(network: Network, *, size: int | None, seed: int, weights: Path | None = None):
     """Return the Keras model without classifier for images [b, size, size, 3]; None: of any size.
 
-    Its weights are those of a file, or drawn from `seed`. Raises InputError when the file does not fit.
+    Its weights are those of a file, or drawn from `seed`, and its layers are named as in a fresh process:
+    Keras counts those without a name of their own (InceptionV3's conv2d_93) over all that it has built.
+    Raises InputError when the file does not fit.
     """
     import keras
 
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(seed)
     width = {"alpha": network.width} if network.builder in WIDTHS else {}
     builder = getattr(keras.applications, network.builder)
@@ -187,12 +190,21 @@ def feature_model(model, network: Network, *, layer: str = "", pooling: str = "a
 class NetworkEmbedder:
     """A network compiled once: uint8 photos in, features out, scaling included.
 
-    It takes photos of any size where `sides` are None. A MobileNet is built for one, since V2 pads by whether
-    a side is even, and so is a network whose map of vectors stays one (pooling: flatten).
+    It takes photos of one size, or of any where `sides` are None.
     """
 
-    def __init__(self, variant: NetworkRow, settings: NetworkSettings, *, weights: Path | None):
+    def __init__(
+        self,
+        variant: NetworkRow,
+        settings: NetworkSettings,
+        *,
+        weights: Path | None,
+        any_size: bool = False,
+    ):
         """Build the network and load `weights`; None leaves it untrained.
+
+        `any_size` lets it be timed at another size than it embeds. A MobileNet stays built for one, since V2
+        pads by whether a side is even, and so does one whose map of vectors is kept (pooling: flatten).
 
         `whole` is the network without classifier, which may be trained further before it first embeds.
         Raises InputError when the file does not fit the network.
@@ -202,7 +214,7 @@ class NetworkEmbedder:
         tf.get_logger().setLevel("ERROR")  # it takes the networks, each traced once, for one traced anew
         self.network, self.batch = find_network(variant.network), settings.batch
         self.size = settings.size_of(self.network, trained=weights is not None)
-        one_size = self.network.builder in WIDTHS or settings.pooling == "flatten"
+        one_size = not any_size or self.network.builder in WIDTHS or settings.pooling == "flatten"
         self.sides = self.size if one_size else None
         self.whole = build_network(self.network, size=self.sides, seed=settings.seed, weights=weights)
         layer = settings.layers.get(self.network.name, "")
@@ -221,11 +233,12 @@ class NetworkEmbedder:
 
 @cache
 def kept_embedder(name: str, settings: str, weights: Path | None) -> NetworkEmbedder:
-    """Return a network as it is, built once in this process; `settings` are NetworkSettings as JSON.
+    """Return a network as it is, of any size, built once in this process; `settings` are NetworkSettings.
 
-    Whoever trains a network further builds one of his own.
+    They come as JSON, which can be hashed. Whoever trains a network further builds one of his own.
     """
-    return NetworkEmbedder(NetworkRow(name), NetworkSettings.model_validate_json(settings), weights=weights)
+    known = NetworkSettings.model_validate_json(settings)
+    return NetworkEmbedder(NetworkRow(name), known, weights=weights, any_size=True)
 
 
 def check_weight_file(path: Path, network: Network) -> None:
