@@ -140,12 +140,30 @@ def test_unknown_profile_is_one_line(workspace, capsys: pytest.CaptureFixture) -
         ("factor", 2, [1.9, 1.1], False), ("factor", 2, [1.0, 4.1], True), ("factor", 2, [1.0, 0.0], True),
         ("share", 0.5, [1.0, 9.0], False), ("share", 0.6, [1.0, 9.0], True),
         ("skip", 0, [7.0, 9.0], False), ("absolute", 1, [1.0, float("nan")], True),
-        ("absolute", 0.2, ["1.0", "2.0"], True),
+        ("absolute", 0.2, ["1.0", "2.0"], True), ("factor", 2, [-1.0, 2.0], True),
+        ("factor", 2, [float("nan"), 2.0], True),
     ],
 )  # fmt: skip
 def test_tolerances_of_a_second_run(kind: str, tolerance: float, again: list, fault: bool) -> None:
     said = verify.column_fault(pd.Series([1.0, 2.0]), pd.Series(again), kind=kind, tolerance=tolerance)
     assert bool(said) is fault
+
+
+def test_a_factor_of_negative_numbers_is_none() -> None:
+    first, second = pd.Series([-1.0, 2.0]), pd.Series([-5.0, 2.0])
+    assert verify.column_fault(first, second, kind="factor", tolerance=2).startswith("row 1: -1.0, run again")
+    assert not verify.column_fault(first, first, kind="factor", tolerance=2)
+
+
+def test_a_changed_verdict_is_named_by_column_and_row(project: Paths) -> None:
+    table = pd.read_csv(project.result("claims"), keep_default_na=False)
+    row = table["verdict"].tolist().index("not testable here")
+    tamper(project.result("claims"), "not testable here", "reproduced")
+    [check] = verify.check_verdicts(project)
+    assert check.words == (
+        f"verdict, row {row + 1}: reproduced, run again not testable here "
+        f"(absolute 0 allowed, 1 of {len(table)} rows beyond)"
+    )
 
 
 def test_every_tolerance_names_a_known_kind_and_nothing_else_may_differ() -> None:
@@ -164,7 +182,7 @@ def test_second_run_is_held_against_the_committed_one(project: Paths, tmp_path: 
     found = {c.name: c.words for c in verify.compare_results(project, again) if c.state == verify.FAIL}
     table = "results/sample/evaluate/retrieval.csv"
     assert set(found) == {table, "results/sample/evaluate/training.csv"}
-    assert found[table] == "value: At positional index 0, first diff: 0.83 != 0.53"
+    assert found[table] == "value, row 1: 0.83, run again 0.53 (absolute 0.12 allowed, 1 of 20 rows beyond)"
 
 
 def test_rows_that_have_become_real_are_told_from_wrong_ones(project: Paths, tmp_path: Path) -> None:
