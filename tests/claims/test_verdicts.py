@@ -59,9 +59,9 @@ def test_ledger_holds_the_whole_table_of_the_paper_and_names_figures_that_there_
         ({"about": "shoes"}, "entry 2 (P-x): about: Input should be"),
         ({"within": None}, "is no number, so `within` has to say"),
         ({"paired": ["hog"], "order": ["a", "b"], "within": None}, "one check a claim, not order and paired"),
-        ({"measure": {"table": "retrieval"}}, "measure.column: Field required"),
+        ({"measure": {"table": "retrieval"}}, "measure.column: is missing"),
         ({"needs": ["luck"]}, "needs.0: Input should be"),
-        ({"verdict": "reproduced"}, "verdict: Extra inputs"),
+        ({"verdict": "reproduced"}, "verdict: is no key here"),
         ({"id": "P-good"}, "id P-good is there twice"),
     ],
 )

@@ -13,6 +13,7 @@ from solesearch.core.errors import InputError
 from solesearch.core.measures import TENSORFLOW
 from solesearch.core.model_names import PROPOSED
 from solesearch.core.published import PROPOSED_IN_PAPER, published
+from solesearch.core.settings import first_problem
 
 WHOLE = {"gallery": "naive", "metric": "precision", "k": 5, "class": "all"}
 ALONE = {"runtime": TENSORFLOW, "batch": 1}
@@ -173,8 +174,8 @@ def read_ledger(path: Path | None = None) -> tuple[Claim, ...]:
     try:
         claims = [*table_two(), *TypeAdapter(list[Claim]).validate_python(entries)]
     except ValidationError as error:
-        fault = error.errors()[0]
-        raise InputError(f"{path.name}{_where(fault['loc'], entries)}: {fault['msg']}") from error
+        place, words, _ = first_problem(error)
+        raise InputError(f"{path.name}{_where(place, entries)}: {words}") from error
     names = [claim.id for claim in claims]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{path.name}: id {twice[0]} is there twice; rename one")

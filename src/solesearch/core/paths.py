@@ -75,9 +75,8 @@ class Paths:
         self.set_aside = self.run / "set-aside"  # trainings whose settings changed; never deleted
         self.networks = self.run / "networks"  # each ImageNet network's vectors, ids, and what decided them
         self.embeddings = self.run / "embeddings"  # stage embed: <model>.npy float32 [n, d], <model>.ids.txt
-        self.checkpoints = (
-            self.embeddings / "checkpoints.csv"
-        )  # precision on validation, and which was chosen
+        # precision on validation of each checkpoint, and which was chosen
+        self.checkpoints = self.embeddings / "checkpoints.csv"
         self.queries = self.run / "evaluation" / "queries.csv"  # precisions by query, model, seed and gallery
         self.index = self.run / "index"  # the FAISS index of the proposed model and its ids
         self.human_study = self.run / "human_study"  # plan.json for the page, key.csv that it never reads
@@ -90,9 +89,8 @@ class Paths:
 
         self.results = root / "results" / profile  # committed tables
         self.metrics = self.results / "evaluate" / "metrics.json"  # for `dvc metrics`
-        self.photo_manifest = (
-            self.results / "evaluate" / "manifest.json"
-        )  # of the photographs behind the results
+        # of the photographs behind the results
+        self.photo_manifest = self.results / "evaluate" / "manifest.json"
         self.figures = root / "figures" / profile  # committed charts, and pictures of synthetic catalogues
         self.galleries = self.figures / "galleries"
 

@@ -6,7 +6,7 @@ Nothing here imports TensorFlow, so that every value can be checked before anyth
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import yaml
 from pydantic import (
@@ -65,6 +65,24 @@ def load_section(profile: str, section: str) -> dict[str, Any]:
     return dict(values)
 
 
+class Problem(NamedTuple):
+    """The first thing that pydantic refused: where it stands, what is wrong with it, and what was given."""
+
+    place: tuple[int | str, ...]
+    words: str
+    given: str  # ", got 7"; "" where nothing was, or the words tell it
+
+
+def first_problem(error: ValidationError) -> Problem:
+    """Return the first problem of an error of pydantic's, or of FastAPI's, worded for its reader."""
+    first = error.errors()[0]
+    own = {"missing": "is missing", "extra_forbidden": "is no key here"}
+    words = own.get(first["type"], first["msg"].removeprefix("Value error, "))
+    # a rule over several keys tells their values itself
+    told = first["type"] == "missing" or not first["loc"]
+    return Problem(tuple(first["loc"]), words, "" if told else f", got {first['input']!r}")
+
+
 class Section(BaseModel):
     """One section of a profile; a subclass names its fields, their types and bounds (pydantic), once.
 
@@ -100,16 +118,9 @@ class Section(BaseModel):
         try:
             return cls(**values)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            key = ".".join(map(str, (where, *first["loc"])))
-            # a rule over several keys tells their values itself
-            told = first["type"] == "missing" or not first["loc"]
-            given = "" if told else f", got {first['input']!r}"
-            message = first["msg"].removeprefix("Value error, ")
-            message = {"missing": "is missing", "extra_forbidden": "is no key here"}.get(
-                first["type"], message
-            )
-            raise InputError(f"params.yaml, {key}: {message}{given}") from error
+            place, words, given = first_problem(error)
+            key = ".".join(map(str, (where, *place)))
+            raise InputError(f"params.yaml, {key}: {words}{given}") from error
 
     def replaced(self, **values: Any) -> Self:
         """Return a copy with other values, checked as those of params.yaml are."""

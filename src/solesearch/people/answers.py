@@ -23,7 +23,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from solesearch.core import files
 from solesearch.core.errors import InputError, exit_status
 from solesearch.core.paths import Paths
-from solesearch.people.human_study import LETTERS, Plan, PlanFiles, first_problem
+from solesearch.people.human_study import LETTERS, Plan, PlanFiles, problem_line
 
 SIMULATED = "simulated-"  # begins the names of simulated annotators, and of nobody else
 BUSY_S = 15.0  # how long a writer waits for the others
@@ -208,7 +208,7 @@ def read_answers(path: Path, plan: Plan) -> pd.DataFrame:
             answer = KeptAnswer(**line)
             check_answer(answer, plan)
         except ValueError as error:
-            words = first_problem(error) if isinstance(error, ValidationError) else error
+            words = problem_line(error) if isinstance(error, ValidationError) else error
             raise InputError(f"{path}, line {number}: {words}") from error
         if answer.unique in answers:
             raise InputError(f"{path}, line {number}: task {answer.task} is answered twice")

@@ -20,7 +20,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, Validation
 from solesearch.core import files
 from solesearch.core.errors import InputError, not_made_yet
 from solesearch.core.paths import Paths
-from solesearch.core.settings import Section
+from solesearch.core.settings import Section, first_problem
 
 ATTENTION = "attention_check"  # stands for a model in the key
 FIRST, REPEAT = "first", "repeat"
@@ -197,12 +197,12 @@ def read_plan(path: Path) -> Plan:
     try:
         return Plan.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        words = first_problem(error)
+        words = problem_line(error)
         raise InputError(f"{path}: not a whole plan ({words}); delete it and run {STAGE} again") from error
 
 
-def first_problem(error: ValidationError) -> str:
+def problem_line(error: ValidationError) -> str:
     """Return the first field that is no good and why, in one line."""
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"])).removeprefix("query.").removeprefix("path.") or "content"
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
+    place, words, _ = first_problem(error)
+    where = ".".join(map(str, place)).removeprefix("query.").removeprefix("path.") or "content"
+    return f"{where}: {words}"

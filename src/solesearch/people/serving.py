@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from solesearch.core.errors import InputError, exit_status
 from solesearch.people.answers import ConflictError
-from solesearch.people.human_study import first_problem
+from solesearch.people.human_study import problem_line
 
 HOST, PORT = "127.0.0.1", 7860  # this machine only
 BACKLOG = 128  # connections that may wait to be taken up
@@ -38,7 +38,7 @@ def new_app(title: str) -> FastAPI:
     app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None)
 
     def refuse(request: Request, error: Exception) -> JSONResponse:
-        words = str(error) if isinstance(error, InputError) else first_problem(error)
+        words = str(error) if isinstance(error, InputError) else problem_line(error)
         return JSONResponse({"detail": words}, 409 if isinstance(error, ConflictError) else 422)
 
     for kind in (InputError, ValidationError, RequestValidationError):

@@ -22,6 +22,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+# jsonschema, which nbformat imports, would compile a grammar of web addresses: longer than all else that
+# starts a stage. No notebook's schema asks for one, and jsonschema does without where the package is missing.
+# ruff: noqa: E402 (so this stands before the import)
+sys.modules.setdefault("rfc3987_syntax", None)
+
 import nbformat
 
 from solesearch.core import files
