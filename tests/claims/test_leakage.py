@@ -59,6 +59,18 @@ def test_nearest_photo_of_each_product_and_split(small, monkeypatch: pytest.Monk
     assert found.loc["test and test, one product", "distance"].to_dict() == pytest.approx({"a": 4, "b": 4})
 
 
+def test_the_audit_made_twice_has_the_same_bytes(small, monkeypatch: pytest.MonkeyPatch) -> None:
+    def written() -> list[bytes]:
+        for name, table in zip(("counts", "pairs"), leakage.near_duplicates(small), strict=True):
+            files.write_table(small.paths.run / f"{name}.csv", table)
+        return [(small.paths.run / f"{name}.csv").read_bytes() for name in ("counts", "pairs")]
+
+    once = written()
+    assert written() == once
+    monkeypatch.setattr(leakage, "QUERY_BLOCK", 3)  # nor do they depend on how many queries go at once
+    assert written()[0] == once[0]
+
+
 def test_audit_counts_pairs_and_photos(small) -> None:
     counts, pairs = leakage.near_duplicates(small)
     found = counts.set_index(["kind", "between"])

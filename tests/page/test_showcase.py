@@ -59,6 +59,11 @@ def test_the_map_keeps_neighbours_together() -> None:
     assert showcase.project(heaps[:4].astype(np.float32), settings()).shape == (4, 2)
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return file name -> bytes of everything below a folder."""
+    return {str(one.relative_to(folder)): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
+
+
 @pytest.mark.slow
 def test_a_whole_showcase(workspace: Path) -> None:
     """Vectors, networks and map of 24 photos; an upload of a photo finds it, whatever the model."""
@@ -68,7 +73,9 @@ def test_a_whole_showcase(workspace: Path) -> None:
     table = showcase.build("smoke")
     assert table["model"].tolist()[:3] == ["InfoGAN (proposed)", "Discriminator, untrained", "HOG"]
     assert set(table["answers from photos"]) == {24}
-    service = SearchService(study.paths)
+    service, built = SearchService(study.paths), contents(study.paths.showcase)
+    showcase.build("smoke")
+    assert contents(study.paths.showcase) == built and len(built) > 10, "made twice, the same bytes"
     assert "random" not in service.models
     upload = read_upload(
         service.photo_file(service.photos[0].number).read_bytes(), PageSettings.load("smoke")
