@@ -104,12 +104,24 @@ def test_time_ratios_worked():
 
 def test_table_two_worked_rows(results):
     put_comparison(results)
+    known = pd.DataFrame({"network": ["MobileNetV2", "MobileNet-0.25"], "published_file": ["unknown", "yes"]})
+    put(results, "paper", weights=known)
     rows = rows_of(results_page.table_two(["sample", "paper"]))
     assert list(rows)[:9] == [*NETWORKS[:8], "MobileNet-0.25"] and list(rows)[-1] == "InfoGAN (proposed)"
     # 139 ms / 2.1 ms = 66.19; .22 s / .004 s = 55; 14,714,688 values of 4 bytes
     expected = ["528", "528", "58.9", "220 (55×)", AWAY, "139 (66.2×)", "0.75", AWAY]
     assert rows["VGG16"] == [*expected, "untrained: 0.620 (n = 400)"]
-    assert rows["MobileNetV2"] == ["14", "14", "9.03", "40 (10×)", AWAY, "19 (9.05×)", "0.73", AWAY, "0.931"]
+    assert rows["MobileNetV2"] == [
+        "14",
+        "14",
+        "9.03",
+        "40 (10×)",
+        AWAY,
+        "19 (9.05×)",
+        "0.73",
+        AWAY,
+        "0.931 †",
+    ]
     assert rows["MobileNet-0.25"] == ["—", "—", "0.874", "—", AWAY, "3.2 (1.52×)", "—", AWAY, "0.909"]
     expected = ["23.7", "23.1 (training checkpoint)", "1.73", "4 (1×)", AWAY, "2.1 (1×)", "0.84", AWAY]
     assert rows["InfoGAN (proposed)"] == [*expected, "0.850 (0.845–0.855)"]
@@ -122,6 +134,19 @@ def test_latency_table_leaves_out_the_compiled_networks(results):
     assert rows["InfoGAN (proposed)"] == ["ONNX Runtime", "0.7", "2,857", AWAY, AWAY, "431,472", "1.8"]
     assert rows["MobileNet"][0] == "ONNX Runtime" and "VGG16" not in rows
     assert rows["Decode, resize to 64 × 96"][:2] == ["Pillow", "0.5"]
+
+
+def test_macro_table_has_intervals_and_no_network_without_weights(results):
+    columns = ["model", "seed", "gallery", "metric", "k", "value", "low", "high"]
+    rows = [
+        (model, seed, gallery, "precision", 5, value, value - 0.02, value + 0.02)
+        for model, value in (("infogan", 0.8), ("VGG16", 0.6))
+        for seed in ("1", "all")
+        for gallery in ("naive", "product_excluded")
+    ]
+    put_comparison(results, "paper", macro_intervals=pd.DataFrame(rows, columns=columns))
+    table = rows_of(results_page.macro_table(["sample", "paper"]))
+    assert table == {"InfoGAN (proposed)": [*[AWAY] * 2, *["0.800 (0.780–0.820)"] * 2]}
 
 
 def test_checkpoints_table_names_the_chosen_step_of_each_seed(results):

@@ -53,8 +53,9 @@ MB: with classifier, the file that Keras publishes (for the proposed model: all 
 state); without, float32 weights of what embeds a photo. ms: one decoded photo, compiled TensorFlow, in \
 parentheses the multiple of the proposed model's time, which C gives as around {chapter:g} s. \
 Precision@{k}: naive gallery, mean over the seeds and their range; another n is part of the test photos, \
-where fewer can be found. *untrained*: no ImageNet weights here, so the row stands outside every conclusion; \
-size and time do not depend on weights.
+where fewer can be found. †: of these weights Keras publishes no hash, or another one, so they may come from \
+another ImageNet training. *untrained*: no ImageNet weights here, so the row stands outside every \
+conclusion; size and time do not depend on weights.
 
 ## Time of a photo, size of a model
 
@@ -133,7 +134,7 @@ def table_two(profiles: Sequence[str]) -> str:
     """Return P Table II as Markdown: size, time and precision, what P prints beside what was measured."""
     sizes = [table for name in profiles if (table := read_result(name, "sizes")) is not None]
     latency = {name: read_result(name, "latency") for name in profiles}
-    judged = {name: (precision(name), without_weights(name)) for name in profiles}
+    judged = {name: (precision(name), without_weights(name), _unknown_weights(name)) for name in profiles}
     header = ["Model", "MB, paper", "MB, with classifier", "MB, without", "ms, paper"]
     header += [f"ms, {name}" for name in profiles]
     header += ["precision, paper", *(f"precision, {name}" for name in profiles)]
@@ -174,13 +175,22 @@ def _time(latency: pd.DataFrame | None, model: str) -> str:
     return milliseconds if ratio is None else f"{milliseconds} ({ratio:.3g}×)"
 
 
-def _precision(table: pd.DataFrame | None, untrained: set[str], model: str) -> str:
+def _unknown_weights(profile: str) -> set[str]:
+    """Return the networks whose weights are not known to be those that Keras publishes."""
+    table = read_result(profile, "weights")
+    return (
+        set() if table is None else set(table.loc[table["published_file"].isin(["no", "unknown"]), "network"])
+    )
+
+
+def _precision(table: pd.DataFrame | None, untrained: set[str], unknown: set[str], model: str) -> str:
     words = precision_words(table, model)
     if words in (NOT_RUN, NONE):
         return words
     queries, all_queries = (table["n"].get((name, "naive")) for name in (model, PROPOSED))
     subset = f" (n = {queries:,})" if queries != all_queries else ""
-    return f"{'untrained: ' if model in untrained else ''}{words}{subset}"
+    mark = " †" if model in unknown else ""
+    return f"{'untrained: ' if model in untrained else ''}{words}{mark}{subset}"
 
 
 # --- the other tables ------------------------------------------------------------------------------------
