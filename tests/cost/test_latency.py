@@ -1,6 +1,8 @@
 """Timing: the protocol's calls, rows that are complete, every model and runtime once."""
 
 import time
+import weakref
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from solesearch.core.paths import Paths
 from solesearch.cost import latency
 from solesearch.cost.latency import LatencySettings
 from solesearch.networks.comparison import Comparison, end_processes, start_processes
-from solesearch.networks.networks import NetworkSettings
+from solesearch.networks.networks import NetworkSettings, kept_embedder, kept_embedders
 from solesearch.networks.weights import Weights
 from solesearch.photos.catalog import CatalogSettings
 
@@ -72,6 +74,17 @@ def test_controls_and_decoding_are_subjects(tmp_path: Path, monkeypatch: pytest.
     for one in decoding:
         one.embed(np.zeros((2, *one.image_size, 3), np.uint8))
     assert decoded == [(64, 96, 3)] * 2 + [(224, 224, 3)] * 2
+
+
+def test_a_network_is_dropped_when_it_has_been_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the one that embedded; thirteen that stay would fill the memory."""
+    networks = NetworkSettings.load("sample", names=NAMES, whole_catalogue=[]).model_dump_json()
+    kept = weakref.ref(kept_embedder("ResNet50", networks, None))
+    subjects = partial(latency.network_subjects, "ResNet50", networks, None, threads=1)
+    monkeypatch.setattr(latency, "measure", lambda subject, settings: [kept() is not None])
+    settings = LatencySettings.load("sample", **QUICK)
+    assert latency.measure_each(subjects, settings) == [True]
+    assert not kept_embedders() and kept() is None
 
 
 def test_every_model_and_runtime_of_a_profile(workspace: Path) -> None:

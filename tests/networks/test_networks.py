@@ -125,7 +125,7 @@ def test_only_the_network_that_is_kept_for_timing_is_of_any_size() -> None:
     chosen = settings(names=["ResNet50"])
     assert NetworkEmbedder(NetworkRow("ResNet50"), chosen, weights=None).sides == 96
     assert networks.kept_embedder("ResNet50", chosen.model_dump_json(), None).sides is None
-    networks.kept_embedder.cache_clear()
+    networks.kept_embedders().clear()
 
 
 def test_a_layers_name_does_not_depend_on_what_was_built_before() -> None:

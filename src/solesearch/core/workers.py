@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -82,6 +84,13 @@ def killed(work: str) -> InputError:
     return InputError(
         f"{work}: its process was killed (out of memory?); run again: it goes on from what is kept"
     )
+
+
+def free_memory() -> None:
+    """Drop what nothing refers to any more and give its memory back; glibc alone would keep much of it."""
+    gc.collect()  # a network refers to itself
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 def run_trainings(train: Callable[..., Any], trainings: Mapping[str, tuple], *, at_once: int) -> None:

@@ -2,9 +2,9 @@
 
 Decoded pixels in, vector out; threads pinned, warm-up first, median and 95th percentile of many runs; the
 same runtime for all networks (a compiled `tf.function`), each at the input size it was published with. A
-network is timed in the process that built it to embed with it, when all are built: then one runs at a time.
-Weights do not change the time. Decoding and resizing are timed apart. Never `model.predict`: its own overhead
-(tens of milliseconds a call) would hide the network.
+network is timed in the process that built it to embed with it, when all have embedded: then one works at a
+time, and is dropped when it is done. Weights do not change the time. Decoding and resizing are timed apart.
+Never `model.predict`: its own overhead (tens of milliseconds a call) would hide the network.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -28,12 +28,18 @@ from solesearch.core.model_names import DECODING, PROPOSED, NetworkRow
 from solesearch.core.progress import Progress
 from solesearch.core.settings import Section
 from solesearch.core.timing import on_first_cores, time_calls
-from solesearch.core.workers import ended_on_error
+from solesearch.core.workers import ended_on_error, free_memory
 from solesearch.cost.onnx_model import OnnxModel, export_features
 from solesearch.gan.embedder import Embedder
 from solesearch.gan.training import load_gan
 from solesearch.networks.comparison import Comparison
-from solesearch.networks.networks import NetworkEmbedder, NetworkSettings, find_network, kept_embedder
+from solesearch.networks.networks import (
+    NetworkEmbedder,
+    NetworkSettings,
+    find_network,
+    kept_embedder,
+    kept_embedders,
+)
 from solesearch.photos.photo import load_pixels, to_signed
 from solesearch.retrieval.controls import CONTROLS, control_features
 
@@ -119,7 +125,6 @@ def embedding_parameters(discriminator) -> int:
     return sum(layer.count_params() for layer in (*discriminator.convolutions, *discriminator.norms))
 
 
-@cache
 def proposed_subjects(profile: str, *, image_size: tuple[int, int], threads: int) -> list[Subject]:
     """Return the proposed model as it is used for search, in TensorFlow and in ONNX Runtime."""
     gan = load_gan(profile, image_size=image_size)
@@ -132,7 +137,6 @@ def proposed_subjects(profile: str, *, image_size: tuple[int, int], threads: int
     ]
 
 
-@cache
 def network_subjects(name: str, settings: str, weights: Path | None, *, threads: int) -> list[Subject]:
     """Return an ImageNet network without classifier at its published input size; some in ONNX Runtime, too.
 
@@ -199,9 +203,7 @@ def measure_all(opened: Comparison, processes: Mapping[str, Executor]) -> pd.Dat
 def time_tasks(
     tasks: Sequence[tuple[Executor, Callable[[], list[Subject]]]], settings: LatencySettings
 ) -> list[dict]:
-    """Return the rows of the latency table: all models are built and compiled before the first is timed."""
-    for warmed in [process.submit(warm_up, subjects) for process, subjects in tasks]:
-        warmed.result()
+    """Return the rows of the latency table; one task works at a time, in whichever process."""
     rows, progress = [], Progress("timing", total=len(tasks), unit="model")
     for done, (process, subjects) in enumerate(tasks, start=1):
         rows += process.submit(measure_each, subjects, settings).result()
@@ -209,13 +211,20 @@ def time_tasks(
     return rows
 
 
-def warm_up(subjects: Callable[[], list[Subject]]) -> None:
-    """Build models and let each take one photo, which compiles it."""
-    for subject in subjects():
-        subject.embed(noise(subject, count=1))
-
-
 def measure_each(subjects: Callable[[], list[Subject]], settings: LatencySettings) -> list[dict]:
-    """Return the rows of the latency table of some models, all timed on the same cores."""
+    """Build some models, compile them, and return their rows of the latency table; keep none of them.
+
+    All are timed on the same cores. A network that stayed would take its weights and what it compiled: with
+    thirteen of them that was more than half of what the stage took.
+    """
+    made = subjects()
+    for subject in made:
+        subject.embed(noise(subject, count=1))  # the first call compiles
     with on_first_cores(settings.threads):
-        return [row for subject in subjects() for row in measure(subject, settings=settings)]
+        rows = [row for subject in made for row in measure(subject, settings=settings)]
+    names = {subject.model for subject in made}
+    for key in [key for key in kept_embedders() if key[0] in names]:
+        del kept_embedders()[key]
+    del made, subject
+    free_memory()
+    return rows

@@ -6,9 +6,7 @@ Whatever was computed is kept with what decided it, so a killed or changed run r
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
@@ -18,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
 
 from solesearch.core import files
 from solesearch.core.embedding import Embedding, load_embedding, save_embedding
@@ -27,7 +24,6 @@ from solesearch.core.model_names import NetworkRow
 from solesearch.core.paths import Paths
 from solesearch.core.progress import Progress
 from solesearch.core.provenance import code_digest
-from solesearch.core.repeatable import has_gpu
 from solesearch.core.workers import ended_on_error, outcome, process_pool
 from solesearch.networks.networks import NetworkEmbedder, NetworkSettings, find_network, kept_embedder
 from solesearch.networks.retraining import LOG_COLUMNS, RetrainingSettings, retrain
@@ -40,7 +36,6 @@ OVERVIEW = [
     *("model", "network", "weights", "head", "scaling", "input_size", "layer", "pooling"),
     *("dimensions", "photos", "parameters"),
 ]
-PROCESS_BYTES = 5 * 2**30  # that a process of networks may take; VGG19 and 32 photos of 224 pixels: 3.9 GiB
 
 
 class NetworkFolder:
@@ -201,18 +196,16 @@ def _digest(table: pd.DataFrame) -> str:
 
 
 def start_processes(names: Sequence[str], *, threads: int) -> dict[str, Executor]:
-    """Start processes, return network -> the one it lives in: one a core while memory allows, one with a GPU.
+    """Start a process and return network -> the process it lives in, the same for all.
 
-    There it is built and compiled, which keeps one core busy, embeds and, when the others are quiet, is
-    timed. TensorFlow takes `threads` threads in each. Raises InputError when a process does not start.
+    There it is built and compiled, embeds, and is timed. TensorFlow takes `threads` threads. One process,
+    since TensorFlow keeps what its largest pass took (VGG16 and 32 photos of 224 pixels: 1.3 GiB) for the
+    next one, and each further process would keep as much again. Raises InputError when it does not start.
     """
-    room = int(psutil.virtual_memory().available / PROCESS_BYTES)
-    count = 1 if has_gpu() else max(1, min(os.cpu_count() or 1, room, len(names)))
-    processes = [process_pool(1) for _ in range(count)]
-    with ended_on_error(processes, work="starting the networks' processes"):
-        for started in [process.submit(_set_threads, threads) for process in processes]:
-            started.result()
-    return dict(zip(names, itertools.cycle(processes), strict=False))
+    process = process_pool(1)
+    with ended_on_error([process], work="starting the networks' process"):
+        process.submit(_set_threads, threads).result()
+    return dict.fromkeys(names, process)
 
 
 def end_processes(processes: Mapping[str, Executor]) -> None:

@@ -232,13 +232,22 @@ class NetworkEmbedder:
 
 
 @cache
+def kept_embedders() -> dict[tuple, NetworkEmbedder]:
+    """Return the networks that this process keeps from embedding until they are timed."""
+    return {}
+
+
 def kept_embedder(name: str, settings: str, weights: Path | None) -> NetworkEmbedder:
     """Return a network as it is, of any size, built once in this process; `settings` are NetworkSettings.
 
-    They come as JSON, which can be hashed. Whoever trains a network further builds one of his own.
+    They come as JSON. Whoever trains a network further builds one of his own; `kept_embedders` is where one
+    is dropped when nobody needs it any more.
     """
-    known = NetworkSettings.model_validate_json(settings)
-    return NetworkEmbedder(NetworkRow(name), known, weights=weights, any_size=True)
+    kept, key = kept_embedders(), (name, settings, weights)
+    if key not in kept:
+        known = NetworkSettings.model_validate_json(settings)
+        kept[key] = NetworkEmbedder(NetworkRow(name), known, weights=weights, any_size=True)
+    return kept[key]
 
 
 def check_weight_file(path: Path, network: Network) -> None:
