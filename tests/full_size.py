@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 from official_tree import SUBCATEGORIES
 from PIL import Image
-from pipeline_runs import copy_of, environment, handed_out
+from pipeline_runs import copy_of, environment, handed_out, run
 
 from solesearch.photos.sources import OFFICIAL_PHOTOS, find_tree
 
@@ -90,9 +90,9 @@ def main() -> int:
         shorten(copy / "params.yaml")
         for weights in (REPOSITORY / "weights").glob("*.h5"):
             (copy / "weights" / weights.name).symlink_to(weights)
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro", "--keep-going"], cwd=copy, env=environment(copy), check=False
-    )
+        run(copy, "dvc", "config", "--local", "core.no_scm", "true")
+    command = [sys.executable, "-m", "solesearch.pipeline.repro", "paper"]
+    done = subprocess.run(command, cwd=copy, env=environment(copy), check=False)
     print(table(copy / "results" / "paper"))
     return done.returncode
 
