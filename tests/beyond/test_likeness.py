@@ -1,6 +1,7 @@
 """Likeness: worked numbers, plain loops, and photos that differ in one respect alone."""
 
 from collections import Counter
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,14 @@ from solesearch.beyond import likeness
 from solesearch.beyond.likeness import (
     LikenessSettings,
     Measured,
+    attribute_queries,
+    attribute_table,
+    chances,
     colour_histogram,
     gallery_rows,
+    held_values,
     hellinger_likeness,
+    in_common,
     likeness_table,
     mean_likeness,
     measure_photos,
@@ -26,8 +32,9 @@ from solesearch.beyond.likeness import (
 from solesearch.retrieval.uncertainty import Resampling
 
 SETTINGS = LikenessSettings(
-    k=2, colour_cells=9, colour_smoothing=0.5, silhouette_side=48, texture_points=8, texture_radius=1
-)
+    k=2, colour_cells=9, colour_smoothing=0.5, silhouette_side=48, texture_points=8, texture_radius=1,
+    attributes=["closure"],
+)  # fmt: skip
 RESAMPLING = Resampling(resamples=200, permutations=9, confidence=0.95, significance=0.05, seed=1)
 
 
@@ -47,11 +54,9 @@ def photo(
     return np.where(mask[..., None], surface, 255).astype(np.uint8)
 
 
-def measured(
-    *photos: np.ndarray, names: list[str] | None = None, labels: list[str] | None = None
-) -> Measured:
+def measured(*photos: np.ndarray, labels: list[str] | None = None) -> Measured:
     labels = labels or ["shoe"] * len(photos)
-    return measure_photos(np.stack(photos), labels=labels, names=names, settings=SETTINGS)
+    return measure_photos(np.stack(photos), labels=labels, settings=SETTINGS)
 
 
 def pair(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
@@ -160,16 +165,14 @@ def test_a_query_without_enough_answers_has_no_mean() -> None:
 
 
 def test_means_against_loops() -> None:
-    """Labels and names by hand; an unknown name on either side is left out of the mean."""
+    """Labels by hand."""
     shown = measured(
         photo(), photo(heel=True), photo(colour=(30, 150, 90)), photo(stripes=True),
-        labels=["a", "a", "b", "b"], names=["brown", "brown", "green", ""],
+        labels=["a", "a", "b", "b"],
     )  # fmt: skip
     answers = np.array([[1, 2], [0, 3], [3, 3], [0, 1]])
     table = mean_likeness(shown, answers)
     assert table["class"].tolist() == [0.5, 0.5, 1, 0]
-    assert table["named_colour"].tolist()[:2] == [0.5, 1]
-    assert table["named_colour"].isna().tolist() == [False, False, True, True]
     for query, row in enumerate(answers):
         for measure in ("colour", "shape", "texture"):
             single = [pair_likeness(shown, np.array([query]), np.array([[one]]))[measure] for one in row]
@@ -183,6 +186,118 @@ def test_galleries_by_kind() -> None:
         "all": [0, 1, 2, 3], "without_bags": [0, 2], "bags_only": [1, 3],
     }  # fmt: skip
     assert list(gallery_rows(labels, [])) == list(gallery_rows(labels[labels == "bags"], ["bags"])) == ["all"]
+
+
+# --- the catalogue's attributes --------------------------------------------------------------------------
+
+CLOSURES = ["Buckle; Ankle Strap", "buckle", "Zipper;", "", "Ankle Strap;Buckle;Zipper"]
+
+
+def shoes(count: int = 5, *, group: list[str] | None = None) -> pd.DataFrame:
+    """Rows of photos.csv, each a product of its own unless `group` says otherwise."""
+    names = [f"{number:02d}" for number in range(count)]
+    return pd.DataFrame({"id": names, "group": group or names, "position": range(count)})
+
+
+def closures(texts: list[str] = CLOSURES) -> Measured:
+    return held_values(pd.DataFrame({"closure": texts}), ["closure"])
+
+
+def test_values_are_read_from_lists() -> None:
+    """Letters' case, blanks and a separator at the end make no difference; toe is unknown for every photo."""
+    texts = pd.DataFrame({"closure": CLOSURES, "toe": [""] * 5, "brand": ["x"] * 5})
+    texts.loc[3, "closure"] = np.nan  # a photo that the manifest does not name
+    held = held_values(texts, ["heel", "toe", "closure"])
+    assert list(held) == ["closure"]
+    ankle_strap, buckle, zipper = held["closure"].T.astype(int).tolist()
+    assert (ankle_strap, buckle, zipper) == ([1, 0, 0, 0, 1], [1, 1, 0, 0, 1], [0, 0, 1, 0, 1])
+
+
+def test_lists_in_common_by_hand() -> None:
+    """{strap, buckle} and {buckle}: one of two; with {strap, buckle, zipper}: two of three; unknown: NaN."""
+    values = closures()["closure"]
+    found = in_common(values[0], values)
+    assert found == pytest.approx([1, 1 / 2, 0, np.nan, 2 / 3], nan_ok=True)
+    assert np.isnan(in_common(values[3], values)).all()
+
+
+def test_shares_and_chances_by_hand() -> None:
+    """Photo 0's answers are 1 and 3, of which 3 is unknown; photos 0 and 1 are one product for its chance."""
+    photos, answers = shoes(), np.array([[1, 3], [0, 4], [0, 1], [0, 1], [-1, -1]])
+    table = attribute_queries(closures(), photos, answers, window=0).set_index("id")
+    assert table.index.tolist() == ["00", "01", "02", "03"] and set(table["attribute"]) == {"closure"}
+    assert table["value"].tolist() == pytest.approx([1 / 2, (1 / 2 + 1 / 3) / 2, 0, np.nan], nan_ok=True)
+    assert table["unknown"].tolist() == pytest.approx([1 / 2, 0, 0, np.nan], nan_ok=True)
+    chance = [(1 / 2 + 0 + 2 / 3) / 3, (1 / 2 + 0 + 1 / 3) / 3, (0 + 0 + 1 / 3) / 3, np.nan]
+    assert table["chance"].tolist() == pytest.approx(chance, nan_ok=True)
+    pair = shoes(group=["same", "same", "c", "d", "e"])
+    found = chances(closures(), pair, window=5)["closure"].tolist()
+    chance = [(0 + 2 / 3) / 2, (0 + 1 / 3) / 2, (0 + 0 + 1 / 3) / 3, np.nan, (2 / 3 + 1 / 3 + 1 / 3) / 3]
+    assert found == pytest.approx(chance, nan_ok=True)
+
+
+def test_nobody_who_may_answer_gives_no_chance() -> None:
+    found = chances(closures(["zipper", "zipper", ""]), shoes(3, group=["one", "one", "two"]), window=5)
+    assert found["closure"].isna().all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_chances_against_loops(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random lists, unknown ones among them, products of several photos, and blocks of seven queries."""
+    monkeypatch.setattr(likeness, "QUERY_BLOCK", 7)
+    draw = np.random.default_rng(seed)
+    lists = [set(draw.choice(list("abcd"), size=draw.integers(0, 4))) for _ in range(40)]
+    photos = shoes(40, group=[str(number) for number in draw.integers(0, 12, 40)])
+    found = chances(closures([";".join(sorted(values)) for values in lists]), photos, window=9)["closure"]
+    for query, mine in enumerate(lists):
+        shares = []
+        for other, theirs in enumerate(lists):
+            near = abs(query - other) <= 9 and photos["group"][query] == photos["group"][other]
+            if other != query and not near and mine and theirs:
+                shares.append(len(mine & theirs) / len(mine | theirs))
+        assert found[query] == pytest.approx(np.mean(shares) if shares else np.nan, nan_ok=True)
+
+
+def test_the_mean_over_all_answers_is_the_chance() -> None:
+    """What chance promises: photos drawn at random have on average as much in common with a query."""
+    photos, held = shoes(), closures(["a", "a;b", "b", "c", "a;c"])
+    shares = [
+        attribute_queries(held, photos, np.array(answers), window=0)["value"]
+        for answers in product(*([[other] for other in range(5) if other != query] for query in range(5)))
+    ]
+    assert np.mean(shares, axis=0) == pytest.approx(chances(held, photos, window=0)["closure"])
+
+
+def test_attribute_table_against_plain_means() -> None:
+    """Two models in the order given, one of two seeds; the second judged one query less."""
+    photos, held = shoes(), closures()
+    answers = {
+        ("infogan", 1): [[1, 2], [0, 4], [0, 1], [0, 1], [1, 2]],
+        ("infogan", 2): [[4, 3], [0, 4], [0, 1], [0, 1], [1, 2]],
+        ("hog", 0): [[3, 3], [0, 4], [0, 1], [0, 1], [1, 3]],
+    }
+    rows = [
+        attribute_queries(held, photos, np.array(found), window=0).assign(model=model, seed=seed)
+        for (model, seed), found in answers.items()
+    ]
+    units = pd.Series(range(5), index=photos["id"])
+    table = attribute_table(pd.concat(rows), units, RESAMPLING, k=2)
+    assert list(table.columns) == likeness.SHARES
+    assert table["model"].tolist() == ["infogan", "hog"] and set(table["k"]) == {2}
+    first = [(1 / 4 + 2 / 3) / 2, 5 / 12, 0, (1 / 3 + 1 / 3) / 2]  # photo 0: {1, 2} and {4}, photo 3: unknown
+    second = [5 / 12, 0, 1 / 3]  # photo 0: only 3 answers, which is unknown
+    assert table["value"].tolist() == pytest.approx([np.mean(first), np.mean(second)])
+    assert table["n"].tolist() == [4, 3] and table["queries_unknown"].tolist() == [1, 2]
+    assert table["answers_unknown"].tolist() == pytest.approx([1 / 16, (1 + 1 / 2) / 4])
+    chance = chances(held, photos, window=0)["closure"]
+    assert table["chance"].tolist() == pytest.approx([chance.mean(), chance[[1, 2, 4]].mean()])
+    assert (table["low"] <= table["value"]).all() and (table["value"] <= table["high"]).all()
+
+
+def test_a_catalogue_without_attributes_gives_a_header() -> None:
+    rows = attribute_queries({}, shoes(), np.array([[1, 2]] * 5), window=0).assign(model="hog", seed=0)
+    table = attribute_table(pd.concat([rows, rows]), pd.Series(dtype=int), RESAMPLING, k=2)
+    assert table.empty and list(table.columns) == likeness.SHARES
 
 
 # --- the table -------------------------------------------------------------------------------------------

@@ -3,12 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
-from legible import assert_legible, words
+from legible import assert_legible, caption, words
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from test_likeness import measured, photo
 
-from solesearch.beyond.likeness import COLUMNS, pair_likeness
+from solesearch.beyond.likeness import COLUMNS, SHARES, held_values, pair_likeness
 from solesearch.beyond.likeness_figures import MEASURE_NAMES, likeness, likeness_rows
 from solesearch.core.errors import InputError
+from solesearch.figures.drawing import PURPLE
 
 VALUES = {"infogan": 0.7, "untrained_discriminator": 0.65, "hog": 0.8, "VGG16": 0.9, "random": 0.3}
 NETWORKS = pd.DataFrame({"model": ["VGG16"], "weights": ["untrained"]})
@@ -41,6 +44,51 @@ def test_discs_lie_at_the_values_and_lines_at_the_intervals() -> None:
     assert "random 0.30" in text and "random 0.28" in text and "n = 100 queries" in text
 
 
+def discs(axes: Axes) -> list[Line2D]:
+    """The discs of a panel, from the lowest row upwards."""
+    return sorted((mark[0] for mark in axes.containers), key=lambda disc: disc.get_ydata()[0])
+
+
+def attributes(*names: str) -> pd.DataFrame:
+    """attributes.csv: values as in VALUES, the chance .25 for every model."""
+    rows = [
+        (model, name, 5, 90, value, value - 0.1, value + 0.05, 0.25, 10, 0.1)
+        for model, value in VALUES.items()
+        for name in names
+    ]
+    return pd.DataFrame(rows, columns=SHARES)
+
+
+def test_attributes_have_panels_of_their_own_and_their_chance() -> None:
+    names = ("gender", "heel", "closure", "material", "toe", "colour")
+    figure = likeness(table(), profile="zappos", networks=NETWORKS, attributes=attributes(*names))
+    titles = [axes.get_title(loc="left") for axes in figure.axes if axes.axison]
+    assert titles[4:] == ["Gender", "Heel", "Closure", "Material", "Toe", "Colour's name"]
+    for axes in figure.axes[4:]:
+        assert [disc.get_xdata()[0] for disc in discs(axes)] == [0.9, 0.65, 0.7, 0.8]
+        assert "random 0.25" in [text.get_text() for text in axes.texts]
+        assert not axes.get_legend_handles_labels()[1][1:]
+    assert_legible(figure)
+    without = likeness(table(), profile="zappos", networks=NETWORKS, attributes=attributes())
+    assert len(without.axes) == 4  # a catalogue that names nothing: a table without rows
+
+
+def test_the_ablations_models_have_a_colour_and_the_caption_says_who_they_are() -> None:
+    rows = table()
+    for number, model in enumerate(("infogan_short", "vanilla", "dcgan", "finalist_1")):
+        more = rows[rows["model"] == "hog"].assign(model=model)
+        rows = pd.concat([rows, more.assign(value=more["value"] - 0.01 * number)])
+    ladder = pd.DataFrame({"finalist": [np.nan, 1, 1], "title": ["A", "contrastive, whitened", "again"]})
+    figure = likeness(rows, profile="zappos", networks=NETWORKS, ladder=ladder)
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert {"InfoGAN, short", "Vanilla GAN, short", "DCGAN, short", "Best of the ablation"} < set(names)
+    marks = zip(names, discs(figure.axes[0]), strict=True)
+    colours = {name: disc.get_color() for name, disc in marks}
+    assert colours["DCGAN, short"] == colours["Best of the ablation"] == PURPLE != colours["HOG"]
+    assert "Best of the ablation: contrastive, whitened" in caption(figure)
+    assert "again" not in caption(figure)
+
+
 def test_galleries_with_and_without_bags_have_marks_of_their_own() -> None:
     figure = likeness(table(galleries=BAGS), profile="sample", networks=NETWORKS)
     assert {"all photos", "without bags", "bags only"} <= set(words(figure))
@@ -68,14 +116,16 @@ def test_networks_of_unknown_weights_are_refused() -> None:
 
 def test_the_picture_shows_each_answers_figures() -> None:
     photos = np.stack([photo(), photo(heel=True), photo(colour=(30, 150, 90))])
-    seen = measured(*photos, labels=["a", "a", "b"], names=["brown", "", "green"])
+    seen = measured(*photos, labels=["a", "a", "b"])
+    seen |= held_values(pd.DataFrame({"heel": ["Flat", "", "flat;1in"]}), ["heel"])
     answers = {"untrained_discriminator": np.array([1, 2]), "infogan": np.array([2, 1])}
     figure = likeness_rows(photos, seen, query=0, answers=answers, profile="sample", title="Title")
     text = "\n".join(words(figure))
     assert "InfoGAN (proposed)" in text and "Title" in text
     assert all(name in text for name in MEASURE_NAMES.values())
     shape = pair_likeness(seen, np.array([0]), np.array([[1]]))["shape"].item()
-    assert f"1.00\nunknown\n1.00\n{shape:.2f}" in text  # the second photo's colour has no name
+    assert f"1.00\n1.00\n{shape:.2f}" in text and "\nheel" in text
+    assert text.count("\nunknown") == 2 and text.count("\n0.50") == 2  # the second photo's heel, the third's
     assert_legible(figure)
 
 

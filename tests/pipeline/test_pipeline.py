@@ -83,6 +83,7 @@ def test_results_have_the_promised_columns(clone: Path) -> None:
         "weights": "network weights sha256 published_file",
         "sizes": "model what parameters megabytes",
         "likeness": "model seed gallery measure class value low high n",
+        "attributes": "model attribute k n value low high chance queries_unknown answers_unknown",
         "human_study_annotators": "annotator tasks checks failed none median_ms kept reason answers",
         "retraining": "model step loss gradient_norm mean_probability",
     }

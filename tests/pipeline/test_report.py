@@ -127,6 +127,26 @@ def test_table_two_worked_rows(results):
     assert rows["InfoGAN (proposed)"] == [*expected, "0.850 (0.845–0.855)"]
 
 
+def test_attributes_beside_their_chance(results):
+    rows = [
+        ("infogan", "heel", 0.5), ("infogan", "toe", 0.75), ("random", "heel", 0.3), ("random", "toe", 0.26),
+        ("VGG19", "heel", 0.4), ("VGG19+classes", "toe", 0.9),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["model", "attribute", "value"])
+    table = table.assign(low=table["value"] - 0.1, high=table["value"] + 0.1, chance=0.25)
+    networks = pd.DataFrame({"model": ["VGG19"], "weights": ["untrained"]})
+    put(results, "zappos", attributes=table, networks=networks)
+    put(results, "sample", attributes=table[:0])  # a catalogue without attributes
+    found = results_page.attributes_table(["sample", "zappos", "chapter"])
+    assert found.startswith("| Model | zappos, heel | zappos, toe |")
+    assert rows_of(found) == {
+        "Chance": ["0.250", "0.250"],
+        "InfoGAN (proposed)": ["0.500 (0.400–0.600)", "0.750 (0.650–0.850)"],
+        "VGG19": ["untrained: 0.400 (0.300–0.500)", "—"],
+    }
+    assert results_page.attributes_table(["sample"]) == AWAY
+
+
 def test_latency_table_leaves_out_the_compiled_networks(results):
     put_comparison(results)
     latency = {"paper": latency_table(), "sample": None}

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from solesearch.beyond.likeness import Measured, pair_likeness
 from solesearch.core.errors import InputError
 from solesearch.core.model_names import (
+    ABLATION_NAMES,
     PRIOR,
     PROPOSED,
     is_plain_network,
@@ -25,6 +26,7 @@ from solesearch.figures.drawing import (
     GREEN,
     NEUTRAL,
     ORANGE,
+    PURPLE,
     QUIET,
     VERMILION,
     WIDTH,
@@ -39,13 +41,15 @@ from solesearch.figures.drawing import (
 )
 from solesearch.figures.registry import chart
 
+ROWS, MOST_PANELS = (0.21, 0.17), 6  # inches a model where one line of panels is drawn, or more; in a line
 MEASURE_NAMES = {
     "class": "Class",
-    "named_colour": "Colour's name",
     "colour": "Colour",
     "shape": "Shape",
     "texture": "Texture",
 }
+ATTRIBUTE_NAMES = {"colour": "Colour's name"}  # the others are called as the catalogue calls them
+COLOURS = {PROPOSED: BLUE, **dict.fromkeys(ABLATION_NAMES, PURPLE)}  # of the models; the others' is QUIET
 # gallery -> (mark, colour or "" for the model's own, how far above the row, points, words)
 MARKS = {
     "all": ("o", "", 0.0, 4.7, "all photos"),
@@ -54,14 +58,23 @@ MARKS = {
 }
 
 
-@chart("likeness", beside=("networks",))
-def likeness(table: pd.DataFrame, *, profile: str, networks: pd.DataFrame | None = None) -> Figure:
+@chart("likeness", beside=("attributes", "ladder", "networks"))
+def likeness(
+    table: pd.DataFrame,
+    *,
+    profile: str,
+    attributes: pd.DataFrame | None = None,
+    ladder: pd.DataFrame | None = None,
+    networks: pd.DataFrame | None = None,
+) -> Figure:
     """Draw the likeness of queries and their answers, a panel a measure, a row a model, best class first.
 
     `table`: likeness.csv. A disc is the mean over the seeds with its 95 % interval; where the catalogue holds
     bags and shoes, two small marks show it without bags and for bags alone. The dashed line is the random
-    model's mean over all photos. ImageNet networks stand there as they are, without their variants;
-    `networks` (networks.csv) says which of them are untrained. Raises InputError naming the table.
+    model's mean over all photos. `attributes` (attributes.csv) brings a panel an attribute of the catalogue,
+    its dashed line the chance. Of the ablation's models, in purple, `ladder` (ladder.csv) says who the
+    finalists are. ImageNet networks stand there as they are, without their variants; `networks`
+    (networks.csv) says which of them are untrained. Raises InputError naming the table.
     """
     checked(table, name="likeness", columns="model seed gallery measure class", numbers="value low high n")
     rows = table[(table["class"] == "all") & (table["seed"].astype(str) == "all")]
@@ -72,20 +85,54 @@ def likeness(table: pd.DataFrame, *, profile: str, networks: pd.DataFrame | None
     order = select(whole, name="likeness", measure="class").sort_values("value", kind="stable")["model"]
     untrained = untrained_networks(networks, order)
     models = sorted(order[order != PRIOR], key=lambda model: model not in untrained)  # without weights lowest
-    measures = [measure for measure in MEASURE_NAMES if measure in set(whole["measure"])]
-    figure = Chart(figsize=(WIDTH, 1.5 + 0.24 * len(models)), layout="constrained")
-    panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
-    for axes, measure in zip(panels, measures, strict=True):
-        _draw_measure(axes, rows[rows["measure"] == measure], models=models)
-        axes.set_title(MEASURE_NAMES[measure], pad=14)
-    name_models(panels[0], models, places=range(len(models)), untrained=untrained)
-    handles, labels = panels[0].get_legend_handles_labels()
+    titles = {measure: words for measure, words in MEASURE_NAMES.items() if measure in set(whole["measure"])}
+    panels = [(words, rows[rows["measure"] == measure]) for measure, words in titles.items()]
+    panels += _attribute_panels(attributes)
+    lines = -(-len(panels) // MOST_PANELS)
+    columns = -(-len(panels) // lines)
+    row = ROWS[lines > 1]
+    figure = Chart(figsize=(WIDTH, 0.9 + lines * (0.5 + row * len(models))), layout="constrained")
+    grid = figure.subplots(lines, columns, sharey=True, squeeze=False)
+    for axes, (words, measured) in zip(grid.flat, panels, strict=False):
+        _draw_measure(axes, measured, models=models)
+        axes.set_title(words, pad=14)
+    for line in grid:
+        name_models(line[0], models, places=range(len(models)), untrained=untrained)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    handles, labels = grid[0, 0].get_legend_handles_labels()
     if len(labels) > 1:
         figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
     words = ["likeness of a query and its answers, 1: equal"]
     words += ["disc: mean, line: 95 % interval, dashed: random answers", counted(whole["n"], "queries")]
-    add_caption(figure, profile=profile, parts=words)
+    add_caption(figure, profile=profile, parts=[*words, *_ablation_words(ladder, models)])
     return figure
+
+
+def _attribute_panels(attributes: pd.DataFrame | None) -> list[tuple[str, pd.DataFrame]]:
+    """Return (title, rows as likeness.csv's) of each attribute; the random model's value is the chance."""
+    if attributes is None or attributes.empty:
+        return []
+    numbers = "value low high chance n"
+    rows = checked(attributes, name="attributes", columns="model attribute", numbers=numbers)
+    value = rows["value"].where(rows["model"] != PRIOR, rows["chance"])
+    rows = rows.assign(gallery="all", value=value)
+    return [
+        (ATTRIBUTE_NAMES.get(name, name.capitalize()), rows[rows["attribute"] == name])
+        for name in rows["attribute"].unique()
+    ]
+
+
+def _ablation_words(ladder: pd.DataFrame | None, models: Sequence[str]) -> list[str]:
+    """Return what the caption says of the ablation's models, if there are any."""
+    if not set(models) & set(ABLATION_NAMES):
+        return []
+    words = ["purple: of the ablation, short: on its schedule"]
+    if ladder is None:
+        return words
+    chosen = ladder.dropna(subset="finalist").drop_duplicates("finalist").sort_values("finalist")
+    named = ((model_name(f"finalist_{int(row.finalist)}"), row.title) for row in chosen.itertuples())
+    return words + [f"{place}: {title}" for place, title in named]
 
 
 def _draw_measure(axes: Axes, rows: pd.DataFrame, *, models: Sequence[str]) -> None:
@@ -95,7 +142,7 @@ def _draw_measure(axes: Axes, rows: pd.DataFrame, *, models: Sequence[str]) -> N
         if marks.empty:
             continue
         marks = marks.assign(place=marks["model"].map(places) + above, marker=marker, size=size)
-        marks["colour"] = [colour or (BLUE if model == PROPOSED else QUIET) for model in marks["model"]]
+        marks["colour"] = [colour or COLOURS.get(model, QUIET) for model in marks["model"]]
         forest(axes, marks if gallery == "all" else marks.assign(low=np.nan, high=np.nan))
         axes.plot([], [], marker, markersize=size, color=colour or QUIET, label=words)
     random = rows.loc[(rows["model"] == PRIOR) & (rows["gallery"] == "all"), "value"]
@@ -141,7 +188,7 @@ def likeness_rows(
         shared = pair_likeness(measured, np.array([query]), rows[None, :])
         looks = {"color": BLUE, "fontweight": "bold"} if model == PROPOSED else {}
         line[0].set_title(model_name(model), loc="left", fontsize=7, **looks)
-        names = "\n".join(MEASURE_NAMES[measure] for measure in shared)
+        names = "\n".join(MEASURE_NAMES.get(measure, measure) for measure in shared)
         line[0].set_xlabel(names, x=1, ha="right", fontsize=6.5, color=QUIET)
         for number, axes in enumerate(line[1:]):
             values = [likeness[0, number] for likeness in shared.values()]

@@ -26,6 +26,14 @@ MODEL_NAMES = {
     "mean_colour": "Mean colour",
     PRIOR: "Random",
 }
+# Of the ablation, in the tables of likeness; all GANs on its short schedule.
+ABLATION_NAMES = {
+    "infogan_short": "InfoGAN, short",
+    "vanilla": "Vanilla GAN, short",
+    "dcgan": "DCGAN, short",
+    "finalist_1": "Best of the ablation",
+    "finalist_2": "Second of the ablation",
+}
 HEADS = {"none": "not retrained", "one_unit": "retrained, one unit", "classes": "retrained, classes"}
 DECODING = "decode_and_resize_"  # latency.csv: from a file to pixels, apart from every network
 NO_WEIGHTS = "untrained"  # networks.csv and weights.csv: no ImageNet weights were to be had
@@ -88,7 +96,7 @@ def model_name(model: str) -> str:
         return f"Decode, resize to {model.removeprefix(DECODING).replace('x', ' × ')}"
     row = network_row(model)
     if row is None or row.plain:
-        return MODEL_NAMES.get(model, model)
+        return {**MODEL_NAMES, **ABLATION_NAMES}.get(model, model)
     changes = [HEADS.get(row.head, row.head)] if row.head != "none" else []
     changes += [f"scaling {row.scaling}"] if row.scaling else []
     return f"{row.network}, {', '.join(changes)}"

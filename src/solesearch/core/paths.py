@@ -31,7 +31,7 @@ STAGE_TABLES = {
         *("catalogue", "checkpoints", "differences", "intervals", "macro_differences", "macro_intervals"),
         *("retrieval", "seed_spread", "training"),
     ),
-    "likeness": ("likeness",),
+    "likeness": ("attributes", "likeness"),
     "human_study": ("human_study", "human_study_agreement", "human_study_annotators"),
     "claims": ("claims", "leakage", "mechanics", "near_duplicates", "oracle", "readings"),
     "ladder": ("ladder", "ladder_effects", "ladder_goals"),

@@ -26,7 +26,7 @@ from solesearch.figures.lettering import letter, mark_powers
 Options = ParamSpec("Options")
 STYLE = Path(__file__).with_name("solesearch.mplstyle")
 WIDTH = 7.2  # inches: both columns of a page
-BLUE, ORANGE, GREEN, VERMILION = (seaborn.color_palette("colorblind").as_hex()[i] for i in (0, 1, 2, 3))
+BLUE, ORANGE, GREEN, VERMILION, PURPLE = seaborn.color_palette("colorblind").as_hex()[:5]
 NEUTRAL, QUIET, FAINT = "#b0b0b0", "#5f5f5f", "#9a9a9a"
 DASHED = {"linestyle": (0, (4, 3)), "linewidth": 0.9}
 WHISKER = {"fmt": "none", "ecolor": "black", "elinewidth": 0.9, "capsize": 2, "capthick": 0.9, "zorder": 3}
