@@ -276,6 +276,8 @@ def macro_table(profiles: Sequence[str]) -> str:
         if set(row[1:]) - {NONE, NOT_RUN}:
             rows.append(row)
     return markdown_table(header, rows)
+
+
 def attributes_table(profiles: Sequence[str]) -> str:
     """Return what answers have in common with their query, a column a profile and attribute, chance first."""
     tables = {name: read_result(name, "attributes") for name in profiles}
