@@ -86,6 +86,22 @@ def test_make_names_a_variable_that_a_command_does_not_take(
     assert ended.returncode == 2 and said in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("given", "handed_on"),
+    [
+        ([], "repro paper --fetch"),
+        (["ACCEPT=yes"], "repro paper --fetch --accept"),
+        (["ACCEPT=no"], "repro paper --fetch"),
+        (["DATA=my shoes", "ACCEPT=yes"], 'repro paper --data "my shoes"'),
+    ],
+)
+def test_make_paper_hands_on_what_it_is_given(repository: Path, given: list[str], handed_on: str) -> None:
+    command = ["make", "--dry-run", "paper", *given]
+    ended = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True)
+    [line] = [line for line in ended.stdout.splitlines() if "pipeline.repro paper" in line]
+    assert line.rstrip().endswith(handed_on)
+
+
 IMPORTING = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
