@@ -42,7 +42,8 @@ def network(*, first: str, second: str, swapped: bool) -> bytes:
         helper.make_node("Add", [f"{first}_out", second], ["y"], name=first),
     ]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [f"unk__{first}", 3]) for name in "xy"]
-    graph = helper.make_graph(nodes, first, ends[:1], ends[1:], weights[::-1] if swapped else weights)
+    weights = weights[::-1] if swapped else weights
+    graph = helper.make_graph(nodes, first, ends[:1], ends[1:], weights, doc_string=f"converted from {first}")
     opset = [helper.make_opsetid("", 17)]
     return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
 

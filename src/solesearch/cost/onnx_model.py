@@ -64,7 +64,7 @@ def with_plain_names(content: bytes) -> bytes:
     kept = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in weights]
     del graph.initializer[:], graph.value_info[:]
     graph.initializer.extend(kept)
-    graph.name = "network"
+    graph.name, graph.doc_string = "network", ""  # the second tells TensorFlow's number of the function
     return model.SerializeToString(deterministic=True)
 
 
