@@ -166,8 +166,8 @@ def test_everything_anew_killed_in_training_and_resumed_gives_the_same_bytes(clo
     """Nothing is left but the committed files; SIGKILL to everything in the middle of training; go on.
 
     One run shows both: that a second run from nothing gives the first one's bytes, and that a kill changes
-    none of them. Stages with trainings of their own stay out, for time: test_variant_training.py and
-    test_growth.py kill and compare those.
+    none of them. Of stages with trainings of their own only the ablation's runs again, since likeness judges
+    what it trained; test_variant_training.py and test_growth.py kill and compare the others.
     """
     before = {name: content for name, content in snapshot(clone).items() if not is_later(name)}
     shutil.rmtree(clone / "runs")
