@@ -154,7 +154,7 @@ def test_without_attributes_it_goes_on_and_says_so(described: Path, web: WebFold
     del web.files[DATA]
     slot = fetch(web, accepted=True)
     [said] = capsys.readouterr().out.splitlines()
-    assert said.startswith("going on without attributes:") and "404" in said
+    assert said.startswith("going on without attributes (") and "the server says 404 Not Found);" in said
     assert closures(slot) == set() and (slot / IMAGES).is_file()
 
 

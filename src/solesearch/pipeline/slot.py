@@ -119,7 +119,8 @@ def fetch_photographs(
         try:
             download(f"{source}/{META_ZIP}", metadata, check=check_metadata)
         except InputError as error:
-            tell(f"going on without attributes: {error}")
+            why = str(error).partition("; ")[0]
+            tell(f"going on without attributes ({why}); they count once {META_ZIP} lies in {metadata.parent}")
     return slot if fetched else _put_link(slot, Path(os.path.relpath(zipped.parent, slot.parent)))
 
 
