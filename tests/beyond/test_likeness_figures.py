@@ -68,6 +68,7 @@ def test_attributes_have_panels_of_their_own_and_their_chance() -> None:
         assert [disc.get_xdata()[0] for disc in discs(axes)] == [0.9, 0.65, 0.7, 0.8]
         assert "random 0.25" in [text.get_text() for text in axes.texts]
         assert not axes.get_legend_handles_labels()[1][1:]
+    assert "n = 100 queries · n = 90 of known attribute" in caption(figure)
     assert_legible(figure)
     without = likeness(table(), profile="zappos", networks=NETWORKS, attributes=attributes())
     assert len(without.axes) == 4  # a catalogue that names nothing: a table without rows

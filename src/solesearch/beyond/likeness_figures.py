@@ -105,6 +105,8 @@ def likeness(
         figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
     words = ["likeness of a query and its answers, 1: equal"]
     words += ["disc: mean, line: 95 % interval, dashed: random answers", counted(whole["n"], "queries")]
+    if len(panels) > len(titles):
+        words.append(counted(attributes["n"], "of known attribute"))
     add_caption(figure, profile=profile, parts=[*words, *_ablation_words(ladder, models)])
     return figure
 
