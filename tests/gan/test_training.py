@@ -202,28 +202,155 @@ def test_the_log_goes_on_after_the_state_and_seconds_end_with_a_config(workspace
     assert training.seconds_spent(paths) == 0 and not folder.log.exists()
 
 
-@pytest.mark.slow
-def test_two_replicas_train_like_one_machine(workspace: Path) -> None:
-    """MirroredStrategy on two logical CPUs: the code path that several GPUs take."""
-    script = """
+# --- on several GPUs: two logical CPUs stand for them ----------------------------------------------------
+
+TWO = """
+import json, sys
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import numpy as np
-from solesearch.gan.infogan import InfoGan
-from solesearch.gan.trainer import compiled_step
-from solesearch.gan.training import load_gan
-with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-    gan = InfoGan(load_gan("smoke", image_size=(32, 48)), seed=1)
-before, step = gan.generator.trainable_variables[0].numpy().copy(), compiled_step(gan)
-for _ in range(3):
-    losses = step(np.zeros((4, 32, 48, 3), np.float32))
-assert int(gan.steps_done.numpy()) == 3, gan.steps_done
-assert np.abs(gan.generator.trainable_variables[0].numpy() - before).max() > 0
-assert all(np.isfinite(float(loss)) for loss in losses.values()), losses
+from solesearch.core.errors import InputError
+from solesearch.core.paths import Paths
+from solesearch.gan import infogan, trainer, training
+DEVICES = ["CPU:0", "CPU:1"]
 """
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr[-2000:]
+
+
+def on_two_devices(script: str, *arguments: str) -> None:
+    """Run a script below TWO in a process of its own, since logical devices are settled at the start."""
+    command = [sys.executable, "-c", TWO + script, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+
+
+SAME = """
+drawn = infogan.sample_latent
+def halves(settings, *, count, seed):  # both replicas draw what one draws twice
+    pair = drawn(settings, count=2, seed=seed * tf.constant([0, 1]) + tf.constant([1, 0]))
+    return tuple(tf.tile(part, [count // 2, 1]) for part in pair)
+infogan.sample_latent = halves
+half = sys.argv[1] == "mixed_float16"
+settings = training.load_gan("smoke", image_size=(32, 48), batch_size=4, mixed_precision=half)
+settings = settings.replaced(discriminator_dropout=0.0)
+two = np.random.default_rng(0).uniform(-1, 1, (2, 32, 48, 3)).astype(np.float32)
+steps, losses, gans = (2 if half else 3), [], []  # half precision drifts apart faster
+for devices in (DEVICES[:1], DEVICES):
+    with trainer.strategy_for(devices).scope():
+        gan = infogan.InfoGan(settings, seed=1)
+    for adam in (gan.discriminator_optimizer, gan.generator_optimizer):
+        # else Adam divides by the size of gradients that are nothing but rounding (biases before a norm)
+        (adam.inner_optimizer if half else adam).epsilon = 0.1
+    step = trainer.compiled_step(gan)
+    losses.append([[float(loss) for loss in step(np.concatenate([two, two])).values()] for _ in range(steps)])
+    gans.append(gan)
+one, both = gans
+assert int(both.steps_done.numpy()) == steps
+assert np.abs(np.subtract(losses[0][0], losses[0][-1])).min() > 0.001, losses  # they have learned
+np.testing.assert_allclose(losses[0], losses[1], rtol=2e-2 if half else 1e-4)
+for network in ("discriminator", "generator"):
+    pairs = zip(getattr(one, network).trainable_variables, getattr(both, network).trainable_variables)
+    for first, second in pairs:
+        np.testing.assert_allclose(first.numpy(), second.numpy(), atol=1e-3 if half else 2e-6)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_two_replicas_of_half_a_batch_learn_what_one_learns_of_the_whole(workspace: Path, precision) -> None:
+    """Both halves are alike here: each replica's batch norm sees what that of the whole batch sees."""
+    on_two_devices(SAME, precision)
+
+
+WHOLE = """
+import contextlib
+# as with GPUs: one thread and one fixed order are a processor's; devices that wait for each other need more
+training.settle_tensorflow = lambda threads: None
+trainer.repeatable_execution = contextlib.nullcontext
+trainer.gpus = training.gpus = lambda: DEVICES
+paths = Paths.of("smoke")
+pixels = np.random.default_rng(0).integers(0, 256, (12, 32, 48, 3), dtype=np.uint8)
+settings = training.load_gan("smoke", image_size=(32, 48), **json.loads(sys.argv[1]))
+whole, halves = (trainer.TrainingFolder(paths, paths.run / name) for name in ("whole", "halves"))
+training.train_infogan(settings, pixels, seed=1, folder=whole)
+for steps in (3, 6):  # as after a kill
+    training.train_infogan(settings.replaced(steps=steps), pixels, seed=1, folder=halves)
+assert (whole.step, halves.step) == (6, 6)
+logs = [np.loadtxt(folder.log, delimiter=",", skiprows=1) for folder in (whole, halves)]
+assert len(logs[0]) == 6
+np.testing.assert_allclose(logs[0], logs[1], rtol=1e-2)
+for changed, devices in (({"batch_size": 5}, DEVICES), ({"mixed_precision": True}, [])):
+    training.gpus, refused = lambda: devices, trainer.TrainingFolder(paths, paths.run / "refused")
+    try:
+        training.train_infogan(settings.replaced(**changed), pixels, seed=1, folder=refused)
+    except InputError as error:
+        assert next(iter(changed)) in str(error) and not refused.path.exists(), error
+    else:
+        sys.exit(f"{changed} was taken")
+"""
+
+
+@pytest.mark.slow
+def test_a_training_on_two_devices_goes_on_after_a_kill(workspace: Path) -> None:
+    on_two_devices(WHOLE, json.dumps(SHORT))
+
+
+@pytest.mark.parametrize(
+    ("changed", "devices", "words"),
+    [
+        ({"batch_size": 5}, 2, "gan.batch_size: 5 photos do not split evenly over 2 GPUs.*a multiple of 2"),
+        ({"batch_size": 3}, 3, "3 photos do not split evenly over 3 GPUs, two or more each"),
+        (
+            {"mixed_precision": True},
+            0,
+            "gan.mixed_precision: true needs an NVIDIA GPU .*GPU=1.*set it to false",
+        ),
+    ],
+)
+def test_what_the_devices_cannot_do_is_said_before_training(workspace: Path, changed, devices, words) -> None:
+    settings = training.load_gan("smoke", image_size=(32, 48))
+    for allowed in (0, 1, 2):
+        trainer.check_devices(settings.replaced(batch_size=4), ["GPU"] * allowed)
+    with pytest.raises(InputError, match=words):
+        trainer.check_devices(settings.replaced(**changed), ["GPU"] * devices)
+
+
+def test_batches_made_ahead_are_the_same_and_one_ahead() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 2, 2, 3), dtype=np.uint8)
+    options = {"size": 3, "seed": 1, "first": 2, "last": 8}
+    made: list[int] = []
+
+    def counted():
+        for number, batch in enumerate(trainer.batches(pixels, **options)):
+            made.append(number)
+            yield batch
+        raise InputError("a photo is gone")
+
+    taken, ahead = [], trainer.made_ahead(counted())
+    with pytest.raises(InputError, match="a photo is gone"):
+        for batch in ahead:
+            taken.append(batch)
+            while len(made) < min(len(taken) + 1, 6):  # made while this one is used, or this never ends
+                time.sleep(0.01)
+    np.testing.assert_array_equal(taken, list(trainer.batches(pixels, **options)))
+
+
+def test_a_gpu_counts_where_tensorflow_may_use_it(tmp_path: Path, monkeypatch) -> None:
+    """An NVIDIA card below the environment without CUDA must not make seeds wait for each other."""
+    installed = ["tensorflow"]
+    monkeypatch.setattr(repeatable, "NVIDIA", tmp_path / "nvidia0")
+    monkeypatch.setattr(repeatable, "distributions", lambda name: [one for one in installed if one == name])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert not repeatable.has_gpu()
+    (tmp_path / "nvidia0").touch()
+    assert repeatable.has_gpu() and repeatable.trainings_at_once(1) == 1
+    for hidden in ("-1", ""):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+        assert not repeatable.has_gpu()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert repeatable.has_gpu()
+    installed.append("tensorflow-cpu")
+    assert not repeatable.has_gpu()
 
 
 # --- training on -----------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ def test_committed_values_are_possible(workspace: Path, profile: str) -> None:
         ("catalog", {"preset": "huge"}, "preset"),
         ("catalog", {"photo": 3}, "catalog.photo: is no key here"),
         ("gan", {"upsampling": "magic"}, "gan.upsampling: .*'resize' or 'stride'"),
+        ("gan", {"mixed_precision": True}, "gan.mixed_precision: true needs an NVIDIA GPU"),
         ("gan", {"seeds": []}, "gan.seeds: .*at least 1"),
         ("evaluation", {"choose_k": 3}, "choose_k 3 is not among"),
         ("latency", {"runs": 0}, "latency.runs: .* equal to 1, got 0"),

@@ -75,6 +75,7 @@ class VariantTrainings:
         """Return the networks and the schedule of a variant."""
         variant, own = VARIANTS[name], self.settings
         changes = {**variant.gan, "steps": own.steps, "batch_size": own.batch_size}
+        changes["mixed_precision"] = False  # their steps scale no loss
         if not variant.training:
             changes |= {"steps": own.contrastive.steps, "batch_size": own.contrastive.batch_size}
             changes |= {"discriminator_dropout": own.contrastive.dropout}

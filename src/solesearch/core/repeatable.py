@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from importlib.metadata import distributions
 from pathlib import Path
 
 import numpy as np
+
+NVIDIA = Path("/dev/nvidia0")
 
 
 def batch_rows(photos: int, *, size: int, seed: int, first: int, last: int) -> Iterator[np.ndarray]:
@@ -28,12 +31,15 @@ def settle_tensorflow(threads: int) -> None:
     """Make this process's TensorFlow repeatable, on so many threads; before anything is computed with it.
 
     One thread a training wastes less than many threads on one small network, and makes the numbers
-    independent of the number of cores.
+    independent of the number of cores. With a GPU threads only hand out work, and several GPUs that wait for
+    each other must not share one.
     """
     import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")  # it counts the step of each new training as traced once too often
     tf.config.experimental.enable_op_determinism()
+    if has_gpu():
+        return
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
 
@@ -65,8 +71,12 @@ def repeatable_execution() -> Iterator[None]:
 
 
 def has_gpu() -> bool:
-    """Tell whether there is an NVIDIA GPU here."""
-    return Path("/dev/nvidia0").exists()  # asking TensorFlow here would take the GPU from the children
+    """Tell whether there is an NVIDIA GPU here that TensorFlow, as it is installed and told, can use.
+
+    Asking TensorFlow would take the GPU from the children.
+    """
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
+    return NVIDIA.exists() and not hidden and not any(distributions(name="tensorflow-cpu"))
 
 
 def trainings_at_once(threads: int) -> int:

@@ -145,6 +145,7 @@ class GanSettings(Section, section="gan"):
     generator_learning_rate: float
     beta_1: float
     batch_size: int = Field(ge=2)  # batch normalisation
+    mixed_precision: bool  # float16 in the networks; weights, heads, images and losses stay float32
     steps: PositiveInt
     checkpoint_every: PositiveInt
     resume_every: PositiveInt

@@ -165,7 +165,7 @@ def prepare(profile: str, contender: Contender, seed: int) -> None:
     import tensorflow as tf
 
     pixels = training_pixels(Paths.of(profile))
-    settings = load_gan(profile)
+    settings = load_gan(profile, mixed_precision=False)  # the plain loop scales no loss
     if contender.executor == DEFAULT:
         tf.config.threading.set_intra_op_parallelism_threads(contender.threads)
         tf.config.threading.set_inter_op_parallelism_threads(contender.threads)

@@ -6,6 +6,8 @@ Images are float32 in [-1, 1], shape [batch, height, width, 3]; heights come fir
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import keras
@@ -50,8 +52,10 @@ class Discriminator(keras.Model):
                 self.dropouts.append(keras.layers.Dropout(dropout, name=f"dropout_{number}"))
         self.leaky = keras.layers.LeakyReLU(negative_slope=leak, name="leaky")
         self.flatten = keras.layers.Flatten(name="features")
-        self.real_head = keras.layers.Dense(1, name="real")
-        self.code_head = keras.layers.Dense(continuous_codes + categorical_codes, name="code")
+        self.real_head = keras.layers.Dense(1, dtype="float32", name="real")
+        self.code_head = keras.layers.Dense(
+            continuous_codes + categorical_codes, dtype="float32", name="code"
+        )
         self.continuous_codes = continuous_codes
 
     def call(self, images: tf.Tensor, training: bool = False) -> DiscriminatorOutput:
@@ -131,7 +135,9 @@ def build_generator(settings: GanSettings, *, seed: int) -> keras.Model:
         hidden = _generator_block(hidden, settings, position=position, filters=filters)
     excess = (hidden.shape[1] - height, hidden.shape[2] - width)
     if any(excess):  # 207 is no multiple of 16: draw 208 and cut the last row and column
-        hidden = keras.layers.Cropping2D(((0, excess[0]), (0, excess[1])), name="crop")(hidden)
+        hidden = keras.layers.Cropping2D(((0, excess[0]), (0, excess[1])), dtype="float32", name="crop")(
+            hidden
+        )
     return keras.Model(latent, hidden, name="generator")
 
 
@@ -144,7 +150,7 @@ def _generator_block(hidden, settings: GanSettings, *, position: int, filters: i
             filters, 3, 2 if doubles else 1, padding="same", use_bias=last, name=name
         )(hidden)
     if last:  # P prints dropout after the output too; on an image that is noise, so none here
-        return keras.layers.Activation("tanh", name="image")(hidden)
+        return keras.layers.Activation("tanh", dtype="float32", name="image")(hidden)
     return _generator_activation(hidden, settings, str(position + 1))
 
 
@@ -197,9 +203,26 @@ def information_loss(settings: GanSettings, *, code: tf.Tensor, prediction: tf.T
     return loss
 
 
+def make_optimizer(settings: GanSettings, learning_rate: float) -> keras.optimizers.Optimizer:
+    """Return Adam, which in half precision takes the scale of the loss back out of its gradients."""
+    adam = keras.optimizers.Adam(learning_rate, beta_1=settings.beta_1)
+    return keras.optimizers.LossScaleOptimizer(adam) if settings.mixed_precision else adam
+
+
 def update(tape: tf.GradientTape, loss: tf.Tensor, variables: list[keras.Variable], optimizer) -> None:
     """Let the optimiser take one step on `variables`, down the gradient of a loss that `tape` has watched."""
     optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+
+@contextmanager
+def computing_in(policy: str) -> Iterator[None]:
+    """Let the layers that are built inside compute as a Keras policy says: float32 or mixed_float16."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 class InfoGan(keras.Model):
@@ -213,14 +236,11 @@ class InfoGan(keras.Model):
         """Build both networks from `seed`; the same seed gives the same weights."""
         super().__init__(name="infogan")
         self.settings, self.seed = settings, seed
-        self.discriminator = build_discriminator(settings, seed=seed)
-        self.generator = build_generator(settings, seed=seed)
-        self.discriminator_optimizer = keras.optimizers.Adam(
-            settings.discriminator_learning_rate, beta_1=settings.beta_1
-        )
-        self.generator_optimizer = keras.optimizers.Adam(
-            settings.generator_learning_rate, beta_1=settings.beta_1
-        )
+        with computing_in("mixed_float16" if settings.mixed_precision else "float32"):
+            self.discriminator = build_discriminator(settings, seed=seed)
+            self.generator = build_generator(settings, seed=seed)
+        self.discriminator_optimizer = make_optimizer(settings, settings.discriminator_learning_rate)
+        self.generator_optimizer = make_optimizer(settings, settings.generator_learning_rate)
         self.steps_done = self.add_weight(
             shape=(),
             initializer="zeros",
@@ -263,6 +283,9 @@ class InfoGan(keras.Model):
             # gradients are summed over replicas, so each brings its share of the mean
             d_total = (d_real + d_fake + weight * information) / replicas
             g_total = (generator + weight * information) / replicas
+            # in half precision small gradients would vanish; in single precision nothing is scaled
+            d_total = self.discriminator_optimizer.scale_loss(d_total)
+            g_total = self.generator_optimizer.scale_loss(g_total)
         update(tape, d_total, self.discriminator.trainable_variables, self.discriminator_optimizer)
         update(tape, g_total, self.generator.trainable_variables, self.generator_optimizer)
         self.steps_done.assign_add(1)

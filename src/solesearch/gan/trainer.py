@@ -10,10 +10,11 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -26,6 +27,9 @@ from solesearch.core.progress import Progress
 from solesearch.core.repeatable import batch_rows, repeatable_execution
 from solesearch.core.settings import GanSettings
 from solesearch.photos.photo import to_pixels, to_signed
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 STEPS_DONE = "0000"  # in a state's file: the first of a Trainable's state variables
 SAMPLE_ROWS, SAMPLE_COLUMNS = 4, 8
@@ -50,10 +54,48 @@ def batches(pixels: np.ndarray, *, size: int, seed: int, first: int, last: int) 
         yield to_signed(pixels[rows])
 
 
+def made_ahead(stream: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield what `stream` yields; a thread makes the next while one is used: a GPU waits for no photos."""
+    with ThreadPoolExecutor(1) as maker:
+        coming = maker.submit(next, stream, None)
+        while (batch := coming.result()) is not None:
+            coming = maker.submit(next, stream, None)
+            yield batch
+
+
 def check_enough(photos: int, *, batch_size: int, key: str = "gan.batch_size") -> None:
     """Raise InputError when the training photos do not fill one batch."""
     if photos < batch_size:
         raise InputError(f"{photos} training photos make no batch of {batch_size}; lower {key}")
+
+
+def gpus() -> list[str]:
+    """Return TensorFlow's names of the GPUs that it sees; in a training's own process only."""
+    import tensorflow as tf
+
+    return [device.name for device in tf.config.list_logical_devices("GPU")]
+
+
+def check_devices(settings: GanSettings, devices: Sequence[str]) -> None:
+    """Raise InputError when a batch cannot be split evenly over the GPUs, two photos each or more.
+
+    So it is for half precision without a GPU, which a processor computes many times slower.
+    """
+    if settings.mixed_precision and not devices:
+        raise InputError("gan.mixed_precision: true needs an NVIDIA GPU (make ... GPU=1); set it to false")
+    size, count = settings.batch_size, max(1, len(devices))
+    if size % count or size < 2 * count:  # batch normalisation takes two
+        raise InputError(
+            f"gan.batch_size: {size} photos do not split evenly over {count} GPUs, two or more each; take a "
+            f"multiple of {count}, or name fewer GPUs in CUDA_VISIBLE_DEVICES"
+        )
+
+
+def strategy_for(devices: Sequence[str]) -> tf.distribute.Strategy:
+    """Return what a model is built below: MirroredStrategy for several devices, TensorFlow's default else."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(devices) if len(devices) > 1 else tf.distribute.get_strategy()
 
 
 def move_aside(folder: Path, target: Path) -> None:
@@ -161,6 +203,7 @@ def train(
     step, started = compiled_step(model), time.monotonic() - folder.seconds
     progress = Progress(title, total=settings.steps, unit="step", done=first)
     stream = batches(pixels, size=settings.batch_size, seed=model.seed, first=first, last=settings.steps)
+    stream = made_ahead(stream) if gpus() else stream
     with repeatable_execution(), folder.opened_log(after=first) as log:
         for number, images in enumerate(stream, start=first + 1):
             losses = {name: float(loss) for name, loss in step(images).items()}

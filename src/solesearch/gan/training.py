@@ -15,7 +15,15 @@ from solesearch.core.provenance import code_digest
 from solesearch.core.repeatable import settle_tensorflow, trainings_at_once
 from solesearch.core.settings import GanSettings
 from solesearch.core.workers import run_trainings
-from solesearch.gan.trainer import TrainingFolder, check_enough, move_aside, train
+from solesearch.gan.trainer import (
+    TrainingFolder,
+    check_devices,
+    check_enough,
+    gpus,
+    move_aside,
+    strategy_for,
+    train,
+)
 from solesearch.photos.photo_table import read_photos
 
 
@@ -53,19 +61,18 @@ def training_config(settings: GanSettings, pixels: np.ndarray, *, seed: int, cod
 def train_infogan(settings: GanSettings, pixels: np.ndarray, *, seed: int, folder: TrainingFolder) -> None:
     """Train one seed on uint8 pixels [n, h, w, 3] in this process; keep discriminators and samples.
 
-    With more than one GPU the batch is split over them (MirroredStrategy).
+    With more than one GPU the batch is split over them (MirroredStrategy). Raises InputError for a batch that
+    cannot be, and for half precision without a GPU.
     """
     check_enough(len(pixels), batch_size=settings.batch_size)
     settle_tensorflow(settings.threads)
+    check_devices(settings, devices := gpus())
     import keras
-    import tensorflow as tf
 
     from solesearch.gan.infogan import InfoGan
 
     keras.utils.clear_session()  # of a training that this process did before
-    several = len(tf.config.list_physical_devices("GPU")) > 1
-    strategy = tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
-    with strategy.scope():
+    with strategy_for(devices).scope():
         gan = InfoGan(settings, seed=seed)
 
     def keep(step: int) -> None:

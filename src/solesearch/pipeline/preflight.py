@@ -17,9 +17,11 @@ from solesearch.claims.ledger import read_ledger
 from solesearch.claims.readings import ClaimSettings
 from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
+from solesearch.core.repeatable import has_gpu
 from solesearch.core.settings import GallerySettings, check_known
 from solesearch.cost.latency import LatencySettings
 from solesearch.evaluation.study import EvaluationSettings
+from solesearch.gan.trainer import check_devices
 from solesearch.gan.training import load_gan
 from solesearch.index.benchmark import IndexSettings
 from solesearch.networks.networks import NetworkSettings
@@ -45,7 +47,8 @@ def check_values(profile: str) -> None:
     So it does for a bad entry of the claims' ledger, a weight file that cannot be what it is named, and a
     retrained network that takes no part as it is, since it is compared with itself.
     """
-    load_gan(profile, image_size=CatalogSettings.load(profile).image_size)
+    gan = load_gan(profile, image_size=CatalogSettings.load(profile).image_size)
+    check_devices(gan, ["one"] if has_gpu() else [])  # more are counted where TensorFlow is asked
     for section in SECTIONS:
         section.load(profile)
     networks, retraining = NetworkSettings.load(profile), RetrainingSettings.load(profile)
