@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from solesearch.core.errors import InputError
-from solesearch.retrieval.controls import control_features, random_vectors
+from solesearch.retrieval import controls
+from solesearch.retrieval.controls import CONTROLS, control_features, random_vectors
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +53,11 @@ def test_random_vectors_repeat_by_seed(images: np.ndarray) -> None:
 def test_unknown_control() -> None:
     with pytest.raises(InputError, match="mean_colour"):
         control_features("sift", np.zeros((1, 8, 8, 3), np.uint8))
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_blocks_of_photos_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = np.random.default_rng(1).integers(0, 256, (9, 16, 24, 3), dtype=np.uint8)
+    whole = control_features(name, photos)
+    monkeypatch.setattr(controls, "BLOCK", 4)
+    assert (control_features(name, photos) == whole).all()

@@ -11,6 +11,7 @@ from solesearch.core.errors import InputError
 
 BINS = 4  # per colour channel: 4 x 4 x 4 = 64 cells
 RANDOM_DIMENSIONS = 16
+BLOCK = 512  # photos at a time
 
 
 def pixels(images: np.ndarray) -> np.ndarray:
@@ -58,7 +59,11 @@ CONTROLS = {
 
 
 def control_features(name: str, images: np.ndarray) -> np.ndarray:
-    """Return the features of control `name` for uint8 images [n, h, w, 3]; raises InputError if unknown."""
+    """Return the features of control `name` for uint8 images [n, h, w, 3]; raises InputError if unknown.
+
+    Block by block, since what lies between photo and feature has up to 24 bytes a pixel's byte.
+    """
     if name not in CONTROLS:
         raise InputError(f"control {name!r} is unknown; there are {', '.join(CONTROLS)}")
-    return CONTROLS[name](images)
+    starts = range(0, max(len(images), 1), BLOCK)
+    return np.concatenate([CONTROLS[name](images[start : start + BLOCK]) for start in starts])
