@@ -64,7 +64,7 @@ def test_one_unit_has_nothing_to_learn_and_its_gradient_fades() -> None:
 
 def test_classes_are_learned() -> None:
     log, moved = run("classes", settings())
-    assert log["loss"].iloc[-1] < 0.5 * log["loss"].iloc[0]
+    assert log["loss"].iloc[-4:].median() < 0.5 * log["loss"].iloc[0]  # a batch of eight leaps
     learned = {path for path, change in moved.items() if change > 0}
     assert any("conv1/kernel" in path for path in learned)
     assert any("moving" in path for path in learned), "random weights come without statistics"
