@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 
 from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
 from solesearch.core.progress import Progress
 from solesearch.pipeline import notebook
+from solesearch.pipeline.notebook import tree_memory_mb
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
@@ -133,3 +135,26 @@ def test_start_up_lines_go_and_warnings_stay() -> None:
     assert notebook.without_log_lines(nbformat.v4.new_output("stream", name="stderr", text=noise)) is None
     kept = nbformat.v4.new_output("stream", name="stdout", text=noise)
     assert notebook.without_log_lines(kept).text == noise
+
+
+MAPPED = """
+import sys, numpy as np
+pixels = np.load(sys.argv[1], mmap_mode="r")
+print(pixels.sum(), flush=True)  # every page is read
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what processes share")
+def test_photos_that_two_processes_map_count_once(tmp_path: Path) -> None:
+    np.save(tmp_path / "pixels.npy", np.ones(100 * 2**20, np.uint8))
+    before = [tree_memory_mb(shared_once=once) for once in (False, True)]
+    command, pipes = [sys.executable, "-c", MAPPED, str(tmp_path / "pixels.npy")], {"stdin": -1, "stdout": -1}
+    with subprocess.Popen(command, **pipes) as first, subprocess.Popen(command, **pipes) as second:
+        for process in (first, second):
+            process.stdout.readline()
+        each, once = (
+            tree_memory_mb(shared_once=way) - had for way, had in zip((False, True), before, strict=True)
+        )
+        first.stdin.close(), second.stdin.close()
+    assert each > 200 and 100 < once < each - 90  # 100 MiB, mapped twice
