@@ -29,7 +29,10 @@ SHORT = {  # what trains, cut to some steps; everything else as profile `paper` 
     "claims": {"reading_steps": 2},
     "ladder": {"steps": 2, "resume_every": 2},
 }
-NETWORKS = {"names": ["VGG16", "MobileNet-0.25", "MobileNetV2"], "whole_catalogue": ["MobileNet-0.25"]}
+NETWORKS = {
+    "names": ["VGG16", "MobileNet-0.25", "MobileNetV2"], "whole_catalogue": [],
+    "photos": 1000, "untrained_photos": 100,
+}  # fmt: skip
 
 
 def crops(photos: list[Path], *, count: int) -> Iterator[tuple[str, Image.Image]]:
@@ -66,6 +69,7 @@ def shorten(params: Path) -> None:
     read = yaml.safe_load(params.read_text(encoding="utf-8"))
     for section, values in {**SHORT, "networks": NETWORKS}.items():
         read["paper"][section].update(values)
+    read["paper"]["ladder"]["contrastive"]["steps"] = 2
     params.write_text(yaml.safe_dump({**read, "profiles": ["paper"]}), encoding="utf-8")
 
 

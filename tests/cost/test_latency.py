@@ -14,7 +14,7 @@ from solesearch.core.measures import ONNX, TENSORFLOW
 from solesearch.core.paths import Paths
 from solesearch.cost import latency
 from solesearch.cost.latency import LatencySettings
-from solesearch.networks.comparison import Comparison, end_processes, start_processes
+from solesearch.networks.comparison import Comparison, start_process
 from solesearch.networks.networks import NetworkSettings, kept_embedder, kept_embedders
 from solesearch.networks.weights import Weights
 from solesearch.photos.catalog import CatalogSettings
@@ -97,9 +97,8 @@ def test_every_model_and_runtime_of_a_profile(workspace: Path) -> None:
         Paths.of("smoke"), CatalogSettings.load("smoke"), photos=None, folder=workspace, networks=networks,
         retraining=None, weights={name: Weights(name, None, "", "") for name in NAMES},
     )  # fmt: skip
-    processes = start_processes(NAMES, threads=1)
-    table = latency.measure_all(opened, processes)
-    end_processes(processes)
+    with start_process(threads=1) as process:
+        table = latency.measure_all(opened, process)
     assert list(zip(table["model"], table["runtime"], strict=True)) == [
         *(("infogan", runtime) for runtime in (TENSORFLOW, ONNX)),
         *(("MobileNet-0.25", runtime) for runtime in (TENSORFLOW, ONNX)),

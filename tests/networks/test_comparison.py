@@ -1,7 +1,6 @@
 """Embedding with the networks: which photos, what is kept, what is made anew, what a killed run costs."""
 
 import os
-import time
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from solesearch.core.model_names import NetworkRow
 from solesearch.core.paths import Paths
 from solesearch.core.workers import process_pool
 from solesearch.networks import comparison
-from solesearch.networks.comparison import Comparison, embed_networks, end_processes, start_processes
+from solesearch.networks.comparison import Comparison, embed_networks, start_process
 from solesearch.networks.networks import NetworkEmbedder, build_network, find_network, kept_embedders
 from solesearch.networks.weights import collect
 
@@ -70,7 +69,7 @@ class Here(Executor):
         return future
 
 
-HERE = dict.fromkeys(NAMES, Here())
+HERE = Here()
 
 
 def without_heads(opened: Comparison) -> Comparison:
@@ -157,25 +156,14 @@ def test_a_run_cut_short_goes_on_with_what_is_missing(
 
 def test_a_process_gives_what_this_one_gives(opened: Comparison) -> None:
     plain = without_heads(opened)
-    processes = start_processes(NAMES, threads=1)
-    beside, _ = embed_networks(plain, processes)
-    end_processes(processes)
+    with start_process(threads=1) as process:
+        beside, _ = embed_networks(plain, process)
     kept = {name: plain.store.load(name).vectors for name in beside["model"]}
     for name in kept:
         plain.store.note(name).unlink()
     pd.testing.assert_frame_equal(embed_networks(plain, HERE)[0], beside)
     for name, vectors in kept.items():
         assert (plain.store.load(name).vectors == vectors).all()
-
-
-def test_one_process_serves_all_networks_whatever_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each further one would keep as much memory as the largest network takes."""
-    made, given = [], []
-    monkeypatch.setattr(comparison, "_set_threads", given.append)
-    monkeypatch.setattr(comparison, "process_pool", lambda workers: made.append(workers) or Here())
-    processes = start_processes(NAMES, threads=2)
-    assert list(processes) == NAMES and len(set(processes.values())) == 1
-    assert made == [1] and given == [2]
 
 
 def test_a_process_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +173,7 @@ def test_a_process_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(comparison, "_set_threads", refuse)
     monkeypatch.setattr(comparison, "process_pool", lambda workers: Here())
     with pytest.raises(InputError, match="2 threads: refused"):
-        start_processes(NAMES, threads=2)
+        start_process(threads=2)
 
 
 def test_an_error_in_one_network_comes_out_and_no_table_is_written(
@@ -200,22 +188,21 @@ def test_an_error_in_one_network_comes_out_and_no_table_is_written(
     assert not (opened.store.folder / "networks.csv").exists()
 
 
-def die_or_wait(opened: Comparison, variant: NetworkRow, wanted: dict) -> None:
-    """Stand for embedding: the first network's process is killed, the other's takes a minute."""
-    if variant.network == NAMES[0]:
+def die_at_the_second(opened: Comparison, variant: NetworkRow, wanted: dict) -> None:
+    """Stand for embedding: the process is killed in its second network."""
+    if variant.network != NAMES[0]:
         os._exit(1)
-    time.sleep(60)
 
 
 def test_a_killed_process_names_the_network_and_none_lives_on(
     opened: Comparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pools = [process_pool(1), process_pool(1)]
-    workers = [pool.submit(os.getpid).result() for pool in pools]
-    monkeypatch.setattr(comparison, "_embed_one", die_or_wait)
-    with pytest.raises(InputError, match=rf"^network {NAMES[0]}: its process was killed \(out of memory"):
-        embed_networks(opened, dict(zip(NAMES, pools, strict=True)))
-    assert not [worker for worker in workers if psutil.pid_exists(worker)]
+    pool = process_pool(1)
+    worker = pool.submit(os.getpid).result()
+    monkeypatch.setattr(comparison, "_embed_one", die_at_the_second)
+    with pytest.raises(InputError, match=rf"^network {NAMES[1]}: its process was killed \(out of memory"):
+        embed_networks(without_heads(opened), pool)
+    assert not psutil.pid_exists(worker)
 
 
 def test_what_is_not_there_damaged_or_another_is_named(opened: Comparison, workspace: Path) -> None:

@@ -41,6 +41,11 @@ class Comparison(NamedTuple):
     against: Model
 
 
+def finalist_rows(ladder: pd.DataFrame) -> pd.DataFrame:
+    """Return one row of ladder.csv for each finalist, the best by validation first."""
+    return ladder.dropna(subset=FINALIST).drop_duplicates(FINALIST).sort_values(FINALIST)
+
+
 def untrained_twin(variant: str) -> str:
     """Return the variant that has the same trunk as drawn."""
     edges = variant == UNTRAINED_EDGES or (variant in VARIANTS and VARIANTS[variant].on_edges)

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from solesearch.beyond.effects import finalist_rows
 from solesearch.beyond.likeness import Measured, pair_likeness
 from solesearch.core.errors import InputError
 from solesearch.core.model_names import (
@@ -132,8 +133,8 @@ def _ablation_words(ladder: pd.DataFrame | None, models: Sequence[str]) -> list[
     words = ["purple: of the ablation, short: on its schedule"]
     if ladder is None:
         return words
-    chosen = ladder.dropna(subset="finalist").drop_duplicates("finalist").sort_values("finalist")
-    named = ((model_name(f"finalist_{int(row.finalist)}"), row.title) for row in chosen.itertuples())
+    rows = finalist_rows(ladder).itertuples()
+    named = ((model_name(f"finalist_{int(row.finalist)}"), row.title) for row in rows)
     return words + [f"{place}: {title}" for place, title in named]
 
 

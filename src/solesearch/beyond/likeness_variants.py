@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from solesearch.beyond.ablation import Ablation
-from solesearch.beyond.effects import Model
+from solesearch.beyond.effects import Model, finalist_rows
 from solesearch.beyond.methods import PLAIN
 from solesearch.beyond.post_processing import fit_methods, photo_vectors
 from solesearch.core import files
@@ -38,8 +38,8 @@ def trained_gans(opened: Ablation) -> dict[str, tuple[Model, list[int]]]:
 def finalists(opened: Ablation) -> dict[str, tuple[Model, list[int]]]:
     """Return the label-free models that validation photos chose, by ladder.csv: finalist_1, the best, ..."""
     table = files.read_table(opened.study.paths.result("ladder"), made_by="stage ladder")
-    chosen = table.dropna(subset="finalist").drop_duplicates("finalist").sort_values("finalist")
-    models = {int(row.finalist): Model(row.variant, row.recipe) for row in chosen.itertuples()}
+    rows = finalist_rows(table).itertuples()
+    models = {int(row.finalist): Model(row.variant, row.recipe) for row in rows}
     return {
         f"{FINALIST}{place}": (model, opened.seeds(model.variant, split="test"))
         for place, model in models.items()

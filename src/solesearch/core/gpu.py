@@ -13,6 +13,7 @@ import sys
 from contextlib import suppress
 
 from solesearch.core.errors import InputError, exit_status
+from solesearch.core.repeatable import gpus_hidden
 
 LEAST_CUDA = 12  # the wheels' own: every driver made for CUDA 12 takes them, that is NVIDIA 525 or newer
 WITHOUT = "or leave GPU=1 out (docs/gpu.md)"
@@ -38,9 +39,8 @@ def memories() -> dict[str, int]:
 
 def driver_fault() -> str:
     """Return what is wrong with the NVIDIA driver, and the way out; "" where nothing is."""
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip()
-    if hidden in ("", "-1"):
-        return f"CUDA_VISIBLE_DEVICES={hidden} hides every GPU: unset it"
+    if gpus_hidden():
+        return f"CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']} hides every GPU: unset it"
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:

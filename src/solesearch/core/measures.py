@@ -76,7 +76,12 @@ def precision_words(table: pd.DataFrame | None, model: str, gallery: str = "naiv
     if (model, gallery) not in table.index:
         return NONE
     row = table.loc[model, gallery]
-    return f"{row['mean']:.3f}" + (f" ({row['min']:.3f}–{row['max']:.3f})" if row["seeds"] > 1 else "")
+    return with_range(row["mean"], row["min"], row["max"]) if row["seeds"] > 1 else f"{row['mean']:.3f}"
+
+
+def with_range(value: float, low: float, high: float) -> str:
+    """Return `0.873 (0.870–0.876)`."""
+    return f"{value:.3f} ({low:.3f}–{high:.3f})"
 
 
 def time_ratios(latency: pd.DataFrame) -> pd.DataFrame:

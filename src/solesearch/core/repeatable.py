@@ -75,8 +75,12 @@ def has_gpu() -> bool:
 
     Asking TensorFlow would take the GPU from the children.
     """
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
-    return NVIDIA.exists() and not hidden and not any(distributions(name="tensorflow-cpu"))
+    return NVIDIA.exists() and not gpus_hidden() and not any(distributions(name="tensorflow-cpu"))
+
+
+def gpus_hidden() -> bool:
+    """Tell whether the user has hidden every GPU from CUDA."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
 
 
 def trainings_at_once(threads: int) -> int:

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
@@ -63,27 +63,14 @@ def ended_on_error(pools: Iterable[Executor], *, work: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:  # an interrupt, too: the pools would finish trainings of minutes
-        for pool in dict.fromkeys(pools):
+        for pool in pools:
             if isinstance(pool, ProcessPool):
                 pool.end()
         if isinstance(error, BrokenProcessPool):
-            raise killed(work) from error
+            raise InputError(
+                f"{work}: its process was killed (out of memory?); run again: it goes on from what is kept"
+            ) from error
         raise
-
-
-def outcome(future: Future, *, work: str) -> Any:
-    """Return what a process answered; raises InputError that names the `work` where it was killed."""
-    try:
-        return future.result()
-    except BrokenProcessPool as error:
-        raise killed(work) from error
-
-
-def killed(work: str) -> InputError:
-    """Return the error for a process that ended in the middle of its work."""
-    return InputError(
-        f"{work}: its process was killed (out of memory?); run again: it goes on from what is kept"
-    )
 
 
 def free_memory() -> None:

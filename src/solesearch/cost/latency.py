@@ -10,7 +10,7 @@ Never `model.predict`: its own overhead (tens of milliseconds a call) would hide
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -178,37 +178,25 @@ def write_noise_photo(path: Path) -> Path:
     return path
 
 
-def measure_all(opened: Comparison, processes: Mapping[str, Executor]) -> pd.DataFrame:
-    """Time every model of a profile, each in the process that it lives in while the others are quiet.
+def measure_all(opened: Comparison, process: Executor) -> pd.DataFrame:
+    """Time every model of a profile, one after the other, in the process that embedded with the networks.
 
-    Returns latency.csv (columns COLUMNS). A failure ends the processes; raises InputError where one was
-    killed.
+    Returns latency.csv (columns COLUMNS). A failure ends the process; raises InputError where it was killed.
     """
-    profile, size = opened.paths.profile, opened.catalogue.image_size
+    profile, size, names = opened.paths.profile, opened.catalogue.image_size, opened.networks.names
     settings, networks = LatencySettings.load(profile), opened.networks.model_dump_json()
-    first, threads = next(iter(processes.values())), settings.threads
-    tasks = [(first, partial(proposed_subjects, profile, image_size=size, threads=threads))]
-    for name, process in processes.items():
-        weights = opened.weights[name].path
-        tasks.append((process, partial(network_subjects, name, networks, weights, threads=threads)))
-    squares = {find_network(name).input_size for name in processes}
-    with tempfile.TemporaryDirectory() as folder:
+    options = {"threads": settings.threads}
+    tasks = [partial(proposed_subjects, profile, image_size=size, **options)]
+    tasks += [partial(network_subjects, one, networks, opened.weights[one].path, **options) for one in names]
+    squares = {find_network(name).input_size for name in names}
+    rows, progress = [], Progress("timing", total=len(tasks) + 1, unit="model")
+    with tempfile.TemporaryDirectory() as folder, ended_on_error([process], work="timing"):
         photo = write_noise_photo(Path(folder) / "photo.jpg")
-        others = partial(other_subjects, size, fit=opened.catalogue.fit, squares=squares, photo=photo)
-        tasks.append((first, others))
-        with ended_on_error(processes.values(), work="timing"):
-            return pd.DataFrame(time_tasks(tasks, settings), columns=COLUMNS)
-
-
-def time_tasks(
-    tasks: Sequence[tuple[Executor, Callable[[], list[Subject]]]], settings: LatencySettings
-) -> list[dict]:
-    """Return the rows of the latency table; one task works at a time, in whichever process."""
-    rows, progress = [], Progress("timing", total=len(tasks), unit="model")
-    for done, (process, subjects) in enumerate(tasks, start=1):
-        rows += process.submit(measure_each, subjects, settings).result()
-        progress.update(done)
-    return rows
+        tasks.append(partial(other_subjects, size, fit=opened.catalogue.fit, squares=squares, photo=photo))
+        for done, subjects in enumerate(tasks, start=1):
+            rows += process.submit(measure_each, subjects, settings).result()
+            progress.update(done)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def measure_each(subjects: Callable[[], list[Subject]], settings: LatencySettings) -> list[dict]:

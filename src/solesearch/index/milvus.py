@@ -17,9 +17,8 @@ from solesearch.index.engines import STORES, Engine
 
 VARIABLE, NAME = "MILVUS_URI", "benchmark"  # of the collection
 SENT_AT_ONCE = 2000  # vectors: 2,000 of 1,536 floats are 12 MB, a request may hold 64
-LITE_AT_ONCE = (
-    8  # queries: Milvus Lite holds all differences from a collection, of 10,000 photos 120 MB a query
-)
+# Queries. Milvus Lite holds their differences from all vectors: for each of them 120 MB of 10,000 photos.
+LITE_AT_ONCE = 8
 
 
 class Milvus(Engine):

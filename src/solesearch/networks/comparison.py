@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +23,7 @@ from solesearch.core.model_names import NetworkRow
 from solesearch.core.paths import Paths
 from solesearch.core.progress import Progress
 from solesearch.core.provenance import code_digest
-from solesearch.core.workers import ended_on_error, outcome, process_pool
+from solesearch.core.workers import ended_on_error, process_pool
 from solesearch.networks.networks import NetworkEmbedder, NetworkSettings, find_network, kept_embedder
 from solesearch.networks.retraining import LOG_COLUMNS, RetrainingSettings, retrain
 from solesearch.networks.weights import Weights, recorded
@@ -195,23 +194,17 @@ def _digest(table: pd.DataFrame) -> str:
     return hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()
 
 
-def start_processes(names: Sequence[str], *, threads: int) -> dict[str, Executor]:
-    """Start a process and return network -> the process it lives in, the same for all.
+def start_process(*, threads: int) -> Executor:
+    """Start the process in which the networks are built and compiled, embed, and are timed.
 
-    There it is built and compiled, embeds, and is timed. TensorFlow takes `threads` threads. One process,
-    since TensorFlow keeps what its largest pass took (VGG16 and 32 photos of 224 pixels: 1.3 GiB) for the
-    next one, and each further process would keep as much again. Raises InputError when it does not start.
+    TensorFlow takes `threads` threads there. One process, since TensorFlow keeps what its largest pass took
+    (VGG16 and 32 photos of 224 pixels: 1.3 GiB) for the next one, and each further process would keep as much
+    again. Raises InputError when it does not start.
     """
     process = process_pool(1)
     with ended_on_error([process], work="starting the networks' process"):
         process.submit(_set_threads, threads).result()
-    return dict.fromkeys(names, process)
-
-
-def end_processes(processes: Mapping[str, Executor]) -> None:
-    """End the processes and free the memory of their networks."""
-    for process in set(processes.values()):
-        process.shutdown()
+    return process
 
 
 def _set_threads(threads: int) -> None:
@@ -222,27 +215,21 @@ def _set_threads(threads: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def embed_networks(
-    comparison: Comparison, processes: Mapping[str, Executor]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def embed_networks(comparison: Comparison, process: Executor) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Retrain and embed with every variant that is not there yet; write the folder's networks.csv.
 
-    A killed run goes on with the variants that are missing; a failure ends the processes. Returns
-    networks.csv, a row a model, and retraining.csv, a row a step. Raises InputError that names the model
-    whose process was killed.
+    A killed run goes on with the variants that are missing; a failure ends the process. Returns networks.csv,
+    a row a model, and retraining.csv, a row a step. Raises InputError that names the model whose process was
+    killed.
     """
     variants, store = comparison.variants(), comparison.store
     wanted = {variant: comparison.wanted(variant) for variant in variants}
     missing = [variant for variant in variants if not store.holds(variant.name, wanted[variant])]
     progress = Progress("embedding with the networks", total=len(missing), unit="network")
-    with ended_on_error(processes.values(), work=progress.task):
-        work = {
-            processes[variant.network].submit(_embed_one, comparison, variant, wanted[variant]): variant.name
-            for variant in missing
-        }
-        for done, future in enumerate(as_completed(work), start=1):
-            outcome(future, work=f"network {work[future]}")
-            progress.update(done)
+    for done, variant in enumerate(missing, start=1):
+        with ended_on_error([process], work=f"network {variant.name}"):
+            process.submit(_embed_one, comparison, variant, wanted[variant]).result()
+        progress.update(done)
     overview, log = store.summed_up([variant.name for variant in variants])
     files.write_table(store.folder / "networks.csv", overview)
     return overview, log

@@ -23,6 +23,7 @@ from solesearch.core.measures import (
     read_result,
     time_ratios,
     title,
+    with_range,
     without_weights,
 )
 from solesearch.core.model_names import (
@@ -74,7 +75,7 @@ chosen; test photos played no part.
 ## Every class alike
 
 Macro precision@{k}, the mean of the classes' means, with its 95 % interval over products: what the README's \
-table says of all queries, where the large classes do not decide.
+table says of all queries, where the large classes do not decide. *untrained*: as above, on the same part.
 
 {macro}
 
@@ -191,9 +192,9 @@ def _time(latency: pd.DataFrame | None, model: str) -> str:
 def _unknown_weights(profile: str) -> set[str]:
     """Return the networks whose weights are not known to be those that Keras publishes."""
     table = read_result(profile, "weights")
-    return (
-        set() if table is None else set(table.loc[table["published_file"].isin(["no", "unknown"]), "network"])
-    )
+    if table is None:
+        return set()
+    return set(table.loc[table["published_file"].isin(["no", "unknown"]), "network"])
 
 
 def _precision(table: pd.DataFrame | None, untrained: set[str], unknown: set[str], model: str) -> str:
@@ -256,51 +257,48 @@ def checkpoints_table(profiles: Sequence[str]) -> str:
 
 
 def macro_table(profiles: Sequence[str]) -> str:
-    """Return macro precision@5 with its interval, a row a model; none for networks without weights."""
+    """Return macro precision@5 with its interval, a column a profile and gallery."""
     tables = {name: read_result(name, "macro_intervals") for name in profiles}
-    header = ["Model", *(f"{title(name)}, {words}" for name in profiles for words in GALLERIES.values())]
-    names = {model: None for table in tables.values() if table is not None for model in table["model"]}
-    untrained = {name: without_weights(name) for name in profiles}
-    rows = []
-    for model in names:
-        row = [model_name(model)]
-        for profile, table in tables.items():
-            known = None if table is None or model in untrained[profile] else table
-            where = {"model": model, "seed": "all", "metric": "precision", "k": K}
-            for gallery in GALLERIES:
-                ends = [
-                    pick(known, column, "{:.3f}", gallery=gallery, **where)
-                    for column in ("value", "low", "high")
-                ]
-                row.append(ends[0] if ends[0] in (NONE, NOT_RUN) else "{} ({}–{})".format(*ends))
-        if set(row[1:]) - {NONE, NOT_RUN}:
-            rows.append(row)
-    return markdown_table(header, rows)
+    judged = {
+        name: table.query("seed == 'all' and metric == 'precision' and k == @K")
+        for name, table in tables.items()
+        if table is not None
+    }
+    return interval_table(judged, column="gallery")
 
 
 def attributes_table(profiles: Sequence[str]) -> str:
     """Return what answers have in common with their query, a column a profile and attribute, chance first."""
     tables = {name: read_result(name, "attributes") for name in profiles}
-    there = [table.assign(profile=name) for name, table in tables.items() if table is not None and len(table)]
-    if not there:
+    there = {name: table for name, table in tables.items() if table is not None and len(table)}
+    chances = [table[table["model"] == PRIOR].drop_duplicates("attribute") for table in there.values()]
+    first = ["Chance", *(f"{chance:.3f}" for table in chances for chance in table["chance"])]
+    others = {name: table[table["model"] != PRIOR] for name, table in there.items()}
+    return interval_table(others, column="attribute", first=first)
+
+
+def interval_table(tables: dict[str, pd.DataFrame], *, column: str, first: Sequence[str] = ()) -> str:
+    """Return profile -> rows of model, value, low, high as Markdown, a column a profile and `column`'s value.
+
+    A row a model, retrained and rescaled networks left out; the cells `first` are a row before the others.
+    """
+    cells: dict[tuple[str, str], dict[str, str]] = {}  # profile and value -> model -> words
+    for profile, table in tables.items():
+        untrained = without_weights(profile)
+        for row in table[[_stands_alone(model) for model in table["model"]]].to_dict("records"):
+            words = with_range(row["value"], row["low"], row["high"])
+            mark = "untrained: " if row["model"] in untrained else ""
+            cells.setdefault((profile, row[column]), {})[row["model"]] = f"{mark}{words}"
+    if not cells:
         return NOT_RUN
-    whole = pd.concat(there)
-    whole = whole[[network_row(model) is None or is_plain_network(model) for model in whole["model"]]]
-    untrained = {name: without_weights(name) for name in profiles}
-    cells = {
-        (row.model, row.profile, row.attribute): f"{row.chance:.3f}"
-        if row.model == PRIOR
-        else f"{'untrained: ' * (row.model in untrained[row.profile])}{row.value:.3f} "
-        f"({row.low:.3f}–{row.high:.3f})"
-        for row in whole.itertuples()
-    }
-    columns = list(dict.fromkeys((profile, attribute) for _, profile, attribute in cells))
-    rows = [
-        [model_name(model), *(cells.get((model, *column), NONE) for column in columns)]
-        for model in dict.fromkeys([PRIOR, *whole["model"]])
-    ]
-    rows[0][0] = "Chance"
-    return markdown_table(["Model", *(", ".join(column) for column in columns)], rows)
+    header = ["Model", *(f"{profile}, {value.replace('_', ' ')}" for profile, value in cells)]
+    models = dict.fromkeys(model for column in cells.values() for model in column)
+    rows = [[model_name(model), *(told.get(model, NONE) for told in cells.values())] for model in models]
+    return markdown_table(header, [list(first), *rows] if first else rows)
+
+
+def _stands_alone(model: str) -> bool:
+    return network_row(model) is None or is_plain_network(model)
 
 
 def scorecard_table(profiles: Sequence[str]) -> str:
