@@ -61,7 +61,7 @@ def attributes(*names: str) -> pd.DataFrame:
 
 def test_attributes_have_panels_of_their_own_and_their_chance() -> None:
     names = ("gender", "heel", "closure", "material", "toe", "colour")
-    figure = likeness(table(), profile="zappos", networks=NETWORKS, attributes=attributes(*names))
+    figure = likeness(table(), profile="paper", networks=NETWORKS, attributes=attributes(*names))
     titles = [axes.get_title(loc="left") for axes in figure.axes if axes.axison]
     assert titles[4:] == ["Gender", "Heel", "Closure", "Material", "Toe", "Colour's name"]
     for axes in figure.axes[4:]:
@@ -70,7 +70,7 @@ def test_attributes_have_panels_of_their_own_and_their_chance() -> None:
         assert not axes.get_legend_handles_labels()[1][1:]
     assert "n = 100 queries · n = 90 of known attribute" in caption(figure)
     assert_legible(figure)
-    without = likeness(table(), profile="zappos", networks=NETWORKS, attributes=attributes())
+    without = likeness(table(), profile="paper", networks=NETWORKS, attributes=attributes())
     assert len(without.axes) == 4  # a catalogue that names nothing: a table without rows
 
 
@@ -80,7 +80,7 @@ def test_the_ablations_models_have_a_colour_and_the_caption_says_who_they_are() 
         more = rows[rows["model"] == "hog"].assign(model=model)
         rows = pd.concat([rows, more.assign(value=more["value"] - 0.01 * number)])
     ladder = pd.DataFrame({"finalist": [np.nan, 1, 1], "title": ["A", "contrastive, whitened", "again"]})
-    figure = likeness(rows, profile="zappos", networks=NETWORKS, ladder=ladder)
+    figure = likeness(rows, profile="paper", networks=NETWORKS, ladder=ladder)
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert {"InfoGAN, short", "Vanilla GAN, short", "DCGAN, short", "Best of the ablation"} < set(names)
     marks = zip(names, discs(figure.axes[0]), strict=True)

@@ -135,10 +135,10 @@ def test_attributes_beside_their_chance(results):
     table = pd.DataFrame(rows, columns=["model", "attribute", "value"])
     table = table.assign(low=table["value"] - 0.1, high=table["value"] + 0.1, chance=0.25)
     networks = pd.DataFrame({"model": ["VGG19"], "weights": ["untrained"]})
-    put(results, "zappos", attributes=table, networks=networks)
+    put(results, "paper", attributes=table, networks=networks)
     put(results, "sample", attributes=table[:0])  # a catalogue without attributes
-    found = results_page.attributes_table(["sample", "zappos", "chapter"])
-    assert found.startswith("| Model | zappos, heel | zappos, toe |")
+    found = results_page.attributes_table(["sample", "paper", "chapter"])
+    assert found.startswith("| Model | paper, heel | paper, toe |")
     assert rows_of(found) == {
         "Chance": ["0.250", "0.250"],
         "InfoGAN (proposed)": ["0.500 (0.400–0.600)", "0.750 (0.650–0.850)"],

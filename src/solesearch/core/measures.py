@@ -19,7 +19,6 @@ PROFILES = {
     "paper": "UT-Zap50K",
     "chapter": "real shoes and bags",
     "photos": "your photographs",
-    "zappos": "real photographs",
     "smoke": "synthetic, for tests",
 }
 DRAWN = ("sample", "smoke")  # of the synthetic catalogue, so their pictures may be committed

@@ -22,7 +22,6 @@ from solesearch.core.measures import (
     markdown_table,
     precision,
     precision_words,
-    read_result,
     title,
     without_weights,
 )
@@ -33,39 +32,36 @@ from solesearch.core.settings import active_profiles, check_known
 from solesearch.pipeline.results_page import results_page, run_cells
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-
-
-def readme_profiles() -> list[str]:
-    """Return the columns: the drawn catalogue and the real photographs, older ones until paper has run."""
-    return ["sample", "zappos" if read_result("paper", "retrieval") is None else "paper"]
+COMPARED = ("sample", "paper")  # columns beside the papers' own numbers
+COMMITTED = (*COMPARED, "chapter")
 
 
 def precision_table(profiles: Sequence[str]) -> str:
-    """Return precision@5 as Markdown: a row a model; P's column, then each profile's two galleries."""
+    """Return precision@5 as Markdown: a row a model; what P prints, then each profile's two galleries."""
     header = [
         "Model",
-        "paper",
+        "printed in P",
         *(f"{title(name)}, {words}" for name in profiles for words in GALLERIES.values()),
     ]
     tables = [precision(name) for name in profiles]
     rows = []
     for model, name in MODEL_NAMES.items():
-        paper = published_row(model)
+        printed = published_row(model)
         cells = [precision_words(table, model, gallery) for table in tables for gallery in GALLERIES]
-        rows.append([name, NONE if paper is None else f"{paper['precision']:.2f}", *cells])
+        rows.append([name, NONE if printed is None else f"{printed['precision']:.2f}", *cells])
     return markdown_table(header, rows)
 
 
 def pages(root: Path) -> dict[Path, str]:
     """Return path -> text as the results give it, of the README and docs/results.md."""
-    readme, profiles = root / "README.md", readme_profiles()
+    readme = root / "README.md"
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise InputError(f"{readme}: needs a line {BEGIN} and a line {END} after it, for the table")
-    filled = f"{before}{BEGIN}\n\n{precision_table(profiles)}\n\n{END}{after}"
-    return {readme: filled, root / "docs" / "results.md": results_page(profiles)}
+    filled = f"{before}{BEGIN}\n\n{precision_table(COMPARED)}\n\n{END}{after}"
+    return {readme: filled, root / "docs" / "results.md": results_page(COMPARED, committed=COMMITTED)}
 
 
 def update_pages(root: Path) -> None:

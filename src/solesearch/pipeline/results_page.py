@@ -47,7 +47,7 @@ Written by `make readme` from the files in [`results/`](../results). The README 
 
 ## P Table II
 
-What the paper prints beside what was measured here.
+What P prints beside what was measured here.
 
 {table_two}
 
@@ -104,15 +104,15 @@ Measured by the runner on the machine named.
 """
 
 
-def results_page(profiles: Sequence[str]) -> str:
-    """Return docs/results.md as Markdown, the profiles beside each other."""
+def results_page(profiles: Sequence[str], *, committed: Sequence[str]) -> str:
+    """Return docs/results.md: `profiles` beside the papers, all `committed` ones where the papers are not."""
     latency = {name: read_result(name, "latency") for name in profiles}
     machines = [
         f"{name}: {words}."
         for name, table in latency.items()
         for words in ([] if table is None else table["machine"].unique())
     ]
-    reports = {name: report_file(Paths.of(name)) for name in profiles}
+    reports = {name: report_file(Paths.of(name)) for name in committed}
     links = [
         f"[{name}](../{path.relative_to(repository_root())})"
         for name, path in reports.items()
@@ -124,12 +124,12 @@ def results_page(profiles: Sequence[str]) -> str:
         table_two=table_two(profiles),
         latency=latency_table(latency),
         machines=" ".join(machines),
-        checkpoints=checkpoints_table(profiles),
+        checkpoints=checkpoints_table(committed),
         macro=macro_table(profiles),
         attributes=attributes_table(profiles),
-        scorecard=scorecard_table(profiles),
+        scorecard=scorecard_table(committed),
         claims=", ".join(links) or NOT_RUN,
-        machine=markdown_table(RUN, [[title(name), *run_cells(name)] for name in profiles], left=len(RUN)),
+        machine=markdown_table(RUN, [[title(name), *run_cells(name)] for name in committed], left=len(RUN)),
     )
 
 
@@ -149,16 +149,16 @@ def table_two(profiles: Sequence[str]) -> str:
     sizes = [table for name in profiles if (table := read_result(name, "sizes")) is not None]
     latency = {name: read_result(name, "latency") for name in profiles}
     judged = {name: (precision(name), without_weights(name), _unknown_weights(name)) for name in profiles}
-    header = ["Model", "MB, paper", "MB, with classifier", "MB, without", "ms, paper"]
+    header = ["Model", "MB, printed", "MB, with classifier", "MB, without", "ms, printed"]
     header += [f"ms, {name}" for name in profiles]
-    header += ["precision, paper", *(f"precision, {name}" for name in profiles)]
+    header += ["precision, printed", *(f"precision, {name}" for name in profiles)]
     rows = []
     for model in thirteen_models([table for table in latency.values() if table is not None]):
-        paper, ratio = published_row(model), published_ratio(model, proposed_s=PROPOSED_S)
+        of_p, ratio = published_row(model), published_ratio(model, proposed_s=PROPOSED_S)
         printed = [NONE] * 3
-        if paper is not None:
-            milliseconds = f"{paper['time_s'] * 1000:.3g} ({ratio:.3g}×)"
-            printed = [f"{paper['size_mb']:g}", milliseconds, f"{paper['precision']:.2f}"]
+        if of_p is not None:
+            milliseconds = f"{of_p['time_s'] * 1000:.3g} ({ratio:.3g}×)"
+            printed = [f"{of_p['size_mb']:g}", milliseconds, f"{of_p['precision']:.2f}"]
         row = [model_name(model), printed[0], *_sizes(pd.concat(sizes) if sizes else None, model), printed[1]]
         row += [*(_time(latency[name], model) for name in profiles), printed[2]]
         rows.append(row + [_precision(*judged[name], model) for name in profiles])
