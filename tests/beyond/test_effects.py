@@ -44,7 +44,9 @@ def test_an_effect_is_paired_by_photo_and_seed() -> None:
     np.testing.assert_allclose(gaps.to_numpy(), [[0.1, 0], [0.3, 0.2]])
     pairs = [("one", a, b), ("two", b, hog), ("two", hog, b)]
     compared = [Comparison(rung, "validation", *pair) for rung, *pair in pairs]
-    table = effects(queries, compared, pd.Series([0, 1], index=["0", "1"]), SETTINGS)
+    classes = pd.Series(["x", "x"], index=["0", "1"])
+    both = effects(queries, compared, pd.Series([0, 1], index=["0", "1"]), SETTINGS, classes=classes)
+    table = both[both["average"] == "micro"].reset_index(drop=True)
     first = table.iloc[0]
     assert (first["difference"], first["seed_low"], first["seed_high"]) == pytest.approx((0.15, 0.1, 0.2))
     assert (first["low"], first["high"]) == pytest.approx((0.05, 0.25))  # one photo's gap, or the other's
@@ -64,10 +66,16 @@ def test_a_clear_effect_is_decided_and_holm_counts_its_rung_alone() -> None:
     pair = (Model("a", "plain"), Model("b", "plain"))
     compared = [Comparison("alone", "validation", *pair)]
     compared += [Comparison("many", "validation", *pair), Comparison("many", "validation", *pair[::-1])]
-    table = effects(queries, compared, pd.Series(range(60), index=map(str, range(60))), SETTINGS)
+    ids = [str(photo) for photo in range(60)]
+    units, classes = (pd.Series(values, index=ids) for values in (range(60), ["x", *["y"] * 59]))
+    both = effects(queries, compared, units, SETTINGS, classes=classes)
+    table = both[both["average"] == "micro"]
     assert table["verdict"].tolist() == ["higher", "higher", "lower"]
     assert table["p"].tolist() == pytest.approx([0.001] * 3)  # none of 999 sign patterns is as far
     assert table["p_holm"].tolist() == pytest.approx([0.001, 0.002, 0.002])
+    macro = both[both["average"] == "macro"].iloc[0]  # one photo weighs as much as the other 59
+    wanted = (gap[0] + gap[1:].mean()) / 2
+    assert (macro["difference"], macro["seed_low"], macro["seed_high"]) == pytest.approx((wanted,) * 3)
 
 
 @pytest.mark.parametrize(
@@ -92,3 +100,4 @@ def test_edges_have_an_untrained_twin_of_their_own() -> None:
     """Edges help before anything is trained, so a drawn discriminator is no fair opponent."""
     assert untrained_twin("contrastive_gradients") == "untrained_gradients"
     assert untrained_twin("infogan") == untrained_twin("paper") == "untrained"
+    assert untrained_twin("dictionary") == untrained_twin("untrained_dictionary") == "untrained_dictionary"

@@ -108,11 +108,14 @@ def test_a_value_stales_only_the_variants_that_read_it(catalogue: Paths) -> None
     changed = settings.replaced(
         ideas=settings.ideas.replaced(ema_decay=0.5),
         contrastive=settings.contrastive.replaced(hidden=7),
+        dictionary=settings.dictionary.replaced(centres=7),
         resume_every=1,
     )
     before, after = (VariantTrainings("smoke", one) for one in (settings, changed))
     differing = {name for name in VARIANTS if before.config(name, 1) != after.config(name, 1)}
-    assert differing == {"ema", "contrastive_head", "contrastive_only", "contrastive_gradients"}
+    assert differing == {
+        *("ema", "contrastive_head", "contrastive_only", "contrastive_gradients", "dictionary")
+    }
 
 
 WHOLE_THEN_KILLED = """

@@ -7,7 +7,7 @@ variant and a method. `queries` as in effects.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,18 +17,20 @@ import pandas as pd
 from solesearch.beyond.effects import (
     PAPER,
     UNTRAINED,
+    UNTRAINED_DICTIONARY,
     UNTRAINED_EDGES,
     Model,
+    is_control,
     mean_values,
     untrained_twin,
 )
 from solesearch.beyond.gradient_trunk import LAYERS
-from solesearch.beyond.methods import PLAIN, JudgingSettings
-from solesearch.beyond.post_processing import fit_methods, photo_vectors
+from solesearch.beyond.methods import PLAIN, JudgingSettings, Method
+from solesearch.beyond.post_processing import FittedMethod, fit_method, fit_methods, photo_vectors, scaled
 from solesearch.beyond.variant_training import VariantTrainings
 from solesearch.beyond.variants import VARIANTS, VariantSettings
 from solesearch.core.errors import InputError
-from solesearch.core.model_names import NO_WEIGHTS, is_plain_network, model_name
+from solesearch.core.model_names import NO_WEIGHTS, PRIOR, is_plain_network, model_name
 from solesearch.evaluation.study import Study, read_chosen
 from solesearch.retrieval.controls import CONTROLS, control_features, random_vectors
 from solesearch.retrieval.retrieval import evaluate
@@ -37,9 +39,15 @@ TITLES = {
     PAPER: "InfoGAN, the paper's recipe",
     UNTRAINED: "untrained discriminator",
     UNTRAINED_EDGES: "untrained trunk on edges",
+    UNTRAINED_DICTIONARY: "dictionary of random centres",
     **{name: variant.title for name, variant in VARIANTS.items()},
 }
-DRAWN = {UNTRAINED: "infogan", UNTRAINED_EDGES: "contrastive_gradients"}  # whose trunks they are, as drawn
+DRAWN = {  # whose trunks they are, as drawn
+    UNTRAINED: "infogan",
+    UNTRAINED_EDGES: "contrastive_gradients",
+    UNTRAINED_DICTIONARY: "dictionary",
+}
+AS_IT_IS = ""  # the recipe of a control without any
 
 
 @dataclass(frozen=True)
@@ -59,11 +67,52 @@ class Ablation:
         return cls(Study.open(profile), judging, VariantTrainings(profile, settings))
 
     @cached_property
-    def fitting_pixels(self) -> np.ndarray:
-        """Training photos that methods are fitted on, uint8 [n, h, w, 3]: all, or some spread evenly."""
-        _, pixels = self.study.split("training")
+    def fitting(self) -> tuple[pd.DataFrame, np.ndarray]:
+        """Training photos that methods are fitted on, and their pixels: all, or some spread evenly."""
+        photos, pixels = self.study.split("training")
         count = min(self.judging.fitting_photos or len(pixels), len(pixels))
-        return pixels[np.linspace(0, len(pixels) - 1, count).astype(int)]
+        rows = np.linspace(0, len(pixels) - 1, count).astype(int)
+        return photos.iloc[rows], pixels[rows]
+
+    @property
+    def fitting_pixels(self) -> np.ndarray:
+        """The pixels of `fitting`, uint8 [n, h, w, 3]."""
+        return self.fitting[1]
+
+    @cached_property
+    def _fitted_controls(self) -> dict[str, dict[str, FittedMethod]]:
+        return {}
+
+    def control_methods(self, name: str) -> dict[str, FittedMethod]:
+        """Return recipe -> method of a control, fitted on its own vectors of the training photos, once.
+
+        Without those that its vectors are too short for, or that need training photos which a network has not
+        embedded; chance gets none.
+        """
+        if name not in self._fitted_controls:
+            fitted = {AS_IT_IS: FittedMethod(Method("as it is"))}
+            for recipe in () if name == PRIOR else self.judging.control_recipes:
+                if (method := self._fitted(name, self.judging.methods[recipe])) is not None:
+                    fitted[recipe] = method
+            self._fitted_controls[name] = fitted
+        return self._fitted_controls[name]
+
+    def _fitted(self, name: str, method: Method) -> FittedMethod | None:
+        photos, pixels = self.fitting
+        if not method.whitened:
+            return fit_method(method)
+        if is_plain_network(name) and not set(photos["id"]) <= set(self.study.networks.load(name).ids):
+            return None
+        vectors = control_vectors(self.study, name, photos, pixels)
+        if method.whitened >= min(vectors.shape):
+            return None
+        return fit_method(method, scaled(vectors, method).numpy())
+
+    def recipes(self, variant: str, *, best: str) -> list[str]:
+        """Return the methods that a training other than the paper's is judged with."""
+        if untrained_twin(variant) == UNTRAINED_DICTIONARY:
+            return list(dict.fromkeys([PLAIN, *self.judging.dictionary_recipes]))
+        return list(dict.fromkeys([PLAIN, *self.judging.variant_recipes, best]))
 
     def seeds(self, variant: str, *, split: str) -> list[int]:
         """Return the seeds of a variant that are judged on a split: untrained, all that others have."""
@@ -153,19 +202,42 @@ def control_names(study: Study, *, split: str) -> list[str]:
     return ["random", *CONTROLS, *whole]
 
 
-def judge_controls(study: Study, *, split: str) -> pd.DataFrame:
-    """Judge the controls on the photos of a split; columns as in `judge_trunk`, recipe "" and seed 0."""
-    (photos, pixels), rows = study.split(split), []
+def control_vectors(study: Study, name: str, photos: pd.DataFrame, pixels: np.ndarray) -> np.ndarray:
+    """Return a control's vectors, float32 [n, d], of photos [n] and their pixels, uint8 [n, h, w, 3]."""
+    if name == PRIOR:
+        return random_vectors(pixels, seed=study.seeds[0])
+    return control_features(name, pixels) if name in CONTROLS else study.networks.load(name).of(photos["id"])
+
+
+def judge_controls(ablation: Ablation, *, split: str, only: Sequence[Model] | None = None) -> pd.DataFrame:
+    """Judge the controls on the photos of a split, as they are and with each method, or `only` these.
+
+    Columns as in `judge_trunk`; seed 0, recipe "" where nothing was done to a control.
+    """
+    study, rows = ablation.study, []
+    photos, pixels = study.split(split)
     for name in control_names(study, split=split):
-        if name == "random":
-            vectors = random_vectors(pixels, seed=study.seeds[0])
-        elif name in CONTROLS:
-            vectors = control_features(name, pixels)
-        else:
-            vectors = study.networks.load(name).of(photos["id"])
-        judged = precision(study, vectors, photos).assign(variant=name, recipe="", seed=0, split=split)
-        rows.append(judged.assign(dimensions=vectors.shape[1], megabytes=0.0))
+        vectors = control_vectors(study, name, photos, pixels)
+        for recipe, fitted in ablation.control_methods(name).items():
+            if only is None or Model(name, recipe) in only:
+                finished = fitted.finish(scaled(vectors, fitted.method)).numpy()
+                judged = precision(study, finished, photos).assign(variant=name, recipe=recipe, seed=0)
+                size = {"dimensions": finished.shape[1], "megabytes": fitted.megabytes()}
+                rows.append(judged.assign(split=split, **size))
     return pd.concat(rows, ignore_index=True)
+
+
+def best_controls(queries: pd.DataFrame) -> dict[str, str]:
+    """Return control -> its best recipe on validation photos: none, where no other is better."""
+    values = mean_values(queries[queries["variant"].map(is_control)], split="validation")
+    ranked = values.sort_values(ascending=False, kind="stable").reset_index()
+    return dict(ranked.drop_duplicates("variant")[["variant", "recipe"]].itertuples(index=False))
+
+
+def opponents(best: Mapping[str, str]) -> list[Model]:
+    """Return the controls that finalists are held against: each as it is, and with its best recipe."""
+    models = [Model(name, recipe) for name, chosen in best.items() for recipe in (AS_IT_IS, chosen)]
+    return list(dict.fromkeys(models))
 
 
 # --- who goes on to the test photos ----------------------------------------------------------------------
@@ -177,7 +249,7 @@ def choose_finalists(queries: pd.DataFrame, *, count: int, most_megabytes: float
     No candidates: controls, what needs labels, a file in float32 larger than `most_megabytes`. Rows of other
     splits than validation are never read.
     """
-    rows = queries[(queries["recipe"] != "") & (queries["megabytes"] <= most_megabytes)]
+    rows = queries[~queries["variant"].map(is_control) & (queries["megabytes"] <= most_megabytes)]
     rows = rows[~rows["variant"].map(needs_labels).astype(bool)]
     values = mean_values(rows, split="validation")
     if values.empty:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from solesearch.beyond.effects import PAPER, UNTRAINED
+from solesearch.beyond.effects import PAPER, UNTRAINED, is_control
 from solesearch.beyond.methods import PLAIN
 from solesearch.figures.drawing import (
     BLUE,
@@ -29,10 +29,10 @@ from solesearch.figures.registry import chart
 ROW = 0.19  # inches a row
 OWN = (PAPER, UNTRAINED)  # trained and untrained weights of the paper's network share a row
 SECTIONS = ("the paper's recipe", "one recipe idea", "recipe ideas together", "other trainings")
-LINES = {  # controls drawn through, and how
+LINES = {  # drawn through, with the post-processing that is best for each on validation photos, and how
     "hog": ("HOG", VERMILION, (0, (4, 2))),
     "MobileNetV2": ("ImageNet MobileNetV2", "black", (0, (1, 1.5))),
-    UNTRAINED: ("untrained, plain", BLUE, (0, (6, 2, 1, 2))),
+    "MobileNet": ("ImageNet MobileNet", QUIET, (0, (1, 1.5))),
 }
 SPLITS = {"validation": "Validation photos: every idea", "test": "Test photos: the finalists, once"}
 
@@ -42,7 +42,8 @@ def ladder(table: pd.DataFrame, *, profile: str) -> Figure:
     """Draw the precision of every model with its interval; controls are lines through all of them.
 
     Above the validation photos, by which models were chosen, below the test photos. Blue: the paper's
-    network, hollow: its weights before any training; orange: other trainings, grey: with labels. A
+    network, hollow: its weights before any training; orange: other trainings, grey: with labels. A line is a
+    control with its best post-processing. A
     circle is the plain vector, a diamond another method, of other trainings their best on validation photos;
     small dots are single seeds. `table`: ladder.csv.
     """
@@ -53,14 +54,16 @@ def ladder(table: pd.DataFrame, *, profile: str) -> Figure:
         seed=table["seed"].astype(str), recipe=table["recipe"].fillna(""), needs_labels=labelled
     )
     parts = {split: select(rows, name="ladder", split=split) for split in SPLITS}
-    panels = {split: with_places(part[part["recipe"] != ""], split=split) for split, part in parts.items()}
+    lines = best_of_each(rows[rows["variant"].isin(LINES)])
+    models = rows[~rows["variant"].map(is_control)]
+    panels = {split: with_places(models[models["split"] == split], split=split) for split in parts}
     heights = [1.75 + placed["place"].max() for placed in panels.values()]
     figure = Chart(figsize=(WIDTH, 1.5 + ROW * sum(heights)), layout="constrained")
     axes = figure.subplots(len(panels), 1, sharex=True, height_ratios=heights)
     for panel, (split, placed) in zip(axes, panels.items(), strict=True):
         _draw_models(panel, placed)
         _name_rows(panel, placed)
-        _draw_controls(panel, parts[split][parts[split]["seed"] == "all"])
+        _draw_controls(panel, lines[lines["split"] == split])
         panel.set_title(SPLITS[split], loc="left")
     axes[-1].set_xlabel(f"Precision@{int(table['k'].iloc[0])}")
     figure.legend(handles=_legend(rows), loc="outside upper left", ncols=4)
@@ -69,7 +72,7 @@ def ladder(table: pd.DataFrame, *, profile: str) -> Figure:
         *(counted(part["n"], f"{split} queries") for split, part in parts.items()),
         "bar: 95 % interval over products",
         "small dot: one training seed",
-        "of other trainings the plain vector and their best recipe on validation photos",
+        "of other trainings the plain vector and their best recipe on validation photos; lines likewise",
     ]
     add_caption(figure, profile=profile, parts=caption)
     return figure
@@ -125,11 +128,18 @@ def _name_rows(axes: Axes, placed: pd.DataFrame) -> None:
         axes.text(0.004, place - 0.62, section, transform=axes.get_yaxis_transform(), **words)
 
 
-def _draw_controls(axes: Axes, means: pd.DataFrame) -> None:
-    plain = means[means["recipe"].isin(["", PLAIN])].drop_duplicates("variant").set_index("variant")["value"]
-    for variant, (_, colour, style) in LINES.items():
-        if variant in plain:
-            axes.axvline(plain[variant], color=colour, linestyle=style, linewidth=1.0, zorder=1)
+def best_of_each(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows (seed `all`, both splits) of each variant's best recipe by validation photos."""
+    means = rows[rows["seed"] == "all"]
+    ranked = means[means["split"] == "validation"].sort_values("value", ascending=False, kind="stable")
+    best = ranked.drop_duplicates("variant").set_index("variant")["recipe"]
+    return means[means["recipe"] == means["variant"].map(best)]
+
+
+def _draw_controls(axes: Axes, lines: pd.DataFrame) -> None:
+    for row in lines.itertuples():
+        _, colour, style = LINES[row.variant]
+        axes.axvline(row.value, color=colour, linestyle=style, linewidth=1.0, zorder=1)
 
 
 def _legend(rows: pd.DataFrame) -> list[Line2D]:
@@ -140,7 +150,7 @@ def _legend(rows: pd.DataFrame) -> list[Line2D]:
         ("D", "white", "black", "diamond: another recipe"),
     ]
     marks += [("o", QUIET, QUIET, "needs labels")] * bool(
-        (rows["needs_labels"] & (rows["recipe"] != "")).any()
+        (rows["needs_labels"] & ~rows["variant"].map(is_control)).any()
     )
     dot = {"linestyle": "none", "markersize": 5, "markeredgewidth": 1.1}
     handles = [

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from solesearch.beyond.ablation import Ablation, needs_labels
+from solesearch.beyond.ablation import AS_IT_IS, Ablation, needs_labels
 from solesearch.beyond.effects import (
     FINALIST,
     PAPER,
     UNTRAINED,
+    UNTRAINED_DICTIONARY,
     UNTRAINED_EDGES,
     Model,
+    is_control,
     untrained_twin,
 )
 from solesearch.beyond.methods import PLAIN
 from solesearch.beyond.post_processing import embedding_function, fit_methods
 from solesearch.core import files
-from solesearch.core.model_names import model_name
 from solesearch.cost.latency import LatencySettings, time_one
 from solesearch.cost.onnx_model import OnnxModel, export_features
 from solesearch.evaluation.study import Study, read_chosen
@@ -29,12 +31,24 @@ from solesearch.photos.photo import to_signed
 from solesearch.retrieval.controls import CONTROLS, control_features
 from solesearch.retrieval.uncertainty import HIGHER, Resampling, means_with_intervals, with_seed_means
 
-RIVALS = ("hog", "MobileNetV2")  # the goals name them
+RIVALS = ("hog", "MobileNetV2", "MobileNet")  # the goals name them
+AVERAGES = {"micro": "", "macro": ", classes alike"}
 SINGLE_IDEAS = ("normalised", "whitened", "flipped", "layers_max", "layers_gem")
 COSTS = ["variant", "recipe", "megabytes", "ms_per_photo"]
 LADDER = [
     *("rung", "group", "variant", "recipe", "title", "seed", "split", "gallery", "k", "value", "low", "high"),
-    *("n", "dimensions", "seconds", "megabytes", "ms_per_photo", "needs_labels", "finalist"),
+    *(
+        "macro",
+        "macro_low",
+        "macro_high",
+        "n",
+        "dimensions",
+        "seconds",
+        "megabytes",
+        "ms_per_photo",
+        "needs_labels",
+        "finalist",
+    ),
 ]
 GOALS = ["goal", "model", "wanted", "measured", "low", "high", "reached", "note"]
 
@@ -97,7 +111,8 @@ def training_seconds(ablation: Ablation, trained: pd.DataFrame) -> dict[tuple[st
         if taken := TrainingFolder(paths, paths.gan_seed(seed)).seconds:
             seconds[PAPER, str(seed)] = taken * step / study.gan.steps
     drawn = {seed for split in ("validation", "test") for seed in ablation.seeds(UNTRAINED, split=split)}
-    seconds |= {(name, str(seed)): 0.0 for name in (UNTRAINED, UNTRAINED_EDGES) for seed in drawn}
+    untrained = (UNTRAINED, UNTRAINED_EDGES, UNTRAINED_DICTIONARY)
+    seconds |= {(name, str(seed)): 0.0 for name in untrained for seed in drawn}
     seconds |= {(name, "0"): 0.0 for name in CONTROLS}
     means = pd.Series(seconds).groupby(level=0).mean()
     return seconds | {(name, "all"): value for name, value in means.items()}
@@ -108,7 +123,7 @@ def training_seconds(ablation: Ablation, trained: pd.DataFrame) -> dict[tuple[st
 
 def rung_of(model: Model) -> tuple[str, str]:
     """Return (rung, group) of a model: what kind of idea it is, as ladder.csv names it."""
-    if model.recipe == "" or model == Model(UNTRAINED, PLAIN):
+    if is_control(model.variant) or model == Model(UNTRAINED, PLAIN):
         return "controls", "control"
     if model == Model(PAPER, PLAIN):
         return "the paper's recipe", "paper"
@@ -130,13 +145,18 @@ def precision_table(
 ) -> pd.DataFrame:
     """Return ladder.csv: a row a model, seed (`all`: their mean, query by query) and split; columns LADDER.
 
-    megabytes is the ONNX file where one was made (`costs`), else the numbers in float32. `finalist` is the
+    `value` is the mean over queries, `macro` that of the classes' means, each with its interval. megabytes is
+    the ONNX file where one was made (`costs`), else the numbers in float32. `finalist` is the
     place by validation, empty for all others.
     """
     blocks, keys = [], ["variant", "recipe", "seed"]
+    classes = ablation.study.photos.set_index("id")["label"]
     for split, rows in queries.groupby("split", sort=False):
         wide = rows.pivot_table(index="id", columns=keys, values="value", sort=False)
-        means = means_with_intervals(with_seed_means(wide), units, resampling)
+        wide = with_seed_means(wide)
+        macro = means_with_intervals(wide, units, resampling, classes=classes)[["value", "low", "high"]]
+        macro.columns = ["macro", "macro_low", "macro_high"]
+        means = means_with_intervals(wide, units, resampling).join(macro)
         blocks.append(means.rename_axis(keys).reset_index().assign(split=split))
     models = queries.drop_duplicates(keys[:2])[[*keys[:2], "dimensions", "megabytes"]]
     table = pd.concat(blocks, ignore_index=True).merge(models, on=keys[:2])
@@ -158,19 +178,28 @@ def precision_table(
     )[LADDER]
 
 
-def goals(ablation: Ablation, table: pd.DataFrame, compared: pd.DataFrame, *, best: Model) -> pd.DataFrame:
+def goals(
+    ablation: Ablation,
+    table: pd.DataFrame,
+    compared: pd.DataFrame,
+    *,
+    best: Model,
+    controls: Mapping[str, str],
+) -> pd.DataFrame:
     """Return ladder_goals.csv (columns GOALS): how far the best finalist got, a row a goal.
 
-    A difference is reached when its verdict is `higher`; size and time when they are at most what is wanted.
+    A rival is a control with the recipe that `controls` gives, its best on validation photos. A difference is
+    reached when its verdict is `higher`; size and time when they are at most what is wanted.
     """
     rule, title = ablation.judging, ablation.title(best)
     mine = compared[(compared["split"] == "test") & (compared["rung"] == FINALIST)]
-    mine = mine[(mine["variant"] == best.variant) & (mine["recipe"] == best.recipe)].set_index("against")
-    rows = []
-    for rival in RIVALS:
-        goal = (f"precision above {model_name(rival)}", title, "a difference above 0")
-        if rival in mine.index:
-            found = mine.loc[rival]
+    mine = mine[(mine["variant"] == best.variant) & (mine["recipe"] == best.recipe)]
+    mine, rows = mine.set_index(["against", "against_recipe", "average"]), []
+    for rival, (average, words) in itertools.product(RIVALS, AVERAGES.items()):
+        rival_title = ablation.title(Model(rival, controls.get(rival, AS_IT_IS)))
+        goal = (f"precision above {rival_title}{words}", title, "a difference above 0")
+        if rival in controls:
+            found = mine.loc[(rival, controls[rival], average)]
             reached = "yes" if found["verdict"] == HIGHER else "no"
             rows.append((*goal, *found[["difference", "low", "high"]], reached, found["reason"]))
         else:

@@ -14,14 +14,29 @@ import pandas as pd
 
 from solesearch.beyond.variants import VARIANTS
 from solesearch.core.errors import InputError
+from solesearch.core.model_names import CONTROLS, PRIOR, is_plain_network
 from solesearch.retrieval.uncertainty import Resampling, conclude, holm, paired_differences
 
 # Trunks that need no training of this stage: stage train's chosen checkpoints, and drawn weights.
 PAPER, UNTRAINED, UNTRAINED_EDGES = "paper", "untrained", "untrained_gradients"
+UNTRAINED_DICTIONARY = "untrained_dictionary"
 FINALIST = "finalist"
 EFFECTS = [
-    *("rung", "split", "variant", "recipe", "against", "against_recipe", "gallery", "k", "difference", "low"),
-    *("high", "p", "p_holm", "seeds", "seed_low", "seed_high", "n", "units", "verdict", "reason"),
+    *("rung", "split", "variant", "recipe", "against", "against_recipe", "gallery", "k", "average"),
+    *(
+        "difference",
+        "low",
+        "high",
+        "p",
+        "p_holm",
+        "seeds",
+        "seed_low",
+        "seed_high",
+        "n",
+        "units",
+        "verdict",
+        "reason",
+    ),
 ]
 
 
@@ -48,8 +63,16 @@ def finalist_rows(ladder: pd.DataFrame) -> pd.DataFrame:
 
 def untrained_twin(variant: str) -> str:
     """Return the variant that has the same trunk as drawn."""
-    edges = variant == UNTRAINED_EDGES or (variant in VARIANTS and VARIANTS[variant].on_edges)
-    return UNTRAINED_EDGES if edges else UNTRAINED
+    if variant in (UNTRAINED_EDGES, UNTRAINED_DICTIONARY):
+        return variant
+    if variant in VARIANTS and VARIANTS[variant].dictionary:
+        return UNTRAINED_DICTIONARY
+    return UNTRAINED_EDGES if variant in VARIANTS and VARIANTS[variant].on_edges else UNTRAINED
+
+
+def is_control(variant: str) -> bool:
+    """Tell whether a variant is a control: chance, a hand-made feature, or an ImageNet network."""
+    return variant == PRIOR or variant in CONTROLS or is_plain_network(variant)
 
 
 def mean_values(queries: pd.DataFrame, *, split: str) -> pd.Series:
@@ -60,12 +83,18 @@ def mean_values(queries: pd.DataFrame, *, split: str) -> pd.Series:
 
 
 def effects(
-    queries: pd.DataFrame, comparisons: Sequence[Comparison], units: pd.Series, settings: Resampling
+    queries: pd.DataFrame,
+    comparisons: Sequence[Comparison],
+    units: pd.Series,
+    settings: Resampling,
+    *,
+    classes: pd.Series,
 ) -> pd.DataFrame:
-    """Return each comparison's paired difference with interval, Holm's p and verdict.
+    """Return each comparison's paired difference with interval, Holm's p and verdict, two rows each.
 
     Both sides answered the same photos; trained networks are compared seed by seed (equal seeds start from
-    equal weights) and averaged. `units`: photo id -> what is resampled.
+    equal weights) and averaged. `units`: photo id -> what is resampled, `classes`: photo id -> class. Column
+    `average`: of `micro` every query weighs the same, of `macro` every class.
     """
     blocks = []
     for split in dict.fromkeys(comparison.split for comparison in comparisons):
@@ -74,10 +103,12 @@ def effects(
         wide = rows.pivot_table(index="id", columns=["variant", "recipe", "seed"], values="value")
         gaps = [seed_differences(wide, comparison.model, comparison.against) for comparison in chosen]
         means = pd.concat([gap.mean(axis=1) for gap in gaps], axis=1, keys=range(len(gaps)))
-        block = pd.DataFrame([_row(*pair) for pair in zip(chosen, gaps, strict=True)])
-        blocks.append(block.join(paired_differences(means, units, settings)))
+        for average, labels in (("micro", None), ("macro", classes)):
+            pairs = zip(chosen, gaps, strict=True)
+            block = pd.DataFrame([_row(*pair, classes=labels) for pair in pairs]).assign(average=average)
+            blocks.append(block.join(paired_differences(means, units, settings, classes=labels)))
     table = pd.concat(blocks, ignore_index=True)
-    table["p_holm"] = table.groupby(["rung", "split"])["p"].transform(holm)
+    table["p_holm"] = table.groupby(["rung", "split", "average"])["p"].transform(holm)
     decided = [decide(row, significance=settings.significance) for row in table.to_dict("records")]
     table[["verdict", "reason"]] = decided
     return table
@@ -99,8 +130,8 @@ def seed_differences(wide: pd.DataFrame, model: Model, against: Model) -> pd.Dat
     return first[common] - second[common]
 
 
-def _row(comparison: Comparison, gaps: pd.DataFrame) -> dict[str, Any]:
-    by_seed = gaps.mean()
+def _row(comparison: Comparison, gaps: pd.DataFrame, *, classes: pd.Series | None) -> dict[str, Any]:
+    by_seed = gaps.mean() if classes is None else gaps.groupby(classes[gaps.index]).mean().mean()
     return {
         "rung": comparison.rung,
         "split": comparison.split,

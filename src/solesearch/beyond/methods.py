@@ -12,6 +12,7 @@ from solesearch.core.settings import Section
 
 PLAIN = "plain"  # the paper's method
 CONVOLUTIONS = 6  # of P Table I's discriminator
+CODE = 2  # the layer of a dictionary that is pooled; the first are the gradients
 Layers = list[Annotated[int, Field(ge=1, le=CONVOLUTIONS)]]
 
 
@@ -24,6 +25,9 @@ class Method:
     pooling: str = "max"  # of each cell: max, mean, or gem, the generalised mean
     grid: int = 4  # cells along each side, DCGAN's value
     power: float = 3.0  # of the generalised mean; Radenovic et al. start from 3
+    root: bool = (
+        False  # the square root of what was pooled: strong responses count less (Perronnin et al. 2010)
+    )
     flipped: bool = False  # mean over the photo and its mirror image
     normalised: bool = False  # each convolution's part, and the vector at the end, to length 1
     whitened: int = 0  # principal components kept and scaled to variance 1; 0: none
@@ -41,11 +45,15 @@ class JudgingSettings(Section, section="ladder.judging"):
 
     recipes: list[str]
     variant_recipes: list[str]
+    dictionary_recipes: list[str]
+    control_recipes: list[str]
     layers: Layers
     lower_layers: Layers
     first_layers: Layers
     grid: PositiveInt
     first_grid: PositiveInt
+    code_grid: PositiveInt
+    code_dimensions: PositiveInt
     gem_power: PositiveFloat
     whitened_dimensions: PositiveInt
     shrinkage: float = Field(ge=0)
@@ -57,8 +65,14 @@ class JudgingSettings(Section, section="ladder.judging"):
 
     @model_validator(mode="after")
     def _methods_are_known(self) -> Self:
-        if unknown := {*self.recipes, *self.variant_recipes} - set(self.methods):
+        named = {*self.recipes, *self.variant_recipes, *self.dictionary_recipes, *self.control_recipes}
+        if unknown := named - set(self.methods):
             raise ValueError(f"recipes: {min(unknown)!r} is none of {', '.join(self.methods)}")
+        if unfit := [name for name in self.control_recipes if self.methods[name].layers]:
+            raise ValueError(f"control_recipes: {unfit[0]!r} pools layers, and a control has none")
+        for name in self.dictionary_recipes:
+            if (last := max(self.methods[name].layers, default=0)) > CODE:
+                raise ValueError(f"dictionary_recipes: {name!r} pools layer {last}; a dictionary has {CODE}")
         if PLAIN not in self.recipes or len(self.recipes) < 2:
             raise ValueError(f"recipes hold {PLAIN!r} and at least one more; got {self.recipes}")
         return self
@@ -73,6 +87,8 @@ class JudgingSettings(Section, section="ladder.judging"):
         by_gem = by_max | {"pooling": "gem", "power": self.gem_power}
         lower = by_max | {"layers": tuple(self.lower_layers)}
         first = unit | {"layers": tuple(self.first_layers), "grid": self.first_grid, "pooling": "mean"}
+        code = unit | {"layers": (CODE,), "grid": self.code_grid, "pooling": "mean"}
+        half_code = {"whitened": self.code_dimensions, "exponent": self.exponent}
         methods = {
             "plain": ("plain (the paper)", {}),
             "normalised": ("length 1", unit),
@@ -86,5 +102,9 @@ class JudgingSettings(Section, section="ladder.judging"):
             "lower_max_half_whitened": ("lower layers (max), half whitened", lower | half),
             "first_mean_half_whitened": ("first layers (mean), half whitened", first | half),
             "layers_max_whitened": ("layers (max), whitened", by_max | white),
+            "code_mean": ("code, mean", code),
+            "code_root": ("code, root of the mean", code | {"root": True}),
+            "code_half_whitened": ("code (mean), half whitened", code | half_code),
+            "code_root_half_whitened": ("code (root), half whitened", code | {"root": True} | half_code),
         }
         return {name: Method(title, **values) for name, (title, values) in methods.items()}

@@ -52,10 +52,17 @@ def unit_length(vectors: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(vectors, tf.norm(vectors, axis=1, keepdims=True))
 
 
+def scaled(vectors: tf.Tensor, method: Method) -> tf.Tensor:
+    """Return vectors [b, d] as a method scales them before whitening: by the root, then to length 1."""
+    if method.root:
+        vectors = tf.sign(vectors) * tf.sqrt(tf.abs(vectors))
+    return unit_length(vectors) if method.normalised else vectors
+
+
 def joined(output, method: Method) -> tf.Tensor:
     """Return a method's parts of what a trunk gave (`infogan.DiscriminatorOutput`) side by side, [b, d]."""
     parts = [pooled(output.activations[layer - 1], method) for layer in method.layers] or [output.features]
-    return tf.concat([unit_length(part) if method.normalised else part for part in parts], axis=1)
+    return tf.concat([scaled(part, method) for part in parts], axis=1)
 
 
 def unwhitened(network, images: tf.Tensor, methods: Sequence[Method]) -> list[tf.Tensor]:
@@ -93,7 +100,8 @@ def principal_components(vectors: np.ndarray, *, dimensions: int) -> tuple[np.nd
             f"whitening to {dimensions} dimensions needs more training photos or longer vectors: "
             f"{len(vectors)} photos of {vectors.shape[1]} values; lower ladder.judging.whitened_dimensions"
         )
-    pca = PCA(dimensions, svd_solver="arpack", random_state=0).fit(vectors.astype(np.float64))
+    pca = PCA(dimensions, svd_solver="arpack", copy=False, random_state=0)
+    pca.fit(vectors.astype(np.float64))  # a copy that it may centre: of raw pixels half a gigabyte
     if pca.explained_variance_[-1] <= 1e-12 * pca.explained_variance_[0]:
         raise InputError(f"the training photos' vectors span fewer than {dimensions} dimensions; lower them")
     return pca.mean_, pca.components_.T, pca.explained_variance_
@@ -113,13 +121,14 @@ class FittedMethod:
             vectors = (vectors - self.mean) @ tf.constant(self.projection)
         return unit_length(vectors) if self.method.normalised else tf.convert_to_tensor(vectors)
 
-    def megabytes(self, network) -> float:
+    def megabytes(self, network=None) -> float:
         """Return the float32 size of what embedding needs: the trunk as deep as used, and the whitening."""
-        depth = max(self.method.layers, default=CONVOLUTIONS)
-        learned = depth - getattr(network, "fixed_layers", 0)
-        used = [*network.convolutions[:learned], *network.norms[: depth - 1]]
-        values = sum(layer.count_params() for layer in used)
-        values += sum(array.size for array in (self.mean, self.projection) if array is not None)
+        values = sum(array.size for array in (self.mean, self.projection) if array is not None)
+        if network is not None:
+            depth = max(self.method.layers, default=CONVOLUTIONS)
+            learned = depth - getattr(network, "fixed_layers", 0)
+            used = [*network.convolutions[:learned], *network.norms[: depth - 1]]
+            values += sum(layer.count_params() for layer in used)
         return values * BYTES / 1e6
 
 

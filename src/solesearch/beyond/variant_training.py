@@ -102,6 +102,8 @@ class VariantTrainings:
         }
         if variant.contrastive:
             config["contrastive"] = settings.contrastive.model_dump()
+        if variant.dictionary:
+            config["dictionary"] = settings.dictionary.model_dump()
         if variant.needs_labels:
             config["labelled"] = {str(row): self.labels[row] for row in self.labelled(seed)}
         return config
@@ -123,6 +125,8 @@ class VariantTrainings:
         """Raise InputError for an unknown variant, and for photos that make no batch of it."""
         if name not in VARIANTS:
             raise InputError(f"variants to train: {name!r} is none of {', '.join(VARIANTS)}")
+        if VARIANTS[name].dictionary:
+            return
         key = "ladder.batch_size" if VARIANTS[name].training else "ladder.contrastive.batch_size"
         check_enough(len(self.pixels), batch_size=self.gan(name).batch_size, key=key)
 
@@ -137,9 +141,13 @@ class VariantTrainings:
     def drawn_trunk(self, name: str, seed: int):
         """Return the trunk that a variant trains, with the weights that `seed` draws.
 
-        It is an infogan.Discriminator or a gradient_trunk.GradientTrunk.
+        It is an infogan.Discriminator, a gradient_trunk.GradientTrunk or a dictionary.DictionaryTrunk.
         """
         gan = self.gan(name)
+        if VARIANTS[name].dictionary:
+            from solesearch.beyond.dictionary import build_dictionary_trunk
+
+            return build_dictionary_trunk(gan.image_size, self.settings.dictionary, seed=seed)
         if VARIANTS[name].on_edges:
             from solesearch.beyond.gradient_trunk import build_gradient_trunk
 
@@ -190,14 +198,31 @@ def train_variant(profile: str, settings: VariantSettings, name: str, seed: int)
     import keras
 
     keras.utils.clear_session()  # the graphs of a training that this process did before
-    model = trainings.model(name, seed)
-    train(model, trainings.pixels, folder=folder, title=f"{name}, seed {seed}")
-    if hasattr(model, "generate"):
-        folder.save_samples(model, step=model.settings.steps)
-    files.write_arrays(trunk, {f"{number:04d}": array for number, array in enumerate(model.trunk())})
+    arrays = _learned_dictionary if VARIANTS[name].dictionary else _trained_network
+    files.write_arrays(
+        trunk, {f"{number:04d}": array for number, array in enumerate(arrays(trainings, name, seed))}
+    )
     # the state, ten times as large, is not needed any more, nor is what a kill left half-written
     for left in (folder.state, *folder.path.glob(".*.partial.*")):
         left.unlink()
+
+
+def _trained_network(trainings: VariantTrainings, name: str, seed: int) -> Sequence[np.ndarray]:
+    """Return the arrays of a trunk that learned step by step, from its saved state where there is one."""
+    model, folder = trainings.model(name, seed), trainings.folder(name, seed)
+    train(model, trainings.pixels, folder=folder, title=f"{name}, seed {seed}")
+    if hasattr(model, "generate"):
+        folder.save_samples(model, step=model.settings.steps)
+    return model.trunk()
+
+
+def _learned_dictionary(trainings: VariantTrainings, name: str, seed: int) -> Sequence[np.ndarray]:
+    """Return the arrays of a dictionary's trunk; a killed one begins anew, since it takes under a minute."""
+    from solesearch.beyond.dictionary import train_dictionary
+
+    folder, settings = trainings.folder(name, seed), trainings.settings.dictionary
+    trunk = train_dictionary(trainings.pixels, settings, folder=folder, seed=seed)
+    return [variable.numpy() for variable in trunk.variables]
 
 
 def train_variants(

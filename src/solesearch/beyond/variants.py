@@ -24,6 +24,7 @@ class Variant:
     reads: tuple[str, ...] = ()  # keys of ladder.ideas that decide its numbers
     contrastive: bool = False  # reads ladder.contrastive
     on_edges: bool = False  # what learns is gradient_trunk's network, not P Table I's discriminator
+    dictionary: bool = False  # what learns is dictionary.py's k-means, by ladder.dictionary
 
     @property
     def needs_labels(self) -> bool:
@@ -110,6 +111,12 @@ VARIANTS: dict[str, Variant] = {
         contrastive=True,
         on_edges=True,
     ),
+    "dictionary": Variant(
+        "dictionary of gradient patches",
+        "K-means centres of patches of oriented gradients, no network at all (Coates, Lee and Ng 2011).",
+        training="",
+        dictionary=True,
+    ),
 }
 
 
@@ -157,6 +164,18 @@ class ContrastiveSettings(Section, section="ladder.contrastive"):
         return self
 
 
+class DictionarySettings(Section, section="ladder.dictionary"):
+    """Patches and centres of `dictionary`."""
+
+    photos: NonNegativeInt
+    patch: PositiveInt
+    patches: PositiveInt
+    centres: Annotated[int, Field(ge=2)]
+    shrinkage: PositiveFloat
+    epochs: PositiveInt
+    batch_size: BatchSize
+
+
 class VariantSettings(Section, section="ladder"):
     """Which variants are trained, and how long."""
 
@@ -169,6 +188,7 @@ class VariantSettings(Section, section="ladder"):
     threads: PositiveInt
     ideas: IdeaSettings
     contrastive: ContrastiveSettings
+    dictionary: DictionarySettings
     judging: dict[str, Any] = Field(repr=False)  # methods.JudgingSettings: an edit there must not train anew
 
     @model_validator(mode="after")
