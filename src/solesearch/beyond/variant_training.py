@@ -204,7 +204,7 @@ def train_variant(profile: str, settings: VariantSettings, name: str, seed: int)
     )
     # the state, ten times as large, is not needed any more, nor is what a kill left half-written
     for left in (folder.state, *folder.path.glob(".*.partial.*")):
-        left.unlink()
+        left.unlink(missing_ok=True)
 
 
 def _trained_network(trainings: VariantTrainings, name: str, seed: int) -> Sequence[np.ndarray]:
