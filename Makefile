@@ -1,7 +1,7 @@
 # `make help` lists what there is. Everything runs in .venv, from requirements.lock, without a network after it;
 # with GPU=1 in .venv-gpu, from requirements-gpu.lock.
 .DEFAULT_GOAL := help
-.PHONY: help repro test lab app figures readme verify paper chapter photos add speed weights lint lock clean seen-gpu needed-gpu
+.PHONY: help repro test lab app figures readme verify paper chapter photos add export speed weights lint lock clean seen-gpu needed-gpu
 
 # A variable that a command does not take, or a misspelt one, would be ignored in silence; names with an
 # underscore belong to other programs.
@@ -15,6 +15,7 @@ TAKES_chapter := DATA
 TAKES_photos := DATA
 TAKES_add := PROFILE DATA STEPS NAME
 TAKES_speed := PROFILE
+TAKES_export := PROFILE MODEL
 GOALS := $(or $(MAKECMDGOALS),help)
 TAKEN := $(foreach goal,$(GOALS),$(TAKES_$(goal))) GPU
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
@@ -99,6 +100,9 @@ photos: $(READY) ## make photos DATA=folder: your photographs in class folders, 
 add: $(READY) ## make add DATA=folder: new photos for a profile (PROFILE=sample, STEPS, NAME); the pipeline's files stay
 	@test -n "$(DATA)" || { echo "say where the new photos are: make add PROFILE=paper DATA=/path/to/folder"; exit 2; }
 	@$(BIN)/python -m solesearch.beyond.growth $(or $(PROFILE),sample) "$(DATA)" $(if $(STEPS),--steps $(STEPS)) $(if $(NAME),--name "$(NAME)")
+
+export: $(READY) ## a model as one ONNX file with a card: MODEL=best, without labels, or infogan (PROFILE=sample)
+	@$(BIN)/python -m solesearch.pipeline.export $(or $(PROFILE),sample) $(MODEL)
 
 speed: $(READY) ## training steps against a plain loop, some minutes on an idle machine (PROFILE=sample)
 	@$(BIN)/python -m solesearch.cost.training_benchmark $(or $(PROFILE),sample)

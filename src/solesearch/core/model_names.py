@@ -16,6 +16,7 @@ import pandas as pd
 from solesearch.core.errors import InputError
 
 PROPOSED, UNTRAINED, PRIOR = "infogan", "untrained_discriminator", "random"
+BEST = "finalist_1"  # of the ablation, the best without labels on validation photos
 CONTROLS = ("hog", "pixels", "colour_histogram", "mean_colour")
 MODEL_NAMES = {
     PROPOSED: "InfoGAN (proposed)",
@@ -31,7 +32,7 @@ ABLATION_NAMES = {
     "infogan_short": "InfoGAN, short",
     "vanilla": "Vanilla GAN, short",
     "dcgan": "DCGAN, short",
-    "finalist_1": "Best of the ablation",
+    BEST: "Best without labels",
     "finalist_2": "Second of the ablation",
 }
 HEADS = {"none": "not retrained", "one_unit": "retrained, one unit", "classes": "retrained, classes"}

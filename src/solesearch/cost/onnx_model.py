@@ -5,6 +5,7 @@ The file holds weights and arithmetic alone, no code; ONNX Runtime reads it (onn
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +30,16 @@ def export_features(features) -> bytes:
     return model.SerializeToString()
 
 
-def save_onnx(path: Path, content: bytes) -> None:
-    """Write an exported network, whole or not at all; the same network gives the same bytes."""
+def save_onnx(path: Path, content: bytes, *, metadata: Mapping[str, str] | None = None) -> None:
+    """Write an exported network, whole or not at all; the same network gives the same bytes.
+
+    `metadata`: texts that stand in the file itself, by their keys.
+    """
     with files.replacing(path) as temporary:
-        temporary.write_bytes(with_plain_names(content))
+        temporary.write_bytes(with_plain_names(content, metadata=metadata or {}))
 
 
-def with_plain_names(content: bytes) -> bytes:
+def with_plain_names(content: bytes, *, metadata: Mapping[str, str] | None = None) -> bytes:
     """Return an ONNX network with nodes and tensors named by their place; it computes the same.
 
     tf2onnx numbers tensors as a set in memory has them, so two exports of one network differ in names. Raises
@@ -64,6 +68,7 @@ def with_plain_names(content: bytes) -> bytes:
     kept = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in weights]
     del graph.initializer[:], graph.value_info[:]
     graph.initializer.extend(kept)
+    onnx.helper.set_model_props(model, dict(metadata or {}))
     graph.name, graph.doc_string = "network", ""  # the second tells TensorFlow's number of the function
     return model.SerializeToString(deterministic=True)
 

@@ -42,6 +42,7 @@ class Model:
     file: str  # its ONNX network; "" for features that are computed (controls.py)
     takes: str  # PIXELS or SIGNED
     size: tuple[int, int]  # height and width of the input, pixels
+    why: str = ""  # it is on from the start
 
 
 @dataclass(frozen=True)

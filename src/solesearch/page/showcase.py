@@ -19,10 +19,19 @@ from pydantic import Field
 from solesearch.core import files
 from solesearch.core.embedding import Embedding, embedding_name, load_embedding, save_embedding
 from solesearch.core.errors import InputError
+from solesearch.core.model_names import (
+    BEST,
+    PRIOR,
+    PROPOSED,
+    UNTRAINED,
+    NetworkRow,
+    model_name,
+    network_row,
+)
 from solesearch.core.model_names import CONTROLS as BEST_CONTROLS_FIRST
-from solesearch.core.model_names import PRIOR, PROPOSED, UNTRAINED, NetworkRow, model_name, network_row
 from solesearch.core.progress import Progress
 from solesearch.core.settings import Section
+from solesearch.cost.embedder_file import EmbedderFile, best_file
 from solesearch.cost.onnx_model import export_features, save_onnx
 from solesearch.evaluation.study import Study, catalogue_summary, read_chosen
 from solesearch.index.recommendations import shown_models
@@ -35,6 +44,11 @@ from solesearch.retrieval.controls import control_features
 PAIR_BLOCK = 512  # pairs at a time: 512 x 18,432 differences of raw pixels are 38 MB
 CHECKED = 8  # photos that every model must embed as the stages before did
 TOLERANCE = 1e-3  # of the distance from the stored vector, relative to the vector's length
+WHY = {  # a model is on when the page opens
+    PROPOSED: "the papers' model",
+    BEST: "ahead on validation photos of all that learned without labels",
+    "hog": "edges, which nobody trained",
+}
 Weights = dict[str, Path]  # of the ImageNet networks, by name
 COLUMNS = ["number", "id", "label", "split", "group", "position"]
 
@@ -76,8 +90,8 @@ def build(profile: str, settings: ShowcaseSettings | None = None) -> pd.DataFram
 
 def page_models(study: Study) -> list[tuple[str, int]]:
     """Return (model, seed) of every row of the page: ours first, then controls, then networks."""
-    order = (PROPOSED, UNTRAINED, *BEST_CONTROLS_FIRST)
-    models = [(name, seed) for name, seed in shown_models(study) if name != PRIOR]
+    order = (PROPOSED, BEST, UNTRAINED, *BEST_CONTROLS_FIRST)
+    models = [(name, seed) for name, seed in shown_models(study) if name != PRIOR] + [(BEST, 0)]
     return sorted(models, key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order))
 
 
@@ -96,6 +110,9 @@ def add_model(
     """
     folder, ids, test = study.paths.showcase, photos["id"], int((photos["split"] == "test").sum())
     network, takes, size = None, SIGNED, study.pixels.shape[1:3]
+    numbers = photos["number"].to_numpy()
+    if name == BEST:
+        return add_best(study, photos, settings)
     if name == PROPOSED:
         network = study.discriminator(seed=seed, step=read_chosen(study.paths)[seed])
         vectors = load_embedding(study.paths.embeddings, embedding_name(name, seed)).of(ids)
@@ -108,16 +125,40 @@ def add_model(
         network = study.discriminator(seed=seed, step=0) if name == UNTRAINED else None
         takes = SIGNED if network else PIXELS
         embed = network.embed if network else partial(control_features, name)
-        numbers = photos["number"].to_numpy()
         megabytes = embed(study.pixels[numbers[:1]]).nbytes * len(ids) / 1e6
         vectors = embed(study.pixels[numbers if megabytes <= settings.model_megabytes else numbers[:test]])
-    save_embedding(folder, name, Embedding(ids.head(len(vectors)).tolist(), vectors))
-    distances = pair_distances(vectors[:test], pairs=settings.pairs, seed=settings.seed)
-    files.write_array(pairs_file(folder, name), distances)
+    save_vectors(study, photos, settings, name=name, vectors=vectors)
     if network:
         save_onnx(folder / f"{name}.onnx", export_features(network.features))
     file = f"{name}.onnx" if network else ""
-    return Model(name, model_name(name), *vectors.shape, file=file, takes=takes, size=size)
+    return Model(
+        name, model_name(name), *vectors.shape, file=file, takes=takes, size=size, why=WHY.get(name, "")
+    )
+
+
+def save_vectors(
+    study: Study, photos: pd.DataFrame, settings: ShowcaseSettings, *, name: str, vectors: np.ndarray
+) -> None:
+    """Write a model's vectors, float32 [n, d], of the first n of `photos`, and its distances of pairs."""
+    folder, test = study.paths.showcase, int((photos["split"] == "test").sum())
+    save_embedding(folder, name, Embedding(photos["id"].head(len(vectors)).tolist(), vectors))
+    distances = pair_distances(vectors[:test], pairs=settings.pairs, seed=settings.seed)
+    files.write_array(pairs_file(folder, name), distances)
+
+
+def add_best(study: Study, photos: pd.DataFrame, settings: ShowcaseSettings) -> Model:
+    """Do what `add_model` does for the file that stage ladder wrote; it embeds all photos, as it will uploads."""
+    file, folder = best_file(study.paths), study.paths.showcase
+    model = EmbedderFile(file)
+    numbers = photos["number"].to_numpy()
+    batches = np.array_split(numbers, -(-len(numbers) // PAIR_BLOCK))
+    vectors = np.concatenate([model.embed(study.pixels[batch]) for batch in batches])
+    save_vectors(study, photos, settings, name=BEST, vectors=vectors)
+    with files.replacing(folder / f"{BEST}.onnx") as temporary:
+        temporary.write_bytes(file.read_bytes())
+    title = f"{model_name(BEST)}: {model.card['model']}"
+    shape = {"file": f"{BEST}.onnx", "takes": PIXELS, "size": model.size, "why": WHY[BEST]}
+    return Model(BEST, title, *vectors.shape, **shape)
 
 
 def pair_distances(vectors: np.ndarray, *, pairs: int, seed: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from solesearch.core.errors import InputError
-from solesearch.core.model_names import PROPOSED, UNTRAINED
+from solesearch.core.model_names import BEST, PROPOSED
 from solesearch.core.paths import Paths
 from solesearch.page.search_service import SearchService
 from solesearch.page.uploads import (
@@ -36,7 +36,7 @@ PHOTO_SIDE = 320  # pixels; what a row shows is smaller
 PHOTOS_KEPT = 4000  # encoded photos in memory, about 10 kB each
 DAY = {"Cache-Control": "max-age=86400"}
 PICKED = 12  # thumbnails to choose from
-STARTING = (PROPOSED, UNTRAINED, "hog")  # models that are on at the start
+STARTING = (PROPOSED, BEST, "hog")  # models that are on at the start; the page says why
 K = 5  # P Fig 5, C Fig 8.7: top-5
 # Okabe and Ito's colours, darkened where they would vanish on white; shapes change with every class, so that
 # forty classes differ in one or the other.

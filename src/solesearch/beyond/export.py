@@ -1,0 +1,93 @@
+"""The best model without labels as one ONNX file with a card: uint8 photos in, whitened vectors out.
+
+Stage ladder writes it (`write_model`); page and commands use that file. `make export` copies it out.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from solesearch.beyond.ablation import Ablation
+from solesearch.beyond.effects import PAPER, Model
+from solesearch.beyond.methods import PLAIN
+from solesearch.beyond.post_processing import FittedMethod, fit_methods, unwhitened
+from solesearch.core.errors import InputError
+from solesearch.cost.embedder_file import CARD, EmbedderFile
+from solesearch.cost.onnx_model import export_features, save_onnx
+from solesearch.evaluation.study import catalogue_summary
+from solesearch.photos.catalog import CatalogSettings
+
+PAPERS_MODEL = Model(PAPER, PLAIN)
+CHECKED = 64  # photos whose vectors the file must give as TensorFlow does
+ALIKE = 0.999  # least cosine
+
+
+def pixels_function(network, fitted: FittedMethod, *, image_size: tuple[int, int]):
+    """Return a tf.function: photos uint8 [b, h, w, 3] -> the method's vectors float32 [b, k]."""
+
+    def vectors(pixels: tf.Tensor) -> tf.Tensor:
+        images = tf.cast(pixels, tf.float32) / 127.5 - 1.0
+        return fitted.finish(unwhitened(network, images, [fitted.method])[0])
+
+    return tf.function(vectors, input_signature=[tf.TensorSpec((None, *image_size, 3), tf.uint8)])
+
+
+def card(ablation: Ablation, model: Model, *, seed: int, table: pd.DataFrame) -> dict[str, Any]:
+    """Return what goes with the file: what it is, how photos are read, what it learned from, how judged."""
+    study, profile = ablation.study, ablation.study.paths.profile
+    catalog, summary = CatalogSettings.load(profile), catalogue_summary(study.paths)
+    judged = table[(table["split"] == "test") & (table["seed"] == "all")]
+    mine = judged[(judged["variant"] == model.variant) & (judged["recipe"] == model.recipe)].iloc[0]
+    measured = ["value", "low", "high", "macro", "macro_low", "macro_high"]
+    return {
+        "model": ablation.title(model),
+        "variant": model.variant,
+        "recipe": model.recipe,
+        "seed": seed,
+        "fit": catalog.fit,
+        "min_side": catalog.min_side,
+        "max_pixels": catalog.max_pixels,
+        "profile": profile,
+        "catalogue": summary["sha256"],
+        "training_photos": int((study.photos["split"] == "training").sum()),
+        "judged": {
+            "measure": f"precision@{mine['k']}",
+            "gallery": mine["gallery"],
+            "queries": int(mine["n"]),
+            **{name: round(float(mine[name]), 4) for name in measured},
+        },
+    }
+
+
+def write_model(ablation: Ablation, model: Model, table: pd.DataFrame, path: Path) -> dict[str, Any]:
+    """Write a model as an ONNX file with its card inside, and return the card. `table`: ladder.csv.
+
+    The first seed that met the test photos is taken. Raises InputError where the file embeds otherwise than
+    the network did.
+    """
+    study, seed = ablation.study, ablation.seeds(model.variant, split="test")[0]
+    network, methods = ablation.trunk(model.variant, seed), [ablation.judging.methods[model.recipe]]
+    [fitted] = fit_methods(network, methods, ablation.fitting_pixels)
+    function = pixels_function(network, fitted, image_size=study.gan.image_size)
+    described = card(ablation, model, seed=seed, table=table)
+    save_onnx(path, export_features(function), metadata={CARD: json.dumps(described)})
+    pixels = np.asarray(study.pixels[:CHECKED])
+    check_alike(function(pixels).numpy(), EmbedderFile(path).embed(pixels))
+    return described
+
+
+def check_alike(wanted: np.ndarray, found: np.ndarray) -> None:
+    """Raise InputError where the cosine of two vectors of one photo, float32 [n, k], is below ALIKE."""
+    lengths = np.linalg.norm(wanted, axis=1) * np.linalg.norm(found, axis=1)
+    cosines = (wanted * found).sum(axis=1) / np.maximum(lengths, 1e-12)
+    if (cosines < ALIKE).any():
+        raise InputError(
+            f"the exported file embeds a photo otherwise than the network did (cosine {cosines.min():.4f}); "
+            "the pipeline's ONNX packages are not those of requirements.lock"
+        )
