@@ -147,7 +147,7 @@ def save_vectors(
 
 
 def add_best(study: Study, photos: pd.DataFrame, settings: ShowcaseSettings) -> Model:
-    """Do what `add_model` does for the file that stage ladder wrote; it embeds all photos, as it will uploads."""
+    """Do what `add_model` does for the file that stage ladder wrote; it embeds every photo."""
     file, folder = best_file(study.paths), study.paths.showcase
     model = EmbedderFile(file)
     numbers = photos["number"].to_numpy()
