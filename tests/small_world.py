@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from onnx import TensorProto, helper
 from PIL import Image
 
 from solesearch.core import files
 from solesearch.core.checkpoints import checkpoint_file, save_variables
 from solesearch.core.paths import Paths
+from solesearch.cost.embedder_file import CARD
+from solesearch.cost.onnx_model import save_onnx
 from solesearch.evaluation import study
 from solesearch.gan.infogan import build_discriminator
 from solesearch.gan.training import load_gan
@@ -168,3 +171,18 @@ def paint(path: Path) -> None:
         pixels = np.array(image.convert("RGB"))
     pixels[80:140, 80:140] = 0
     Image.fromarray(pixels).save(path)
+
+
+def write_embedder_file(path: Path, *, size: tuple[int, int] = (32, 48), card: dict | None = None) -> Path:
+    """Write a model as stage ladder does: the mean of each channel, uint8 [b, h, w, 3] -> float32 [b, 3]."""
+    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["b", *size, 3])
+    vectors = helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["b", 3])
+    nodes = [
+        helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["floats"], ["vectors"], axes=[1, 2], keepdims=0),
+    ]
+    graph = helper.make_graph(nodes, "mean", [images], [vectors])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    facts = {"model": "mean colour", "fit": "stretch", "min_side": 16, "max_pixels": 1_000_000}
+    save_onnx(path, model.SerializeToString(), metadata={CARD: json.dumps({**facts, **(card or {})})})
+    return path

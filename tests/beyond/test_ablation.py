@@ -10,17 +10,18 @@ from legible import words
 from small_world import TENSORFLOW, open_small_study
 from test_effects import answers
 
-from solesearch.beyond import ablation, ablation_figures, ablation_tables, gradient_trunk
+from solesearch.beyond import ablation, ablation_figures, ablation_tables, export, gradient_trunk
 from solesearch.beyond.ablation import choose_finalists
 from solesearch.beyond.effects import Model, mean_values
 from solesearch.beyond.methods import JudgingSettings
-from solesearch.beyond.post_processing import fit_methods
+from solesearch.beyond.post_processing import fit_methods, photo_vectors
 from solesearch.beyond.variant_training import VariantTrainings
 from solesearch.beyond.variants import VariantSettings
 from solesearch.core import files
 from solesearch.core.embedding import Embedding
 from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
+from solesearch.cost.embedder_file import EmbedderFile
 from solesearch.cost.latency import LatencySettings
 from solesearch.gan.infogan import build_discriminator
 from solesearch.networks.comparison import OVERVIEW, NetworkFolder
@@ -249,6 +250,23 @@ def test_the_chart_shows_both_splits(world) -> None:
     wanted = ablation.best_controls(world.queries)["hog"]
     assert lines["recipe"].unique().tolist() == [wanted] and lines["split"].tolist() == ["validation", "test"]
     assert figure._repr_png_() == ablation_figures.ladder(world.table, profile="smoke")._repr_png_()
+
+
+def test_the_exported_file_gives_the_vectors_that_were_judged(world, tmp_path) -> None:
+    opened, best, papers = world.opened, world.finalists[0], export.PAPERS_MODEL
+    files.write_json(opened.study.paths.manifest, {"sha256": "0" * 64})
+    _, pixels = opened.study.split("test")
+    for model in (best, papers):
+        card = export.write_model(opened, model, world.table, tmp_path / "model.onnx")
+        found = EmbedderFile(tmp_path / "model.onnx")
+        network, methods = opened.trunk(model.variant, card["seed"]), [opened.judging.methods[model.recipe]]
+        [fitted] = fit_methods(network, methods, opened.fitting_pixels)
+        wanted = fitted.finish(photo_vectors(network, pixels, methods)[methods[0].before_whitening]).numpy()
+        np.testing.assert_allclose(found.embed(pixels), wanted, rtol=1e-3, atol=1e-4)
+        assert found.card == card and card["judged"]["queries"] == 12 and card["fit"] == "stretch"
+        assert card["judged"]["low"] <= card["judged"]["value"] <= card["judged"]["high"]
+    with pytest.raises(InputError, match=r"embeds a photo otherwise than the network did \(cosine 0.0"):
+        export.check_alike(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32)[::-1])
 
 
 # --- settings --------------------------------------------------------------------------------------------

@@ -82,11 +82,11 @@ def test_the_ablations_models_have_a_colour_and_the_caption_says_who_they_are() 
     ladder = pd.DataFrame({"finalist": [np.nan, 1, 1], "title": ["A", "contrastive, whitened", "again"]})
     figure = likeness(rows, profile="paper", networks=NETWORKS, ladder=ladder)
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert {"InfoGAN, short", "Vanilla GAN, short", "DCGAN, short", "Best of the ablation"} < set(names)
+    assert {"InfoGAN, short", "Vanilla GAN, short", "DCGAN, short", "Best without labels"} < set(names)
     marks = zip(names, discs(figure.axes[0]), strict=True)
     colours = {name: disc.get_color() for name, disc in marks}
-    assert colours["DCGAN, short"] == colours["Best of the ablation"] == PURPLE != colours["HOG"]
-    assert "Best of the ablation: contrastive, whitened" in caption(figure)
+    assert colours["DCGAN, short"] == colours["Best without labels"] == PURPLE != colours["HOG"]
+    assert "Best without labels: contrastive, whitened" in caption(figure)
     assert "again" not in caption(figure)
 
 
