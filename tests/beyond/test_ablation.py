@@ -33,7 +33,7 @@ METHODS = ["plain", "whitened", "layers_max"]
 JUDGING = {
     "recipes": METHODS, "layers": [1, 2], "lower_layers": [1, 2], "first_layers": [1], "first_grid": 3,
     "whitened_dimensions": 2, "shrinkage": 0.0, "finalists": 2,
-    "control_recipes": ["normalised", "normalised_whitened"],
+    "control_recipes": ["normalised", "whitened", "normalised_whitened"],
 }  # fmt: skip
 
 
@@ -149,7 +149,7 @@ def test_controls_get_the_same_post_processing(world) -> None:
     found = mean_values(world.queries, split="validation")
     assert found["hog", "normalised_whitened"] == pytest.approx(wanted)
     recipes = {name: set(opened.control_methods(name)) for name in ("random", "hog", "mean_colour")}
-    assert recipes["random"] == {""} and recipes["hog"] == {"", "normalised", "normalised_whitened"}
+    assert recipes["random"] == {""} and recipes["hog"] == {"", *opened.judging.control_recipes}
     short = dataclasses.replace(opened, judging=opened.judging.replaced(whitened_dimensions=3))
     assert set(short.control_methods("mean_colour")) == {"", "normalised"}  # three values, none left over
     assert set(short.control_methods("MobileNet")) == {"", "normalised"}  # no training photo embedded

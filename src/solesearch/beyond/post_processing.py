@@ -54,6 +54,7 @@ def unit_length(vectors: tf.Tensor) -> tf.Tensor:
 
 def scaled(vectors: tf.Tensor, method: Method) -> tf.Tensor:
     """Return vectors [b, d] as a method scales them before whitening: by the root, then to length 1."""
+    vectors = tf.convert_to_tensor(vectors)
     if method.root:
         vectors = tf.sign(vectors) * tf.sqrt(tf.abs(vectors))
     return unit_length(vectors) if method.normalised else vectors
