@@ -142,12 +142,19 @@ def test_trunk_and_method_in_one_onnx_file(network, pixels: np.ndarray) -> None:
     from solesearch.cost.onnx_model import OnnxModel, export_features
 
     method = Method(
-        "everything", layers=(2, 4), pooling="gem", flipped=True, whitened=8, shrinkage=0.1, normalised=True
+        "everything",
+        layers=(2, 4),
+        pooling="gem",
+        root=True,
+        flipped=True,
+        whitened=8,
+        shrinkage=0.1,
+        normalised=True,
     )
     vectors = photo_vectors(network, pixels, [method])[method.before_whitening]
     fitted = fit_method(method, vectors)
     content = export_features(post_processing.embedding_function(network, fitted, image_size=(48, 72)))
-    found = OnnxModel(content, threads=1).embed(to_signed(pixels))
+    found = OnnxModel(content, threads=1).embed(pixels)
     assert found.shape == (70, 8) and np.linalg.norm(found, axis=1) == pytest.approx(np.ones(70), abs=1e-5)
     np.testing.assert_allclose(found, fitted.finish(vectors), atol=2e-4)
     megabytes = fitted.megabytes(network)

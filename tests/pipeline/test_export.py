@@ -37,5 +37,5 @@ def test_the_best_model_is_copied_out_with_its_card(workspace) -> None:
 def test_other_models_and_profiles_are_refused(workspace) -> None:
     with pytest.raises(InputError, match="MODEL=hog: there are best, infogan"):
         export("smoke", "hog")
-    with pytest.raises(InputError, match="smok"):
+    with pytest.raises(InputError, match="no section for profile 'smok'"):
         export("smok", "best")

@@ -17,11 +17,11 @@ import pandas as pd
 from solesearch.beyond.effects import (
     PAPER,
     UNTRAINED,
-    UNTRAINED_DICTIONARY,
-    UNTRAINED_EDGES,
+    UNTRAINED_TRUNKS,
     Model,
     is_control,
     mean_values,
+    trunk_of,
     untrained_twin,
 )
 from solesearch.beyond.gradient_trunk import LAYERS
@@ -38,14 +38,9 @@ from solesearch.retrieval.retrieval import evaluate
 TITLES = {
     PAPER: "InfoGAN, the paper's recipe",
     UNTRAINED: "untrained discriminator",
-    UNTRAINED_EDGES: "untrained trunk on edges",
-    UNTRAINED_DICTIONARY: "dictionary of random centres",
+    "untrained_gradients": "untrained trunk on edges",
+    "untrained_dictionary": "dictionary of random centres",
     **{name: variant.title for name, variant in VARIANTS.items()},
-}
-DRAWN = {  # whose trunks they are, as drawn
-    UNTRAINED: "infogan",
-    UNTRAINED_EDGES: "contrastive_gradients",
-    UNTRAINED_DICTIONARY: "dictionary",
 }
 AS_IT_IS = ""  # the recipe of a control without any
 
@@ -90,27 +85,24 @@ class Ablation:
         embedded; chance gets none.
         """
         if name not in self._fitted_controls:
-            fitted = {AS_IT_IS: FittedMethod(Method("as it is"))}
-            for recipe in () if name == PRIOR else self.judging.control_recipes:
-                if (method := self._fitted(name, self.judging.methods[recipe])) is not None:
-                    fitted[recipe] = method
+            recipes = () if name == PRIOR else self.judging.control_recipes
+            fitted, vectors = {AS_IT_IS: FittedMethod(Method("as it is"))}, self._fitting_vectors(name)
+            for recipe, method in ((recipe, self.judging.methods[recipe]) for recipe in recipes):
+                if method.whitened < min(vectors.shape):
+                    fitted[recipe] = fit_method(method, scaled(vectors, method).numpy())
             self._fitted_controls[name] = fitted
         return self._fitted_controls[name]
 
-    def _fitted(self, name: str, method: Method) -> FittedMethod | None:
+    def _fitting_vectors(self, name: str) -> np.ndarray:
+        """Return a control's vectors of the photos of `fitting`, [n, d]; one, where a network lacks some."""
         photos, pixels = self.fitting
-        if not method.whitened:
-            return fit_method(method)
         if is_plain_network(name) and not set(photos["id"]) <= set(self.study.networks.load(name).ids):
-            return None
-        vectors = control_vectors(self.study, name, photos, pixels)
-        if method.whitened >= min(vectors.shape):
-            return None
-        return fit_method(method, scaled(vectors, method).numpy())
+            return np.zeros((1, 1), np.float32)
+        return control_vectors(self.study, name, photos, pixels)
 
     def recipes(self, variant: str, *, best: str) -> list[str]:
         """Return the methods that a training other than the paper's is judged with."""
-        if untrained_twin(variant) == UNTRAINED_DICTIONARY:
+        if trunk_of(variant) == "dictionary":
             return list(dict.fromkeys([PLAIN, *self.judging.dictionary_recipes]))
         return list(dict.fromkeys([PLAIN, *self.judging.variant_recipes, best]))
 
@@ -123,12 +115,18 @@ class Ablation:
 
     def trunk(self, variant: str, seed: int):
         """Return the network of a trunk; InputError where its training is not there."""
-        if variant in DRAWN:
-            return self.trainings.drawn_trunk(DRAWN[variant], seed)
+        if variant in UNTRAINED_TRUNKS:
+            return self.trainings.drawn_trunk(UNTRAINED_TRUNKS[variant], seed)
         if variant == PAPER:
             step = read_chosen(self.study.paths)[seed]
             return self.study.discriminator(seed=seed, step=step).discriminator
         return self.trainings.trunk(variant, seed)
+
+    def fitted(self, model: Model, *, seed: int):
+        """Return (network, FittedMethod) of a model, fitted on training photos; InputError as `trunk`."""
+        network = self.trunk(model.variant, seed)
+        [fitted] = fit_methods(network, [self.judging.methods[model.recipe]], self.fitting_pixels)
+        return network, fitted
 
     def title(self, model: Model) -> str:
         """Return a model's words for tables and charts."""
@@ -142,7 +140,7 @@ def check_layers(judging: JudgingSettings, variants: Sequence[str]) -> None:
 
     The best of all methods is tried on every trunk, so that each of them has to fit.
     """
-    edges = [name for name in variants if VARIANTS[name].on_edges]
+    edges = [name for name in variants if VARIANTS[name].trunk == "edges"]
     for name in (*judging.recipes, *judging.variant_recipes) if edges else ():
         if (last := max(judging.methods[name].layers, default=0)) > LAYERS:
             raise InputError(

@@ -43,9 +43,8 @@ def ladder(table: pd.DataFrame, *, profile: str) -> Figure:
 
     Above the validation photos, by which models were chosen, below the test photos. Blue: the paper's
     network, hollow: its weights before any training; orange: other trainings, grey: with labels. A line is a
-    control with its best post-processing. A
-    circle is the plain vector, a diamond another method, of other trainings their best on validation photos;
-    small dots are single seeds. `table`: ladder.csv.
+    control with its best post-processing. A circle is the plain vector, a diamond another method, of other
+    trainings their best on validation photos; small dots are single seeds. `table`: ladder.csv.
     """
     text = "rung variant recipe title seed split gallery needs_labels finalist"
     checked(table, name="ladder", columns=text, numbers="k value low high n")

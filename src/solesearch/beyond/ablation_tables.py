@@ -14,20 +14,18 @@ from solesearch.beyond.effects import (
     FINALIST,
     PAPER,
     UNTRAINED,
-    UNTRAINED_DICTIONARY,
-    UNTRAINED_EDGES,
+    UNTRAINED_TRUNKS,
     Model,
     is_control,
     untrained_twin,
 )
 from solesearch.beyond.methods import PLAIN
-from solesearch.beyond.post_processing import embedding_function, fit_methods
+from solesearch.beyond.post_processing import embedding_function
 from solesearch.core import files
 from solesearch.cost.latency import LatencySettings, time_one
 from solesearch.cost.onnx_model import OnnxModel, export_features
 from solesearch.evaluation.study import Study, read_chosen
 from solesearch.gan.trainer import TrainingFolder
-from solesearch.photos.photo import to_signed
 from solesearch.retrieval.controls import CONTROLS, control_features
 from solesearch.retrieval.uncertainty import HIGHER, Resampling, means_with_intervals, with_seed_means
 
@@ -37,18 +35,8 @@ SINGLE_IDEAS = ("normalised", "whitened", "flipped", "layers_max", "layers_gem")
 COSTS = ["variant", "recipe", "megabytes", "ms_per_photo"]
 LADDER = [
     *("rung", "group", "variant", "recipe", "title", "seed", "split", "gallery", "k", "value", "low", "high"),
-    *(
-        "macro",
-        "macro_low",
-        "macro_high",
-        "n",
-        "dimensions",
-        "seconds",
-        "megabytes",
-        "ms_per_photo",
-        "needs_labels",
-        "finalist",
-    ),
+    *("macro", "macro_low", "macro_high", "n", "dimensions", "seconds", "megabytes", "ms_per_photo"),
+    *("needs_labels", "finalist"),
 ]
 GOALS = ["goal", "model", "wanted", "measured", "low", "high", "reached", "note"]
 
@@ -56,23 +44,17 @@ GOALS = ["goal", "model", "wanted", "measured", "low", "high", "reached", "note"
 # --- what a model costs ----------------------------------------------------------------------------------
 
 
-def export(ablation: Ablation, model: Model, *, seed: int) -> bytes:
-    """Return a trunk with its fitted method as one ONNX file."""
-    network, methods = ablation.trunk(model.variant, seed), [ablation.judging.methods[model.recipe]]
-    [fitted] = fit_methods(network, methods, ablation.fitting_pixels)
-    return export_features(embedding_function(network, fitted, image_size=ablation.study.gan.image_size))
-
-
 def model_costs(ablation: Ablation, models: Sequence[Model], timing: LatencySettings) -> pd.DataFrame:
     """Return the ONNX file's megabytes and the milliseconds a photo of each model (columns COSTS).
 
     Weights change neither, so each method is exported and timed once for each kind of trunk.
     """
-    photo, costs = to_signed(np.asarray(ablation.study.pixels[:1])), {}
+    photo, costs = np.asarray(ablation.study.pixels[:1]), {}
     for model in models:
         kind = untrained_twin(model.variant), model.recipe
         if kind not in costs:
-            content = export(ablation, model, seed=ablation.seeds(model.variant, split="test")[0])
+            fitted = ablation.fitted(model, seed=ablation.seeds(model.variant, split="test")[0])
+            content = export_features(embedding_function(*fitted, image_size=ablation.study.gan.image_size))
             onnx = OnnxModel(content, threads=timing.threads)
             costs[kind] = len(content) / 1e6, milliseconds(partial(onnx.embed, photo), timing)
     rows = [(*model, *costs[untrained_twin(model.variant), model.recipe]) for model in models]
@@ -111,8 +93,7 @@ def training_seconds(ablation: Ablation, trained: pd.DataFrame) -> dict[tuple[st
         if taken := TrainingFolder(paths, paths.gan_seed(seed)).seconds:
             seconds[PAPER, str(seed)] = taken * step / study.gan.steps
     drawn = {seed for split in ("validation", "test") for seed in ablation.seeds(UNTRAINED, split=split)}
-    untrained = (UNTRAINED, UNTRAINED_EDGES, UNTRAINED_DICTIONARY)
-    seconds |= {(name, str(seed)): 0.0 for name in untrained for seed in drawn}
+    seconds |= {(name, str(seed)): 0.0 for name in UNTRAINED_TRUNKS for seed in drawn}
     seconds |= {(name, "0"): 0.0 for name in CONTROLS}
     means = pd.Series(seconds).groupby(level=0).mean()
     return seconds | {(name, "all"): value for name, value in means.items()}
@@ -146,8 +127,8 @@ def precision_table(
     """Return ladder.csv: a row a model, seed (`all`: their mean, query by query) and split; columns LADDER.
 
     `value` is the mean over queries, `macro` that of the classes' means, each with its interval. megabytes is
-    the ONNX file where one was made (`costs`), else the numbers in float32. `finalist` is the
-    place by validation, empty for all others.
+    the ONNX file where one was made (`costs`), else the numbers in float32. `finalist` is the place by
+    validation, empty for all others.
     """
     blocks, keys = [], ["variant", "recipe", "seed"]
     classes = ablation.study.photos.set_index("id")["label"]

@@ -18,25 +18,17 @@ from solesearch.core.model_names import CONTROLS, PRIOR, is_plain_network
 from solesearch.retrieval.uncertainty import Resampling, conclude, holm, paired_differences
 
 # Trunks that need no training of this stage: stage train's chosen checkpoints, and drawn weights.
-PAPER, UNTRAINED, UNTRAINED_EDGES = "paper", "untrained", "untrained_gradients"
-UNTRAINED_DICTIONARY = "untrained_dictionary"
+PAPER, UNTRAINED = "paper", "untrained"
+UNTRAINED_TRUNKS = {  # each, as drawn, and a variant that trains it
+    UNTRAINED: "infogan",
+    "untrained_gradients": "contrastive_gradients",
+    "untrained_dictionary": "dictionary",
+}
 FINALIST = "finalist"
 EFFECTS = [
     *("rung", "split", "variant", "recipe", "against", "against_recipe", "gallery", "k", "average"),
-    *(
-        "difference",
-        "low",
-        "high",
-        "p",
-        "p_holm",
-        "seeds",
-        "seed_low",
-        "seed_high",
-        "n",
-        "units",
-        "verdict",
-        "reason",
-    ),
+    *("difference", "low", "high", "p", "p_holm", "seeds", "seed_low", "seed_high", "n", "units"),
+    *("verdict", "reason"),
 ]
 
 
@@ -63,11 +55,13 @@ def finalist_rows(ladder: pd.DataFrame) -> pd.DataFrame:
 
 def untrained_twin(variant: str) -> str:
     """Return the variant that has the same trunk as drawn."""
-    if variant in (UNTRAINED_EDGES, UNTRAINED_DICTIONARY):
-        return variant
-    if variant in VARIANTS and VARIANTS[variant].dictionary:
-        return UNTRAINED_DICTIONARY
-    return UNTRAINED_EDGES if variant in VARIANTS and VARIANTS[variant].on_edges else UNTRAINED
+    return next(name for name in UNTRAINED_TRUNKS if trunk_of(name) == trunk_of(variant))
+
+
+def trunk_of(variant: str) -> str:
+    """Return which trunk a variant has, as Variant.trunk names it; that of stage train is a discriminator."""
+    trained = UNTRAINED_TRUNKS.get(variant, variant)
+    return VARIANTS[trained].trunk if trained in VARIANTS else "discriminator"
 
 
 def is_control(variant: str) -> bool:

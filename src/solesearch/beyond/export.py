@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from solesearch.beyond.ablation import Ablation
 from solesearch.beyond.effects import PAPER, Model
 from solesearch.beyond.methods import PLAIN
-from solesearch.beyond.post_processing import FittedMethod, fit_methods, unwhitened
+from solesearch.beyond.post_processing import embedding_function
 from solesearch.core.errors import InputError
 from solesearch.cost.embedder_file import CARD, EmbedderFile
 from solesearch.cost.onnx_model import export_features, save_onnx
@@ -26,16 +25,6 @@ from solesearch.photos.catalog import CatalogSettings
 PAPERS_MODEL = Model(PAPER, PLAIN)
 CHECKED = 64  # photos whose vectors the file must give as TensorFlow does
 ALIKE = 0.999  # least cosine
-
-
-def pixels_function(network, fitted: FittedMethod, *, image_size: tuple[int, int]):
-    """Return a tf.function: photos uint8 [b, h, w, 3] -> the method's vectors float32 [b, k]."""
-
-    def vectors(pixels: tf.Tensor) -> tf.Tensor:
-        images = tf.cast(pixels, tf.float32) / 127.5 - 1.0
-        return fitted.finish(unwhitened(network, images, [fitted.method])[0])
-
-    return tf.function(vectors, input_signature=[tf.TensorSpec((None, *image_size, 3), tf.uint8)])
 
 
 def card(ablation: Ablation, model: Model, *, seed: int, table: pd.DataFrame) -> dict[str, Any]:
@@ -72,9 +61,7 @@ def write_model(ablation: Ablation, model: Model, table: pd.DataFrame, path: Pat
     the network did.
     """
     study, seed = ablation.study, ablation.seeds(model.variant, split="test")[0]
-    network, methods = ablation.trunk(model.variant, seed), [ablation.judging.methods[model.recipe]]
-    [fitted] = fit_methods(network, methods, ablation.fitting_pixels)
-    function = pixels_function(network, fitted, image_size=study.gan.image_size)
+    function = embedding_function(*ablation.fitted(model, seed=seed), image_size=study.gan.image_size)
     described = card(ablation, model, seed=seed, table=table)
     save_onnx(path, export_features(function), metadata={CARD: json.dumps(described)})
     pixels = np.asarray(study.pixels[:CHECKED])

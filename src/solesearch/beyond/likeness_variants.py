@@ -14,7 +14,7 @@ import pandas as pd
 from solesearch.beyond.ablation import Ablation
 from solesearch.beyond.effects import Model, finalist_rows
 from solesearch.beyond.methods import PLAIN
-from solesearch.beyond.post_processing import fit_methods, photo_vectors
+from solesearch.beyond.post_processing import photo_vectors
 from solesearch.core import files
 from solesearch.evaluation import study
 
@@ -51,10 +51,9 @@ def trunk_vectors(opened: Ablation, model: Model, *, seed: int) -> np.ndarray:
 
     Raises InputError where the training is not there.
     """
-    network, method = opened.trunk(model.variant, seed), opened.judging.methods[model.recipe]
-    [fitted] = fit_methods(network, [method], opened.fitting_pixels)
-    _, pixels = opened.study.split("test")
-    return fitted.finish(photo_vectors(network, pixels, [method])[method.before_whitening]).numpy()
+    (network, fitted), (_, pixels) = opened.fitted(model, seed=seed), opened.study.split("test")
+    [vectors] = photo_vectors(network, pixels, [fitted.method]).values()
+    return fitted.finish(vectors).numpy()
 
 
 def compared_vectors(

@@ -25,9 +25,7 @@ class Method:
     pooling: str = "max"  # of each cell: max, mean, or gem, the generalised mean
     grid: int = 4  # cells along each side, DCGAN's value
     power: float = 3.0  # of the generalised mean; Radenovic et al. start from 3
-    root: bool = (
-        False  # the square root of what was pooled: strong responses count less (Perronnin et al. 2010)
-    )
+    root: bool = False  # of what was pooled: strong responses count less (Perronnin et al. 2010)
     flipped: bool = False  # mean over the photo and its mirror image
     normalised: bool = False  # each convolution's part, and the vector at the end, to length 1
     whitened: int = 0  # principal components kept and scaled to variance 1; 0: none

@@ -153,12 +153,13 @@ def fit_methods(network, methods: Sequence[Method], training: np.ndarray) -> lis
 
 
 def embedding_function(network, fitted: FittedMethod, *, image_size: tuple[int, int]):
-    """Return a tf.function: images float32 [b, h, w, 3] in [-1, 1] -> the method's vectors [b, k].
+    """Return a tf.function: photos uint8 [b, h, w, 3] -> the method's vectors float32 [b, k].
 
     `onnx_model.export_features` makes one file of it, without the convolutions that the method leaves out.
     """
-    signature = [tf.TensorSpec((None, *image_size, 3), tf.float32)]
-    return tf.function(
-        lambda images: fitted.finish(unwhitened(network, images, [fitted.method])[0]),
-        input_signature=signature,
-    )
+
+    def vectors(pixels: tf.Tensor) -> tf.Tensor:
+        images = tf.cast(pixels, tf.float32) / 127.5 - 1.0  # photo.to_signed
+        return fitted.finish(unwhitened(network, images, [fitted.method])[0])
+
+    return tf.function(vectors, input_signature=[tf.TensorSpec((None, *image_size, 3), tf.uint8)])

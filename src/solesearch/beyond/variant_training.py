@@ -102,7 +102,7 @@ class VariantTrainings:
         }
         if variant.contrastive:
             config["contrastive"] = settings.contrastive.model_dump()
-        if variant.dictionary:
+        if variant.trunk == "dictionary":
             config["dictionary"] = settings.dictionary.model_dump()
         if variant.needs_labels:
             config["labelled"] = {str(row): self.labels[row] for row in self.labelled(seed)}
@@ -125,7 +125,7 @@ class VariantTrainings:
         """Raise InputError for an unknown variant, and for photos that make no batch of it."""
         if name not in VARIANTS:
             raise InputError(f"variants to train: {name!r} is none of {', '.join(VARIANTS)}")
-        if VARIANTS[name].dictionary:
+        if VARIANTS[name].trunk == "dictionary":
             return
         key = "ladder.batch_size" if VARIANTS[name].training else "ladder.contrastive.batch_size"
         check_enough(len(self.pixels), batch_size=self.gan(name).batch_size, key=key)
@@ -144,11 +144,11 @@ class VariantTrainings:
         It is an infogan.Discriminator, a gradient_trunk.GradientTrunk or a dictionary.DictionaryTrunk.
         """
         gan = self.gan(name)
-        if VARIANTS[name].dictionary:
+        if VARIANTS[name].trunk == "dictionary":
             from solesearch.beyond.dictionary import build_dictionary_trunk
 
             return build_dictionary_trunk(gan.image_size, self.settings.dictionary, seed=seed)
-        if VARIANTS[name].on_edges:
+        if VARIANTS[name].trunk == "edges":
             from solesearch.beyond.gradient_trunk import build_gradient_trunk
 
             momentum = self.settings.contrastive.norm_momentum
@@ -198,10 +198,9 @@ def train_variant(profile: str, settings: VariantSettings, name: str, seed: int)
     import keras
 
     keras.utils.clear_session()  # the graphs of a training that this process did before
-    arrays = _learned_dictionary if VARIANTS[name].dictionary else _trained_network
-    files.write_arrays(
-        trunk, {f"{number:04d}": array for number, array in enumerate(arrays(trainings, name, seed))}
-    )
+    learn = _learned_dictionary if VARIANTS[name].trunk == "dictionary" else _trained_network
+    arrays = {f"{number:04d}": array for number, array in enumerate(learn(trainings, name, seed))}
+    files.write_arrays(trunk, arrays)
     # the state, ten times as large, is not needed any more, nor is what a kill left half-written
     for left in (folder.state, *folder.path.glob(".*.partial.*")):
         left.unlink(missing_ok=True)

@@ -23,8 +23,7 @@ class Variant:
     gan: dict[str, Any] = field(default_factory=dict)  # changed GAN settings
     reads: tuple[str, ...] = ()  # keys of ladder.ideas that decide its numbers
     contrastive: bool = False  # reads ladder.contrastive
-    on_edges: bool = False  # what learns is gradient_trunk's network, not P Table I's discriminator
-    dictionary: bool = False  # what learns is dictionary.py's k-means, by ladder.dictionary
+    trunk: str = "discriminator"  # what learns: P Table I's, gradient_trunk's "edges", or a "dictionary"
 
     @property
     def needs_labels(self) -> bool:
@@ -109,13 +108,13 @@ VARIANTS: dict[str, Variant] = {
         "As before, on a trunk whose first layer is HOG's oriented gradients (Dalal and Triggs 2005).",
         training="",
         contrastive=True,
-        on_edges=True,
+        trunk="edges",
     ),
     "dictionary": Variant(
         "dictionary of gradient patches",
         "K-means centres of patches of oriented gradients, no network at all (Coates, Lee and Ng 2011).",
         training="",
-        dictionary=True,
+        trunk="dictionary",
     ),
 }
 
