@@ -16,6 +16,7 @@ from solesearch.cost.onnx_model import save_onnx
 from solesearch.evaluation import study
 from solesearch.gan.infogan import build_discriminator
 from solesearch.gan.training import load_gan
+from solesearch.photos.catalog import CatalogSettings
 from solesearch.photos.sources import PAPER_CLASSES
 
 TENSORFLOW = "TensorFlow (tf.function)"
@@ -173,9 +174,9 @@ def paint(path: Path) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def write_embedder_file(path: Path, *, size: tuple[int, int] = (32, 48), card: dict | None = None) -> Path:
+def write_embedder_file(path: Path, *, card: dict | None = None, **catalog) -> Path:
     """Write a model as stage ladder does: the mean of each channel, uint8 [b, h, w, 3] -> float32 [b, 3]."""
-    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["b", *size, 3])
+    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["b", "h", "w", 3])
     vectors = helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["b", 3])
     nodes = [
         helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
@@ -183,6 +184,7 @@ def write_embedder_file(path: Path, *, size: tuple[int, int] = (32, 48), card: d
     ]
     graph = helper.make_graph(nodes, "mean", [images], [vectors])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    facts = {"model": "mean colour", "fit": "stretch", "min_side": 16, "max_pixels": 1_000_000}
+    read = CatalogSettings.load("smoke").replaced(**catalog)
+    facts = {"model": "mean colour", "catalog": read.model_dump(mode="json")}
     save_onnx(path, model.SerializeToString(), metadata={CARD: json.dumps({**facts, **(card or {})})})
     return path

@@ -263,7 +263,7 @@ def test_the_exported_file_gives_the_vectors_that_were_judged(world, tmp_path) -
         [fitted] = fit_methods(network, methods, opened.fitting_pixels)
         wanted = fitted.finish(photo_vectors(network, pixels, methods)[methods[0].before_whitening]).numpy()
         np.testing.assert_allclose(found.embed(pixels), wanted, rtol=1e-3, atol=1e-4)
-        assert found.card == card and card["judged"]["queries"] == 12 and card["fit"] == "stretch"
+        assert found.card == card and card["judged"]["queries"] == 12 and found.catalog.fit == "stretch"
         assert card["judged"]["low"] <= card["judged"]["value"] <= card["judged"]["high"]
     with pytest.raises(InputError, match=r"embeds a photo otherwise than the network did \(cosine 0.0"):
         export.check_alike(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32)[::-1])

@@ -18,13 +18,13 @@ from solesearch.photos.photo import fit_to
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
+def model(tmp_path: Path, workspace: Path) -> Path:
     return write_embedder_file(tmp_path / "mean.onnx")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Seventy good photos of any size, one broken, one tiny, and a text."""
+    """Seventy good photos of any size, one broken, one cut off, one tiny, and a text."""
     draw, place = np.random.default_rng(1), tmp_path / "photos"
     (place / "boots").mkdir(parents=True)
     for number in range(70):
@@ -32,7 +32,9 @@ def folder(tmp_path: Path) -> Path:
         pixels = draw.integers(0, 256, (height, width, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(place / "boots" / f"{number:02d}.png")
     Image.new("RGB", (4, 4)).save(place / "tiny.png")
-    (place / "broken.jpg").write_bytes((place / "boots" / "00.png").read_bytes()[:60])
+    whole = (place / "boots" / "00.png").read_bytes()
+    (place / "broken.jpg").write_bytes(whole[:60])
+    (place / "cut.png").write_bytes(whole[: len(whole) // 2])  # its header is fine
     (place / "notes.txt").write_text("no photo")
     return place
 
@@ -41,9 +43,9 @@ def test_a_folder_is_embedded_as_photos_are_and_bad_ones_cost_a_line(model: Path
     embedding, problems = EmbedderFile(model, threads=1).embed_folder(folder)
     assert embedding.ids == [f"boots/{number:02d}.png" for number in range(70)]
     for name, vector in zip(embedding.ids, embedding.vectors, strict=True):
-        pixels = fit_to(Image.open(folder / name), size=(32, 48), fit="stretch")
+        pixels = fit_to(Image.open(folder / name), size=(64, 96), fit="stretch")
         np.testing.assert_allclose(vector, pixels.mean(axis=(0, 1)), rtol=1e-4)
-    assert problems["file"].tolist() == ["broken.jpg", "notes.txt", "tiny.png"]
+    assert problems["file"].tolist() == ["broken.jpg", "cut.png", "notes.txt", "tiny.png"]
 
 
 def test_the_command_needs_no_tensorflow_and_no_project(model: Path, folder: Path, tmp_path: Path) -> None:
@@ -54,7 +56,7 @@ def test_the_command_needs_no_tensorflow_and_no_project(model: Path, folder: Pat
     )
     command = [sys.executable, "-c", code, str(model), str(folder), "--out", "vectors"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "70 photos, 3 numbers each, ids in mean.ids.txt; 3 remarks in mean.problems.csv" in done.stdout
+    assert "70 photos, 3 numbers each, ids in mean.ids.txt; 4 remarks in mean.problems.csv" in done.stdout
     held = load_embedding(tmp_path / "vectors", "mean")
     assert held.vectors.shape == (70, 3) and held.vectors.dtype == np.float32
     missing = subprocess.run(

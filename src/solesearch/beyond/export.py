@@ -30,7 +30,6 @@ ALIKE = 0.999  # least cosine
 def card(ablation: Ablation, model: Model, *, seed: int, table: pd.DataFrame) -> dict[str, Any]:
     """Return what goes with the file: what it is, how photos are read, what it learned from, how judged."""
     study, profile = ablation.study, ablation.study.paths.profile
-    catalog, summary = CatalogSettings.load(profile), catalogue_summary(study.paths)
     judged = table[(table["split"] == "test") & (table["seed"] == "all")]
     mine = judged[(judged["variant"] == model.variant) & (judged["recipe"] == model.recipe)].iloc[0]
     measured = ["value", "low", "high", "macro", "macro_low", "macro_high"]
@@ -39,11 +38,9 @@ def card(ablation: Ablation, model: Model, *, seed: int, table: pd.DataFrame) ->
         "variant": model.variant,
         "recipe": model.recipe,
         "seed": seed,
-        "fit": catalog.fit,
-        "min_side": catalog.min_side,
-        "max_pixels": catalog.max_pixels,
+        "catalog": CatalogSettings.load(profile).model_dump(mode="json"),
         "profile": profile,
-        "catalogue": summary["sha256"],
+        "photographs": catalogue_summary(study.paths)["sha256"],
         "training_photos": int((study.photos["split"] == "training").sum()),
         "judged": {
             "measure": f"precision@{mine['k']}",

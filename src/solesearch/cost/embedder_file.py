@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,14 @@ from solesearch.core import files
 from solesearch.core.embedding import Embedding, save_embedding
 from solesearch.core.errors import InputError, exit_status, not_made_yet
 from solesearch.core.paths import Paths
-from solesearch.core.progress import Progress
 from solesearch.cost.onnx_model import OnnxModel
-from solesearch.photos.photo import SUFFIXES, PhotoRefusedError, fit_to, open_checked, read_file
+from solesearch.gan.embedder import in_batches
+from solesearch.photos.catalog import PROBLEM_COLUMNS, CatalogSettings, examine_all
+from solesearch.photos.photo import SUFFIXES
 from solesearch.photos.sources import walk_photos
 
 BEST_NAME = "best.onnx"
 CARD = "solesearch"  # the key of the file's metadata under which the card stands, as JSON
-BATCH = 64  # photos at a time
-SKIPPED = "skipped"
 
 
 def best_file(paths: Paths) -> Path:
@@ -40,7 +38,7 @@ def best_file(paths: Paths) -> Path:
 
 
 class EmbedderFile:
-    """An exported model: `embed` for pixels, `size` and `fit` for photos of any size."""
+    """An exported model, and how it wants photos to be read (`catalog`)."""
 
     def __init__(self, path: Path, *, threads: int = 0):
         """Load the file; `threads` 0: one a core. Raises InputError for what is none, or has no card."""
@@ -53,25 +51,11 @@ class EmbedderFile:
                 f"{path}: an ONNX network without a card of this project; `make export` writes one"
             )
         self.card: dict[str, Any] = json.loads(described)
-        _, height, width, _ = self.model.session.get_inputs()[0].shape
-        self.size, self.fit = (height, width), self.card["fit"]
+        self.catalog = CatalogSettings(**self.card["catalog"])
 
     def embed(self, pixels: np.ndarray) -> np.ndarray:
-        """Return vectors, float32 [n, d], of photos uint8 [n, h, w, 3] of its own size."""
-        starts = range(0, max(len(pixels), 1), BATCH)
-        return np.concatenate([self.model.embed(pixels[start : start + BATCH]) for start in starts])
-
-    def read(self, folder: Path, names: list[str], problems: list) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield (name, uint8 [h, w, 3]) of each photo that can be read; the others go to `problems`."""
-        for name in names:
-            limits = {"min_side": self.card["min_side"], "max_pixels": self.card["max_pixels"]}
-            try:
-                image, remarks = open_checked(read_file(folder / name), **limits)
-            except (OSError, PhotoRefusedError) as error:
-                problems.append((name, getattr(error, "strerror", None) or str(error), SKIPPED))
-                continue
-            problems += [(name, *remark) for remark in remarks]
-            yield name, fit_to(image, size=self.size, fit=self.fit)
+        """Return vectors, float32 [n, d], of photos uint8 [n, h, w, 3] as `catalog` fits them."""
+        return np.concatenate(in_batches(self.model.embed, pixels))
 
     def embed_folder(self, folder: Path) -> tuple[Embedding, pd.DataFrame]:
         """Return the vectors of all photos below a folder, ids their paths in it, and a table of problems.
@@ -81,19 +65,16 @@ class EmbedderFile:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; name the one that holds the photos")
         names, problems = walk_photos(folder)
-        progress = Progress("embedding photos", total=max(len(names), 1), unit="photo")
-        ids, vectors = [], []
-        for start in range(0, len(names), BATCH):
-            batch = list(self.read(folder, names[start : start + BATCH], problems))
-            if batch:
-                ids += [name for name, _ in batch]
-                vectors.append(self.embed(np.stack([pixels for _, pixels in batch])))
-            progress.update(min(start + BATCH, len(names)))
-        if not ids:
+        vectors = {}
+        for name, photo in zip(names, examine_all(folder, names, self.catalog), strict=True):
+            problems += [(name, *remark) for remark in photo.remarks]
+            if photo.pixels is not None:
+                vectors[name] = self.model.embed(photo.pixels[None])[0]
+        if not vectors:
             first = f" ({problems[0][0]}: {problems[0][1]})" if problems else ""
             raise InputError(f"{folder}: no photo that can be read{first}; wanted are {', '.join(SUFFIXES)}")
-        table = pd.DataFrame(sorted(problems), columns=["file", "problem", "action"])
-        return Embedding(ids, np.concatenate(vectors)), table
+        table = pd.DataFrame(sorted(problems), columns=list(PROBLEM_COLUMNS))
+        return Embedding(list(vectors), np.stack(list(vectors.values()))), table
 
 
 def embed_to(path: Path, folder: Path, place: Path) -> str:

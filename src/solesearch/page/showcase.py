@@ -157,7 +157,7 @@ def add_best(study: Study, photos: pd.DataFrame, settings: ShowcaseSettings) -> 
     with files.replacing(folder / f"{BEST}.onnx") as temporary:
         temporary.write_bytes(file.read_bytes())
     title = f"{model_name(BEST)}: {model.card['model']}"
-    shape = {"file": f"{BEST}.onnx", "takes": PIXELS, "size": model.size, "why": WHY[BEST]}
+    shape = {"file": f"{BEST}.onnx", "takes": PIXELS, "size": study.pixels.shape[1:3], "why": WHY[BEST]}
     return Model(BEST, title, *vectors.shape, **shape)
 
 

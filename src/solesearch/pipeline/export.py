@@ -16,7 +16,6 @@ from solesearch.core.errors import InputError, exit_status
 from solesearch.core.paths import Paths, repository_root
 from solesearch.core.settings import check_known
 from solesearch.cost.embedder_file import EmbedderFile, best_file
-from solesearch.photos.catalog import CatalogSettings
 from solesearch.photos.download import TERMS
 
 MODELS = ("best", "infogan")
@@ -41,20 +40,22 @@ An embedding of catalogue photographs, made by solesearch from profile `{profile
 """
 
 
-def described(path: Path, *, source: str) -> str:
-    """Return the card of an exported file as Markdown; `source` is that of the profile's catalogue."""
+def described(path: Path) -> str:
+    """Return the card of an exported file as Markdown."""
     model = EmbedderFile(path)
+    height, width = model.catalog.image_size
     card: dict[str, Any] = {**model.card, **model.card["judged"]}
     words = {"product_excluded": "the query's own product left out", "naive": "the query alone left out"}
     return PAGE.format(
         **card,
         name=path.stem,
-        height=model.size[0],
-        width=model.size[1],
+        height=height,
+        width=width,
+        fit=model.catalog.fit,
         dimensions=model.model.session.get_outputs()[0].shape[1],
         megabytes=path.stat().st_size / 1e6,
         gallery_words=words[card["gallery"]],
-        licence=LICENCES.get(source, OWN),
+        licence=LICENCES.get(model.catalog.source, OWN),
     )
 
 
@@ -75,9 +76,7 @@ def export(profile: str, model: str) -> Path:
 
         table = files.read_result(paths.result("ladder"))
         write_model(Ablation.open(profile), PAPERS_MODEL, table, target)
-    files.write_text(
-        target.with_suffix(".md"), described(target, source=CatalogSettings.load(profile).source)
-    )
+    files.write_text(target.with_suffix(".md"), described(target))
     return target
 
 
