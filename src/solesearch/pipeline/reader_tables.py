@@ -12,7 +12,7 @@ import yaml
 
 from solesearch.claims.ledger import Claim, read_ledger
 from solesearch.claims.verdicts import MARKS, number
-from solesearch.core.measures import NOT_RUN, markdown_table, read_result
+from solesearch.core.measures import NONE, NOT_RUN, markdown_table, read_result
 from solesearch.core.paths import STAGE_OF, repository_root
 from solesearch.core.provenance import SOURCE
 from solesearch.core.published import published
@@ -72,26 +72,25 @@ def _stage_minutes(stage: str, profiles: Sequence[str]) -> str:
 
 
 def charts_table(root: Path, *, profile: str = "paper") -> str:
-    """Return every chart as Markdown: name, what it shows, its tables, their stage, where its code is.
+    """Return every chart as Markdown: name, what it shows, its tables, the committed picture of `profile`.
 
-    A name is a link to the chart where `root`, the repository, has one of `profile`. Charts are read from
-    the code and not imported, so that no matplotlib is loaded.
+    `root` is the repository; a name is a link to the chart's code. Charts are read from the code and not
+    imported, so that no matplotlib is loaded.
     """
     rows = []
     for path in sorted((SOURCE / "solesearch").glob("*/*.py")):
-        code = path.relative_to(SOURCE / "solesearch").as_posix()
+        code = path.relative_to(SOURCE).as_posix()
         for function in ast.parse(path.read_bytes()).body:
             tables = _registered_tables(function)
-            if not tables:
-                continue
-            picture = Path("figures", profile, "charts", f"{function.name}.png")
-            link = f"](../{picture.as_posix()})" if (root / picture).is_file() else ""
-            name = f"{'[' if link else ''}`{function.name}`{link}"
-            shows = ast.get_docstring(function).splitlines()[0].removeprefix("Draw ").rstrip(".")
-            stages = dict.fromkeys(STAGE_OF[table] for table in tables)
-            rows.append([name, shows, ", ".join(tables), ", ".join(stages), f"`{code}`"])
-    header = ["Chart", "Shows", "Tables", "Stage", "Code"]
-    return markdown_table(header, sorted(rows, key=lambda row: row[0].strip("[`")), left=len(header))
+            if tables:
+                words = ast.get_docstring(function).splitlines()[0].removeprefix("Draw ").rstrip(".")
+                picture = Path("figures", profile, "charts", f"{function.name}.png")
+                shown = f"[{profile}](../{picture.as_posix()})" if (root / picture).is_file() else NONE
+                made = ", ".join(f"{STAGE_OF[table]}/{table}" for table in tables)
+                rows.append([f"[`{function.name}`](../src/{code})", words, made, shown])
+    header = ["Chart", "Shows", "Tables", "Committed"]
+    in_order = sorted(rows, key=lambda row: row[0].split("`")[1])
+    return markdown_table(header, in_order, left=len(header))
 
 
 def _registered_tables(statement: ast.stmt) -> list[str]:
