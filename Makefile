@@ -80,7 +80,7 @@ app: $(READY) ## the web page of a profile (PROFILE=sample) at 127.0.0.1:7860 (P
 figures: $(READY) ## every chart as PNG and PDF into figures/<profile>/all/, from the committed tables alone
 	@$(BIN)/python -m solesearch.pipeline.charts $(PROFILE)
 
-readme: $(READY) ## write the README's table and docs/results.md again from the results
+readme: $(READY) ## write the tables of the README and of docs/ again from the results
 	@$(BIN)/python -m solesearch.pipeline.report
 
 verify: $(READY) ## compare a profile with its committed results (PROFILE=sample); FULL=1 runs it again

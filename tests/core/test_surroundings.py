@@ -106,6 +106,8 @@ def test_a_command_under_a_python_that_is_aimed(workspace, said):
     for profile in ("sample", "chapter"):
         shutil.copytree(ROOT / "results" / profile, workspace / "results" / profile)
     shutil.copy(ROOT / "README.md", workspace)
+    shutil.copytree(ROOT / "docs", workspace / "docs")
+    (workspace / "docs" / "results.md").unlink()
     command = [sys.executable, "-m", "solesearch.pipeline.report"]
     ended = subprocess.run(command, cwd=workspace, env=users(**said), capture_output=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, b"")

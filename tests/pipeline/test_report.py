@@ -1,6 +1,7 @@
-"""The README's table, docs/results.md and the terminal's summary against worked numbers; damaged files."""
+"""Tables of README and docs, and the terminal's summary, against worked numbers; damaged files."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,9 @@ from solesearch.core.errors import InputError
 from solesearch.core.measures import time_ratios
 from solesearch.core.paths import Paths
 from solesearch.core.published import published, published_by_scaling
-from solesearch.pipeline import report, results_page
-from solesearch.pipeline.report import BEGIN, END
+from solesearch.pipeline import charts, reader_tables, report, results_page
 
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 README = f"# title\n\n{BEGIN}\nold\n{END}\n\nby hand\n"
 AWAY = "not run yet"
 
@@ -40,8 +41,10 @@ REAL = {"infogan": [0.870, 0.876], "untrained_discriminator": [0.887, 0.889], "h
 
 @pytest.fixture
 def results(workspace: Path) -> Path:
-    """A repository without results, with a README that has a place for the table."""
-    (workspace / "README.md").write_text(README)
+    """A repository without results, with pages that have a place for their tables."""
+    (workspace / "docs").mkdir()
+    for page, name in (("README", "results"), ("docs/reviewer", "claims"), ("docs/author", "charts")):
+        (workspace / f"{page}.md").write_text(README.replace("results:", f"{name}:"))
     return workspace / "results"
 
 
@@ -65,12 +68,49 @@ def rows_of(table: str) -> dict[str, list[str]]:
 # --- numbers ---
 
 
-def test_table_of_the_readme(results):
+def test_table_of_all_models(results):
     put(results, "paper", retrieval=retrieval(REAL))
-    rows = rows_of(report.precision_table(["sample", "paper"]))
+    rows = rows_of(results_page.precision_table(["sample", "paper"]))
     assert rows["InfoGAN (proposed)"] == ["0.84", AWAY, AWAY, "0.873 (0.870–0.876)", "0.863 (0.860–0.866)"]
     assert rows["HOG"] == ["—", AWAY, AWAY, "0.956", "0.946"]
     assert rows["Mean colour"] == ["—", AWAY, AWAY, "—", "—"] and len(rows) == 7
+
+
+def ladder(values: dict[int, float], *, k: int = 5) -> pd.DataFrame:
+    """The first finalist's trainings {seed: value}, their mean, and rows that must not be taken."""
+    rows = [("dictionary: half whitened", str(seed), "test", 1, value) for seed, value in values.items()]
+    rows += [("dictionary: half whitened", "all", "test", 1, 0.111)]
+    rows += [("dictionary: half whitened", "1", "validation", 1, 0.111), ("other", "1", "test", 2, 0.111)]
+    columns = ["title", "seed", "split", "finalist", "value"]
+    return pd.DataFrame(rows, columns=columns).assign(gallery="product_excluded", k=k)
+
+
+def test_table_of_the_readme(results):
+    """MobileNetV2 leads the networks with weights; VGG16 saw fewer photos, and MobileNet has no weights."""
+    models = {**REAL, "MobileNetV2": [0.930], "MobileNet": [0.990], "MobileNet-0.25": [0.909]}
+    table = pd.concat([retrieval(models), retrieval({"VGG16": [0.990]}, n=400)])
+    networks = pd.DataFrame({"model": ["MobileNetV2", "MobileNet", "MobileNet-0.25", "VGG16"]})
+    networks["weights"] = ["file", "untrained", "file", "file"]
+    put(results, "paper", retrieval=table, networks=networks, ladder=ladder({1: 0.92, 2: 0.95}))
+    untrained = networks.assign(weights="untrained")
+    put(results, "sample", retrieval=retrieval({**models, "hog": [0.8]}), networks=untrained)
+    rows = rows_of(report.readme_table(["sample", "paper"]))
+    whole = ["0.873 (0.870–0.876)"] * 2 + ["0.863 (0.860–0.866)"] * 2
+    assert rows["InfoGAN (proposed)"] == ["0.84", *whole]
+    assert rows["HOG"] == ["—", "0.800", "0.956", "0.790", "0.946"]
+    assert rows["Best without labels: dictionary"] == ["—", "—", "—", AWAY, "0.935 (0.920–0.950)"]
+    none = "no ImageNet weights"
+    assert rows["Best ImageNet network: MobileNetV2"] == ["0.73", none, "0.930", none, "0.920"]
+    assert len(rows) == 5
+
+
+def test_table_of_the_readme_without_a_network_or_a_run(results):
+    assert rows_of(report.readme_table(["sample"]))["Best ImageNet network: —"] == ["—", AWAY, AWAY]
+    networks = pd.DataFrame({"model": ["VGG16"], "weights": ["untrained"]})
+    put(results, "sample", retrieval=retrieval({**REAL, "VGG16": [0.5]}), networks=networks)
+    rows = rows_of(report.readme_table(["sample"]))
+    assert rows["Best ImageNet network: —"] == ["—", "no ImageNet weights", "no ImageNet weights"]
+    assert rows[f"Best without labels: {AWAY}"] == ["—", "—", AWAY]
 
 
 def test_published_table_is_the_printed_one() -> None:
@@ -220,7 +260,7 @@ def test_torn_table_is_named(results):
     put(results, "sample", retrieval=retrieval(REAL))
     Paths.of("sample").result("retrieval").write_text("a,b\n1,2,3\n4,5,6,7\n")
     with pytest.raises(InputError, match=r"retrieval\.csv: damaged"):
-        report.precision_table(["sample"])
+        results_page.precision_table(["sample"])
 
 
 # --- the pages ---
@@ -231,7 +271,9 @@ def test_pages_are_written_once_and_the_rest_of_the_readme_stays(results, capsys
     put_comparison(results)
     report.update_pages(root)
     text, page = ((root / name).read_text() for name in ("README.md", "docs/results.md"))
-    assert text.startswith(f"# title\n\n{BEGIN}\n\n| Model |") and text.endswith(f"\n\n{END}\n\nby hand\n")
+    assert text.startswith(f"# title\n\n{BEGIN}\n\n| Precision@5 |") and text.endswith(
+        f"\n\n{END}\n\nby hand\n"
+    )
     assert "| VGG16 | 528 | 528 | 58.9 | 220 (55×) |" in page and "{" not in page
     report.update_pages(root)
     assert "nothing" in capsys.readouterr().out
@@ -254,6 +296,41 @@ def test_the_committed_pages_are_what_the_results_give(repository, monkeypatch):
     monkeypatch.setenv("SOLESEARCH_ROOT", str(repository))
     for path, text in report.pages(repository).items():
         assert path.read_text(encoding="utf-8") == text, f"{path.name}: run `make readme`"
+
+
+# --- tables for reviewers and authors ---
+
+
+def test_claims_stand_under_the_command_and_the_minutes_of_their_stage(results):
+    names = list(reader_tables.CENTRAL)
+    table = pd.DataFrame({"claim": names, "verdict": "not testable here"}).assign(
+        measured="", low="", high=""
+    )
+    table = table.set_index("claim")
+    table.loc["P-T2-precision-Proposed"] = ["not reproduced", "0.8056", "0.7802", "0.8311"]
+    table.loc["P-needs-no-labels"] = ["reproduced", "0", "0", "0"]
+    put(results, "paper", claims=table.reset_index())
+    record = {**RECORD, "stages": {"06_evaluate": {"seconds": 90, "peak_memory_mb": 1}}}
+    (results / "paper" / "run.json").write_text(json.dumps(record))
+    found = reader_tables.claims_by_stage(["sample", "paper"])
+    evaluate, networks, claims = found.split("### ")[1:]
+    assert evaluate.startswith(
+        "`dvc repro evaluate@PROFILE`\n\nNotebook 06_evaluate, minutes: 1.5 for paper."
+    )
+    assert "0.84 ± 0.02 | not run yet | 0.8056 (0.7802 to 0.8311) ✗ |" in evaluate
+    assert f"Notebook 03_networks, minutes: {AWAY}." in networks
+    assert "| Training needs no labels. (P, section 1) | 0 | not run yet | 0 ✓ |" in claims
+    assert found.count("(P, ") + found.count("(C, ") == len(names)
+
+
+def test_every_registered_chart_stands_in_the_table(repository):
+    rows = rows_of(reader_tables.charts_table(repository))
+    names = {re.search(r"`(\w+)`", cell).group(1): cell for cell in rows}
+    assert list(names) == sorted(charts.CHARTS)
+    assert {name for name, cell in names.items() if rows[cell][2] != "—"} == set(charts.SHOWN)
+    for name, chart in charts.CHARTS.items():
+        tables = [table.partition("/")[2] for table in rows[names[name]][1].split(", ")]
+        assert tables == list(chart.tables) and chart.draw.__module__.split(".")[-1] in names[name]
 
 
 # --- the terminal ---

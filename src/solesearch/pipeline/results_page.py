@@ -27,6 +27,7 @@ from solesearch.core.measures import (
     without_weights,
 )
 from solesearch.core.model_names import (
+    MODEL_NAMES,
     PRIOR,
     PROPOSED,
     is_plain_network,
@@ -38,12 +39,24 @@ from solesearch.core.paths import Paths, repository_root
 from solesearch.core.published import CHAPTER_TIME_S, published_ratio, published_row
 
 NOT_RECORDED = "not recorded"
+PICTURES = "../figures/sample/galleries"
 RUN = ["Profile", "minutes", "longest stage", "peak memory", "machine", "versions"]
 PROPOSED_S = float(published_row(PROPOSED)["time_s"])
 PAGE = """\
 # Results in full
 
-Written by `make readme` from the files in [`results/`](../results). The README tells what they mean.
+Every table in one place, written by `make readme` from the files in [`results/`](../results); the \
+[README](../README.md) and [claims.md](claims.md) say what they mean.
+
+## Precision@{k}
+
+Over all test queries: {queries}. The mean of the training seeds and, in parentheses, their range.
+
+{precision}
+
+*Printed in P* is P Table II, for 10,000 UT-Zap50K photos in eight classes; it stands beside the measured \
+columns, not against them. *naive*: query and gallery are the same photos, the query itself left out, as in \
+the papers. *product excluded*: other photos of the query's own product may not answer either.
 
 ## P Table II
 
@@ -74,7 +87,7 @@ chosen; test photos played no part.
 
 ## Every class alike
 
-Macro precision@{k}, the mean of the classes' means, with its 95 % interval over products: what the README's \
+Macro precision@{k}, the mean of the classes' means, with its 95 % interval over products: what the first \
 table says of all queries, where the large classes do not decide. *untrained*: as above, on the same part.
 
 {macro}
@@ -95,6 +108,20 @@ says who its best are. *untrained*: no ImageNet weights here.
 {scorecard}
 
 Each claim with its number, interval, reason, figure and command: {claims}.
+
+## Pictures
+
+Of the synthetic catalogue: [one query and every model]({pictures}/models_side_by_side.png) (P Fig 4), \
+[top 5 of unseen queries]({pictures}/unseen_queries.png) (P Fig 5, C Fig 8.7), \
+[bags among shoes]({pictures}/handbags/handbags.png) (C Fig 8.8), \
+[with and without the query's own product]({pictures}/other_products.png), \
+[best and worst]({pictures}/best_and_worst.png), \
+[what the generator drew]({pictures}/generated_samples.png). \
+[gallery.html]({pictures}/gallery.html) is one page to browse: a row from every model for each query, with \
+filters by class and model. Download it and open it; it needs no connection. Stage 07 writes the same for \
+your photographs to `figures/<profile>/galleries/`, which Git ignores there. Which queries are shown is a \
+matter of `gallery.seed` and `gallery.query_ids` in [`params.yaml`](../params.yaml). Charts: \
+[author.md](author.md#charts).
 
 ## Minutes and memory
 
@@ -121,6 +148,9 @@ def results_page(profiles: Sequence[str], *, committed: Sequence[str]) -> str:
     return PAGE.format(
         k=K,
         chapter=CHAPTER_TIME_S,
+        pictures=PICTURES,
+        queries=_queries(profiles),
+        precision=precision_table(profiles),
         table_two=table_two(profiles),
         latency=latency_table(latency),
         machines=" ".join(machines),
@@ -139,6 +169,37 @@ def pick(table: pd.DataFrame | None, column: str, form: str, **where: Any) -> st
         return NOT_RUN
     rows = table.loc[(table[list(where)] == pd.Series(where)).all(axis=1), column]
     return form.format(rows.iloc[0]) if rows.head(1).notna().any() else NONE
+
+
+# --- precision -------------------------------------------------------------------------------------------
+
+
+def _queries(profiles: Sequence[str]) -> str:
+    """Return `454 of sample, 4,576 of paper`: how many test photos ask in each profile that has run."""
+    tables = {name: table for name in profiles if (table := precision(name)) is not None}
+    counts = [f"{table['n'].max():,} of {name}" for name, table in tables.items()]
+    return ", ".join(counts) or NOT_RUN
+
+
+def precision_table(profiles: Sequence[str]) -> str:
+    """Return precision@5 as Markdown: a row a model; what P prints, then each profile's two galleries."""
+    header = [
+        "Model",
+        "printed in P",
+        *(f"{title(name)}, {words}" for name in profiles for words in GALLERIES.values()),
+    ]
+    tables = [precision(name) for name in profiles]
+    rows = []
+    for model, name in MODEL_NAMES.items():
+        cells = [precision_words(table, model, gallery) for table in tables for gallery in GALLERIES]
+        rows.append([name, printed_precision(model), *cells])
+    return markdown_table(header, rows)
+
+
+def printed_precision(model: str) -> str:
+    """Return what P Table II prints for a model, `0.84`, or a dash."""
+    printed = published_row(model)
+    return NONE if printed is None else f"{printed['precision']:.2f}"
 
 
 # --- P Table II ------------------------------------------------------------------------------------------
@@ -316,21 +377,35 @@ def run_cells(profile: str) -> list[str]:
 
     Raises InputError that names run.json when it is not a record of a run.
     """
+    record = _run_record(profile)
+    if record is None:
+        return [NOT_RECORDED] * (len(RUN) - 1)
+    seconds, peak = record["seconds"], record["peak"]
+    longest = max(seconds, key=seconds.get)
+    words = [minutes(sum(seconds.values())), f"{longest} ({minutes(seconds[longest])})"]
+    return [*words, f"{peak / 1024:.1f} GiB", record["machine"], record["versions"]]
+
+
+def stage_seconds(profile: str) -> dict[str, float]:
+    """Return notebook -> seconds of a profile's run, {} where none is recorded; InputError as `run_cells`."""
+    record = _run_record(profile)
+    return {} if record is None else record["seconds"]
+
+
+def _run_record(profile: str) -> dict[str, Any] | None:
+    """Return a run's seconds by notebook, peak memory in MB, machine and versions; None without a record."""
     path = Paths.of(profile).results / "run.json"
     if not path.is_file():
-        return [NOT_RECORDED] * (len(RUN) - 1)
+        return None
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        seconds = {name: float(stage["seconds"]) for name, stage in record["stages"].items()}
-        peak = max(float(stage["peak_memory_mb"]) for stage in record["stages"].values())
-        longest = max(seconds, key=seconds.get)
-        return [
-            minutes(sum(seconds.values())),
-            f"{longest} ({minutes(seconds[longest])})",
-            f"{peak / 1024:.1f} GiB",
-            "{cpu}, {cores:g} cores, {memory_gb:g} GiB".format(**record),
-            ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
-        ]
+        stages = record["stages"]
+        return {
+            "seconds": {name: float(stage["seconds"]) for name, stage in stages.items()},
+            "peak": max(float(stage["peak_memory_mb"]) for stage in stages.values()),
+            "machine": "{cpu}, {cores:g} cores, {memory_gb:g} GiB".format(**record),
+            "versions": ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
+        }
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path}: not a record of a run ({error}); run the profile again") from error
 
