@@ -3,7 +3,7 @@
 `notebooks/exercises/<notebook>.md` holds for each exercise a heading, the question, three blocks of Python
 (`start`, what the reader fills in; `check`, which tells right from wrong; `solution`) and the answer.
 This module writes question, start and check into the notebook; the book shows solution and answer, too.
-It imports nothing that a result depends on, since cells of notebooks import `checked` from here.
+It imports nothing that a result depends on, since cells of notebooks import `check` from here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from solesearch.core.paths import repository_root
 TAG = "exercise"  # of cells that no stage runs or depends on
 HEADING, NEXT = "## Exercises", "**Next:**"
 OPEN = "By yourself"  # the title of a question without blocks, whose answer nobody can check
-IMPORT = "from solesearch.pipeline.exercises import checked"
+IMPORT = "from solesearch.pipeline.exercises import check"
 BLOCKS = ("start", "check", "solution")
 FENCED = re.compile(r"^```python (\w+)\n(.*?)\n```$", re.DOTALL | re.MULTILINE)
 INTRODUCTION = """{heading}
@@ -50,7 +50,7 @@ class Exercise(NamedTuple):
 
 
 @contextmanager
-def checked(*answers: Any) -> Iterator[None]:
+def check(*answers: Any) -> Iterator[None]:
     """Say whether the assertions inside hold: right, not yet and why, or not answered yet.
 
     Nothing is raised, so that a notebook runs to its end before anybody has answered. An answer that is
@@ -60,7 +60,7 @@ def checked(*answers: Any) -> Iterator[None]:
     try:
         yield
     except AssertionError as error:
-        reason = str(error)
+        reason = str(error) or "an assertion does not hold"
     except Exception as error:  # an answer of another kind than asked for
         reason = f"the check ended in {type(error).__name__}: {error}"
     if any(answer is None or answer is ... for answer in answers):
@@ -101,8 +101,8 @@ def _exercise(title: str, text: str, path: Path) -> Exercise:
             ast.parse(getattr(exercise, name))
         except SyntaxError as error:
             raise InputError(f"{where}: block {name} is not valid Python ({error})") from error
-    if "with checked(" not in exercise.check:
-        raise InputError(f"{where}: block check holds no `with checked(...)`, so nothing would be said")
+    if "with check(" not in exercise.check:
+        raise InputError(f"{where}: block check holds no `with check(...)`, so nothing would be said")
     return exercise
 
 
