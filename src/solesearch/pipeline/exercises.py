@@ -127,8 +127,8 @@ def _cell(kind: str, source: str, tags: tuple[str, ...] = (TAG,)) -> dict[str, A
 def with_exercises(notebook: dict[str, Any], cells: list[dict[str, Any]]) -> dict[str, Any]:
     """Return a notebook, as JSON, with `cells` in the place of its exercise section; all ids are renumbered.
 
-    The section reaches from its heading, wherever in a cell it stands, to the line of the next notebook.
-    Raises InputError where heading or line are missing.
+    The section reaches from its heading, where there is one, to the line of the next notebook. Raises
+    InputError where that line is missing.
     """
     kept = [cell for cell in notebook["cells"] if TAG not in cell["metadata"].get("tags", [])]
     last = kept[-1]
