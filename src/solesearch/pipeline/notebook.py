@@ -34,6 +34,7 @@ from solesearch.core.errors import InputError, exit_status
 from solesearch.core.paths import Paths, repository_root
 from solesearch.core.progress import PASSING, VARIABLE
 from solesearch.core.provenance import reachable_code, references
+from solesearch.pipeline.exercises import TAG
 
 TRAINING = "02_train_infogan"
 # stages that run a module instead of a notebook
@@ -48,10 +49,11 @@ QUIET_INTERVAL_S = 20.0  # between progress lines where the output is no termina
 
 
 def stripped(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return a copy without outputs, counts, and metadata that editing alone changes."""
+    """Return a copy without outputs, counts, metadata that editing alone changes, and exercises."""
     clean = nbformat.v4.new_notebook(metadata={"kernelspec": KERNEL})
     clean.nbformat_minor = 5
-    for number, cell in enumerate(notebook.cells):
+    kept = (cell for cell in notebook.cells if TAG not in cell.metadata.get("tags", []))
+    for number, cell in enumerate(kept):
         tags = {"tags": cell.metadata.tags} if cell.metadata.get("tags") else {}
         make = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
         clean.cells.append(make(cell.source, metadata=tags, id=f"cell-{number:02d}"))
@@ -88,8 +90,8 @@ def strip_all() -> list[Path]:
     """
     root, written = repository_root(), []
     for source in sorted((root / "notebooks").glob("*.ipynb")):
-        notebook, target = read_notebook(source), stripped_copy(source.stem)
-        files.write_text(target, nbformat.writes(stripped(notebook)) + "\n")
+        notebook, target = stripped(read_notebook(source)), stripped_copy(source.stem)
+        files.write_text(target, nbformat.writes(notebook) + "\n")
         write_code_list(target.parent, named_modules(notebook, path=source))
         written.append(target)
     for stage, module in STAGE_COMMANDS.items():
