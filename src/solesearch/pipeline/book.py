@@ -1,0 +1,299 @@
+"""A static site to read without running anything: a profile's executed notebooks, docs/, the claim reports.
+
+Sphinx builds it from a folder laid out as the repository is, so a relative link means the same in both. It
+executes nothing, and the site asks for nothing from elsewhere: formulas become MathML, styles and the search
+lie in it. A link to a file that is no page leads to the repository, by default the one the site lies in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from solesearch.core import files
+from solesearch.core.errors import InputError, exit_status
+from solesearch.core.paths import Paths, repository_root
+from solesearch.core.settings import check_known
+from solesearch.pipeline.exercises import read_exercises
+
+# Caption -> pages in reading order, as paths without suffix or with a pattern; what lies in docs/ beside them
+# comes last, and the build says so.
+CONTENTS = {
+    "Where to start": ("docs/student", "docs/reviewer", "docs/author"),
+    "The papers, step by step": ("notebooks/0*",),
+    "Beyond the papers": ("notebooks/1*",),
+    "Results": ("docs/results", "docs/claims", "results/{profile}/claims/claims", "results/*/claims/claims"),
+    "The papers' text": ("docs/contradictions",),
+    "Using it": ("docs/data", "docs/page", "docs/human_study", "docs/adding_photos"),
+    "Running it": ("docs/reproducibility", "docs/full_size", "docs/gpu"),
+    "To look up": ("docs/glossary", "docs/references"),
+}
+LEFT_OVER = "More"
+RELEASED = Path("docs/executed")  # the sample's executed notebooks of a release, small enough for Git
+MOST_BYTES = 4_000_000  # of them all
+MOST_PIXELS = 900  # the width of a picture in them
+
+INDEX = """\
+# solesearch
+
+Two papers on finding shoes that look alike with an InfoGAN, reproduced from photos to figures. Each notebook
+here asks one question and shows what its code answered when it was run on profile `{profile}`. To run
+it yourself, start with the [README](README.md).
+"""
+TREE = """\
+
+```{{toctree}}
+:caption: {caption}
+:maxdepth: 1
+
+{pages}
+```
+"""
+EXERCISE = """\
+### {number}. {title}
+
+{question}
+
+```python
+{start}
+```
+
+<details><summary>Check</summary>
+
+```python
+{check}
+```
+
+</details>
+<details><summary>Solution</summary>
+
+```python
+{solution}
+```
+
+{answer}
+
+</details>
+"""
+SETTINGS: dict[str, Any] = {
+    "project": "solesearch",
+    "extensions": ["myst_nb", "solesearch.pipeline.book"],
+    "exclude_patterns": ["figures"],
+    "myst_enable_extensions": ["dollarmath", "attrs_block", "deflist"],
+    "myst_heading_anchors": 4,
+    "nb_execution_mode": "off",
+    "nb_merge_streams": True,
+    "nb_render_image_options": {"alt": "what the cell above drew"},
+    "nitpicky": True,
+    "html_theme": "sphinx_book_theme",
+    "html_title": "solesearch",
+    "html_static_path": [str(Path(__file__).with_suffix(".css"))],
+    "html_css_files": ["book.css"],
+    "html_math_renderer": "mathml",
+    "html_show_search_summary": False,  # it would read pages, which browsers refuse from the disk
+    "html_show_sphinx": False,
+    "html_show_copyright": False,
+    "html_theme_options": {"use_fullscreen_button": False, "show_navbar_depth": 1, "show_toc_level": 2},
+}
+
+
+# --- the sources, laid out as the repository is -------------------------------------------------------------
+
+
+def executed_notebooks(profile: str) -> list[Path]:
+    """Return a profile's executed notebooks, of its run or else of the release; InputError without any."""
+    paths = Paths.of(profile)
+    for folder in (paths.notebooks, *([paths.root / RELEASED] if profile == "sample" else [])):
+        found = [path for path in sorted(folder.glob("*.ipynb")) if not path.stem.endswith(".failed")]
+        if found:
+            return found
+    raise InputError(f"{paths.notebooks}: no executed notebook; run `make repro PROFILE={profile}` first")
+
+
+def gather(profile: str, stage: Path) -> None:
+    """Lay the sources of a book into the folder `stage`."""
+    root = repository_root()
+    for path in executed_notebooks(profile):
+        notebook = nbformat.read(path, as_version=4)
+        notebook.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
+        notebook.cells.append(nbformat.v4.new_markdown_cell(exercises(path.stem)))
+        files.write_text(stage / "notebooks" / path.name, nbformat.writes(notebook))
+    for page in (*root.glob("docs/*.md"), *root.glob("results/*/claims/claims.md")):
+        target = stage / page.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(page, target)
+    (stage / "figures").symlink_to(root / "figures")
+    files.write_text(stage / "index.md", index(profile, stage))
+
+
+def index(profile: str, stage: Path) -> str:
+    """Return the first page, with the table of contents: CONTENTS, then what docs/ holds beside it."""
+    left = {str(path.relative_to(stage).with_suffix("")) for path in stage.rglob("*.[mi][dp]*")}
+    trees = {}
+    for caption, patterns in CONTENTS.items():
+        wanted = [pattern.format(profile=profile) for pattern in patterns]
+        trees[caption] = [page for pattern in wanted for page in sorted(left) if Path(page).match(pattern)]
+        trees[caption] = list(dict.fromkeys(trees[caption]))
+        left -= set(trees[caption])
+    if left:
+        print(f"{', '.join(sorted(left))}: not in CONTENTS of pipeline/book.py, so last in the book")
+    trees[LEFT_OVER] = sorted(left)
+    text = [TREE.format(caption=caption, pages="\n".join(pages)) for caption, pages in trees.items() if pages]
+    return INDEX.format(profile=profile) + "".join(text)
+
+
+def exercises(name: str) -> str:
+    """Return a notebook's exercises as Markdown, each solution folded away."""
+    parts = ["## Exercises"]
+    for number, one in enumerate(read_exercises(name), start=1):
+        asked = f"**{one.title}.** {one.question}"  # an open question, which has no solution to show
+        parts.append(EXERCISE.format(number=number, **one._asdict()) if one.solution else asked)
+    return "\n\n".join(parts)
+
+
+# --- Sphinx -------------------------------------------------------------------------------------------------
+
+
+def build(profile: str, source: str = "") -> Path:
+    """Write the site to runs/<profile>/book and return its first page; a failed build leaves the last one.
+
+    `source`: the address that links to files of the repository begin with; "": its folder on this disk.
+    Raises InputError for an unknown profile, one without executed notebooks, and for broken links.
+    """
+    check_known([profile])
+    book = Paths.of(profile).run / "book"
+    with replacing_folder(book) as made:
+        gather(profile, made / "stage")
+        settings = SETTINGS | {"book_root": str(repository_root()), "book_source": source, "book_at": str(book)}
+        run_sphinx(made / "stage", made / "html", settings)
+    return book / "index.html"
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder beside `folder`; what lies in its html/ takes `folder`'s place in the end."""
+    made = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    try:
+        made.mkdir(parents=True)
+        yield made
+        if folder.exists():
+            folder.rename(made / "old")
+        (made / "html").rename(folder)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def run_sphinx(stage: Path, html: Path, settings: dict[str, Any]) -> None:
+    """Build the folder `stage` into `html`; raises InputError with all that Sphinx warns of."""
+    from sphinx.application import Sphinx
+
+    said = io.StringIO()
+    folders = (stage, None, html, html.with_name("doctrees"))
+    app = Sphinx(*folders, "html", confoverrides=settings, status=None, warning=said)
+    app.build()
+    if app.statuscode or said.getvalue():
+        words = said.getvalue().replace(f"{stage}/", "").strip()
+        raise InputError(f"the book was not replaced; mend these places first:\n{words}")
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Be the extension that Sphinx loads: links into the repository, and formulas without JavaScript."""
+    for name in ("book_root", "book_source", "book_at"):
+        app.add_config_value(name, "", "html")
+    app.connect("doctree-read", link_to_repository)
+    app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def link_to_repository(app: Any, document: Any) -> None:
+    """Aim links to files that are no page at the repository; others that lead nowhere stay to be warned of."""
+    from docutils import nodes
+    from sphinx.addnodes import pending_xref
+
+    root, page = Path(app.config.book_root), app.env.docname
+    for link in list(document.findall(pending_xref)):
+        path, _, anchor = link["reftarget"].partition("#")
+        file = Path(os.path.normpath(root / Path(page).parent / path))
+        if link["reftype"] != "myst" or not path or not file.is_relative_to(root) or not file.exists():
+            continue
+        if link["refdomain"] == "doc":
+            continue
+        beside = os.path.relpath(root, Path(app.config.book_at, page).parent)
+        address = f"{app.config.book_source or beside}/{file.relative_to(root)}{anchor and '#'}{anchor}"
+        link.replace_self(nodes.reference("", "", *link.children, refuri=address))
+
+
+def write_formula(writer: Any, node: Any) -> None:
+    """Write a formula as MathML, which browsers draw themselves."""
+    from docutils.nodes import SkipNode, math_block
+    from docutils.utils.math.latex2mathml import tex2mathml
+
+    writer.body.append(tex2mathml(node.astext(), as_block=isinstance(node, math_block)))
+    raise SkipNode
+
+
+# --- the notebooks of a release -----------------------------------------------------------------------------
+
+
+def release(profile: str) -> list[Path]:
+    """Write a profile's executed notebooks to docs/executed, pictures smaller, and return their paths.
+
+    Raises InputError for a profile whose photographs may not be shown, and where they are too large.
+    """
+    if check_known([profile])[profile]["catalog"]["source"] != "drawn":
+        raise InputError(f"{profile}: its notebooks show photographs, which are not ours to publish; take sample")
+    made = {}
+    for path in executed_notebooks(profile):
+        notebook = nbformat.read(path, as_version=4)
+        for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+            if picture := output.get("data", {}).get("image/png"):
+                output.data["image/png"] = smaller(picture)
+        made[repository_root() / RELEASED / path.name] = nbformat.writes(notebook) + "\n"
+    size = sum(len(text.encode()) for text in made.values())
+    if size > MOST_BYTES:
+        raise InputError(f"{RELEASED}: {size:,} bytes, above {MOST_BYTES:,}; lower MOST_PIXELS")
+    for path, text in made.items():
+        files.write_text(path, text)
+    return list(made)
+
+
+def smaller(picture: str) -> str:
+    """Return a PNG in base64 as one of at most MOST_PIXELS in width and 256 colours, or itself if smaller."""
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGBA")
+    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    image.thumbnail((MOST_PIXELS, image.height))
+    kept = io.BytesIO()
+    image.quantize(256, dither=Image.Dither.NONE).save(kept, "PNG", optimize=True)
+    return min(base64.b64encode(kept.getvalue()).decode(), picture, key=len)
+
+
+def main() -> int:
+    """Build the book of a profile, or write the executed notebooks that a release carries."""
+    parser = argparse.ArgumentParser(prog="python -m solesearch.pipeline.book", description=main.__doc__)
+    parser.add_argument("profile")
+    parser.add_argument("--source", default="", help="where links into the repository lead, say https://host/tree/v1")
+    parser.add_argument("--release", action="store_true", help="write docs/executed instead")
+    given = parser.parse_args()
+
+    def work() -> None:
+        written = release(given.profile) if given.release else [build(given.profile, given.source)]
+        for path in written:
+            print(path.relative_to(repository_root()))
+
+    return exit_status(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
