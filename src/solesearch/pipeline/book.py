@@ -11,6 +11,7 @@ import argparse
 import base64
 import io
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -32,10 +33,12 @@ CONTENTS = {
     "Where to start": ("docs/student", "docs/reviewer", "docs/author"),
     "The papers, step by step": ("notebooks/0*",),
     "Beyond the papers": ("notebooks/1*",),
-    "Results": ("docs/results", "docs/claims", "results/{profile}/claims/claims", "results/*/claims/claims"),
-    "The papers' text": ("docs/contradictions",),
+    "Results": (
+        *("docs/results", "docs/beyond", "docs/claims", "results/{profile}/claims/claims", "results/*/claims/claims"),
+        *("docs/contradictions", "figures/{profile}/charts/charts", "figures/*/charts/charts"),
+    ),
     "Using it": ("docs/data", "docs/page", "docs/human_study", "docs/adding_photos"),
-    "Running it": ("docs/reproducibility", "docs/full_size", "docs/gpu"),
+    "Running it": ("docs/pipeline", "docs/reproducibility", "docs/full_size", "docs/gpu"),
     "To look up": ("docs/glossary", "docs/references"),
 }
 LEFT_OVER = "More"
@@ -88,7 +91,6 @@ EXERCISE = """\
 SETTINGS: dict[str, Any] = {
     "project": "solesearch",
     "extensions": ["myst_nb", "solesearch.pipeline.book"],
-    "exclude_patterns": ["figures"],
     "myst_enable_extensions": ["dollarmath", "attrs_block", "deflist"],
     "myst_heading_anchors": 4,
     "nb_execution_mode": "off",
@@ -103,7 +105,12 @@ SETTINGS: dict[str, Any] = {
     "html_show_search_summary": False,  # it would read pages, which browsers refuse from the disk
     "html_show_sphinx": False,
     "html_show_copyright": False,
-    "html_theme_options": {"use_fullscreen_button": False, "show_navbar_depth": 1, "show_toc_level": 2},
+    "html_context": {"default_mode": "auto"},  # as light or dark as the reader's device
+    "html_theme_options": {
+        **{"use_fullscreen_button": False, "show_navbar_depth": 1, "show_toc_level": 2},
+        **dict.fromkeys(("navbar_start", "navbar_center", "navbar_end", "navbar_persistent"), []),
+        "footer_content_items": [],
+    },
 }
 
 
@@ -130,10 +137,27 @@ def gather(profile: str, stage: Path) -> None:
         files.write_text(stage / "notebooks" / path.name, nbformat.writes(notebook))
     for page in (*root.glob("docs/*.md"), *root.glob("results/*/claims/claims.md")):
         target = stage / page.relative_to(root)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(page, target)
-    (stage / "figures").symlink_to(root / "figures")
+        files.write_text(target, drawn(page.read_text(encoding="utf-8"), target))
+    for charts in root.glob("figures/*/charts"):
+        page = f"# Charts: profile {charts.parent.name}\n\nEach redrawn by `make figures`, as PNG and PDF.\n"
+        page += "".join(f"\n## {one.stem}\n\n![]({one.name})\n" for one in sorted(charts.glob("*.png")))
+        files.write_text(stage / charts.relative_to(root) / "charts.md", page)
+    shutil.copytree(
+        root / "figures", stage / "figures", dirs_exist_ok=True, ignore=shutil.ignore_patterns("all", "*.pdf")
+    )
     files.write_text(stage / "index.md", index(profile, stage))
+
+
+def drawn(text: str, page: Path) -> str:
+    """Return Markdown with its Mermaid diagrams as SVG files beside `page`."""
+    from merm import render_diagram
+
+    def draw(found: re.Match[str]) -> str:
+        picture = page.with_name(f"{page.stem}-{found.start()}.svg")
+        files.write_text(picture, render_diagram(found[1].replace("<br>", "<br/>")))
+        return f"![diagram]({picture.name})"
+
+    return re.sub(r"(?ms)^```mermaid\n(.*?)^```$", draw, text)
 
 
 def index(profile: str, stage: Path) -> str:
@@ -196,7 +220,9 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 def run_sphinx(stage: Path, html: Path, settings: dict[str, Any]) -> None:
     """Build the folder `stage` into `html`; raises InputError with all that Sphinx warns of."""
     from sphinx.application import Sphinx
+    from sphinx.util.console import nocolor
 
+    nocolor()
     said = io.StringIO()
     folders = (stage, None, html, html.with_name("doctrees"))
     app = Sphinx(*folders, "html", confoverrides=settings, status=None, warning=said)
@@ -216,20 +242,25 @@ def setup(app: Any) -> dict[str, bool]:
 
 
 def link_to_repository(app: Any, document: Any) -> None:
-    """Aim links to files that are no page at the repository; others that lead nowhere stay to be warned of."""
+    """Aim links to charts at their page, to other files that are none at the repository.
+
+    What leads to neither stays, and Sphinx warns of it.
+    """
     from docutils import nodes
-    from sphinx.addnodes import pending_xref
+    from sphinx.addnodes import download_reference, pending_xref
 
     root, page = Path(app.config.book_root), app.env.docname
-    for link in list(document.findall(pending_xref)):
+    beside = os.path.relpath(root, Path(app.config.book_at, page).parent)
+    for link in list(document.findall(lambda node: isinstance(node, (pending_xref, download_reference)))):
         path, _, anchor = link["reftarget"].partition("#")
         file = Path(os.path.normpath(root / Path(page).parent / path))
-        if link["reftype"] != "myst" or not path or not file.is_relative_to(root) or not file.exists():
+        known = link["reftype"] != "myst" or link["refdomain"] == "doc" or not path
+        if known or not file.is_relative_to(root) or not file.exists():
             continue
-        if link["refdomain"] == "doc":
-            continue
-        beside = os.path.relpath(root, Path(app.config.book_at, page).parent)
         address = f"{app.config.book_source or beside}/{file.relative_to(root)}{anchor and '#'}{anchor}"
+        if file.parent.name == "charts":
+            charts = os.path.relpath(file.with_name("charts.html"), root / Path(page).parent)
+            address = f"{charts}#{nodes.make_id(file.stem)}"
         link.replace_self(nodes.reference("", "", *link.children, refuri=address))
 
 
