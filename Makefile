@@ -16,7 +16,7 @@ TAKES_photos := DATA
 TAKES_add := PROFILE DATA STEPS NAME
 TAKES_speed := PROFILE
 TAKES_export := PROFILE MODEL
-TAKES_book := PROFILE
+TAKES_book := PROFILE SOURCE
 GOALS := $(or $(MAKECMDGOALS),help)
 TAKEN := $(foreach goal,$(GOALS),$(TAKES_$(goal))) GPU
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
@@ -105,8 +105,8 @@ add: $(READY) ## make add DATA=folder: new photos for a profile (PROFILE=sample,
 export: $(READY) ## a model as one ONNX file with a card: MODEL=best, without labels, or infogan (PROFILE=sample)
 	@$(BIN)/python -m solesearch.pipeline.export $(or $(PROFILE),sample) $(MODEL)
 
-book: $(READY) ## a site of a profile's executed notebooks and docs/, to read without running (PROFILE=sample)
-	@$(BIN)/python -m solesearch.pipeline.book $(or $(PROFILE),sample)
+book: $(READY) ## a site of a profile's executed notebooks and docs/, to read without running (PROFILE=sample, SOURCE=address)
+	@$(BIN)/python -m solesearch.pipeline.book $(or $(PROFILE),sample) $(if $(SOURCE),--source "$(SOURCE)")
 
 speed: $(READY) ## training steps against a plain loop, some minutes on an idle machine (PROFILE=sample)
 	@$(BIN)/python -m solesearch.cost.training_benchmark $(or $(PROFILE),sample)

@@ -33,10 +33,9 @@ CONTENTS = {
     "Where to start": ("docs/student", "docs/reviewer", "docs/author"),
     "The papers, step by step": ("notebooks/0*",),
     "Beyond the papers": ("notebooks/1*",),
-    "Results": (
-        *("docs/results", "docs/beyond", "docs/claims", "results/{profile}/claims/claims", "results/*/claims/claims"),
-        *("docs/contradictions", "figures/{profile}/charts/charts", "figures/*/charts/charts"),
-    ),
+    "Results": ("docs/results", "docs/beyond", "docs/claims", "docs/contradictions"),
+    "The claims, one by one": ("results/{profile}/claims/claims", "results/*/claims/claims"),
+    "Charts": ("figures/{profile}/charts/charts", "figures/*/charts/charts"),
     "Using it": ("docs/data", "docs/page", "docs/human_study", "docs/adding_photos"),
     "Running it": ("docs/pipeline", "docs/reproducibility", "docs/full_size", "docs/gpu"),
     "To look up": ("docs/glossary", "docs/references"),
@@ -50,8 +49,8 @@ INDEX = """\
 # solesearch
 
 Two papers on finding shoes that look alike with an InfoGAN, reproduced from photos to figures. Each notebook
-here asks one question and shows what its code answered when it was run on profile `{profile}`. To run
-it yourself, start with the [README](README.md).
+here asks one question and shows what its code answered when it was run on profile `{profile}`. The
+[glossary](docs/glossary.md) explains the words; the [README](README.md) says how to run it yourself.
 """
 TREE = """\
 
@@ -107,9 +106,8 @@ SETTINGS: dict[str, Any] = {
     "html_show_copyright": False,
     "html_context": {"default_mode": "auto"},  # as light or dark as the reader's device
     "html_theme_options": {
-        **{"use_fullscreen_button": False, "show_navbar_depth": 1, "show_toc_level": 2},
-        **dict.fromkeys(("navbar_start", "navbar_center", "navbar_end", "navbar_persistent"), []),
-        "footer_content_items": [],
+        **{"use_fullscreen_button": False, "show_toc_level": 2, "footer_content_items": []},
+        **{f"navbar_{place}": [] for place in ("start", "center", "end", "persistent")},
     },
 }
 
@@ -127,10 +125,18 @@ def executed_notebooks(profile: str) -> list[Path]:
     raise InputError(f"{paths.notebooks}: no executed notebook; run `make repro PROFILE={profile}` first")
 
 
+def not_run(executed: list[Path]) -> str:
+    """Return the names of the notebooks that are not among the executed ones, "" where none is missing."""
+    known = {path.stem for path in (repository_root() / "notebooks").glob("*.ipynb")}
+    return ", ".join(sorted(known - {path.stem for path in executed}))
+
+
 def gather(profile: str, stage: Path) -> None:
     """Lay the sources of a book into the folder `stage`."""
-    root = repository_root()
-    for path in executed_notebooks(profile):
+    root, executed = repository_root(), executed_notebooks(profile)
+    if missing := not_run(executed):
+        print(f"not run yet, so not in the book: {missing}")
+    for path in executed:
         notebook = nbformat.read(path, as_version=4)
         notebook.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
         notebook.cells.append(nbformat.v4.new_markdown_cell(exercises(path.stem)))
@@ -140,11 +146,12 @@ def gather(profile: str, stage: Path) -> None:
         files.write_text(target, drawn(page.read_text(encoding="utf-8"), target))
     for charts in root.glob("figures/*/charts"):
         page = f"# Charts: profile {charts.parent.name}\n\nEach redrawn by `make figures`, as PNG and PDF.\n"
-        page += "".join(f"\n## {one.stem}\n\n![]({one.name})\n" for one in sorted(charts.glob("*.png")))
+        for chart in sorted(charts.glob("*.png")):
+            title = chart.stem.replace("_", " ").capitalize()
+            page += f"\n## {title}\n\n![{title}]({chart.name})\n"
         files.write_text(stage / charts.relative_to(root) / "charts.md", page)
-    shutil.copytree(
-        root / "figures", stage / "figures", dirs_exist_ok=True, ignore=shutil.ignore_patterns("all", "*.pdf")
-    )
+    left_out = shutil.ignore_patterns("all", "*.pdf")
+    shutil.copytree(root / "figures", stage / "figures", dirs_exist_ok=True, ignore=left_out)
     files.write_text(stage / "index.md", index(profile, stage))
 
 
@@ -162,13 +169,14 @@ def drawn(text: str, page: Path) -> str:
 
 def index(profile: str, stage: Path) -> str:
     """Return the first page, with the table of contents: CONTENTS, then what docs/ holds beside it."""
-    left = {str(path.relative_to(stage).with_suffix("")) for path in stage.rglob("*.[mi][dp]*")}
-    trees = {}
+    found = [path.relative_to(stage) for path in stage.rglob("*") if path.suffix in (".md", ".ipynb")]
+    left, trees = {str(path.with_suffix("")) for path in found}, {}
     for caption, patterns in CONTENTS.items():
-        wanted = [pattern.format(profile=profile) for pattern in patterns]
-        trees[caption] = [page for pattern in wanted for page in sorted(left) if Path(page).match(pattern)]
-        trees[caption] = list(dict.fromkeys(trees[caption]))
-        left -= set(trees[caption])
+        trees[caption] = []
+        for pattern in patterns:
+            pages = sorted(page for page in left if Path(page).match(pattern.format(profile=profile)))
+            trees[caption] += pages
+            left -= set(pages)
     if left:
         print(f"{', '.join(sorted(left))}: not in CONTENTS of pipeline/book.py, so last in the book")
     trees[LEFT_OVER] = sorted(left)
@@ -198,15 +206,16 @@ def build(profile: str, source: str = "") -> Path:
     book = Paths.of(profile).run / "book"
     with replacing_folder(book) as made:
         gather(profile, made / "stage")
-        settings = SETTINGS | {"book_root": str(repository_root()), "book_source": source, "book_at": str(book)}
-        run_sphinx(made / "stage", made / "html", settings)
+        here = {"book_root": str(repository_root()), "book_source": source, "book_at": str(book)}
+        run_sphinx(made / "stage", made / "html", SETTINGS | here)
     return book / "index.html"
 
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """Give an empty folder beside `folder`; what lies in its html/ takes `folder`'s place in the end."""
-    made = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    made = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(made, ignore_errors=True)  # left by a build that was killed
     try:
         made.mkdir(parents=True)
         yield made
@@ -221,13 +230,13 @@ def run_sphinx(stage: Path, html: Path, settings: dict[str, Any]) -> None:
     """Build the folder `stage` into `html`; raises InputError with all that Sphinx warns of."""
     from sphinx.application import Sphinx
     from sphinx.util.console import nocolor
+    from sphinx.util.docutils import docutils_namespace, patch_docutils
 
     nocolor()
-    said = io.StringIO()
-    folders = (stage, None, html, html.with_name("doctrees"))
-    app = Sphinx(*folders, "html", confoverrides=settings, status=None, warning=said)
-    app.build()
-    if app.statuscode or said.getvalue():
+    said, folders = io.StringIO(), (stage, None, html, html.with_name("doctrees"))
+    with patch_docutils(), docutils_namespace():
+        Sphinx(*folders, "html", confoverrides=settings, status=None, warning=said).build()
+    if said.getvalue():
         words = said.getvalue().replace(f"{stage}/", "").strip()
         raise InputError(f"the book was not replaced; mend these places first:\n{words}")
 
@@ -279,12 +288,15 @@ def write_formula(writer: Any, node: Any) -> None:
 def release(profile: str) -> list[Path]:
     """Write a profile's executed notebooks to docs/executed, pictures smaller, and return their paths.
 
-    Raises InputError for a profile whose photographs may not be shown, and where they are too large.
+    Raises InputError for a profile whose photographs may not be shown, where one was not run, and where they
+    are too large.
     """
     if check_known([profile])[profile]["catalog"]["source"] != "drawn":
-        raise InputError(f"{profile}: its notebooks show photographs, which are not ours to publish; take sample")
-    made = {}
-    for path in executed_notebooks(profile):
+        raise InputError(f"{profile}: its notebooks show photographs, not ours to publish; take sample")
+    made, executed = {}, executed_notebooks(profile)
+    if missing := not_run(executed):
+        raise InputError(f"{profile}: {missing} not run yet; run `make repro PROFILE={profile}` first")
+    for path in executed:
         notebook = nbformat.read(path, as_version=4)
         for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
             if picture := output.get("data", {}).get("image/png"):
@@ -314,7 +326,7 @@ def main() -> int:
     """Build the book of a profile, or write the executed notebooks that a release carries."""
     parser = argparse.ArgumentParser(prog="python -m solesearch.pipeline.book", description=main.__doc__)
     parser.add_argument("profile")
-    parser.add_argument("--source", default="", help="where links into the repository lead, say https://host/tree/v1")
+    parser.add_argument("--source", default="", help="the repository's address, say https://host/blob/v1")
     parser.add_argument("--release", action="store_true", help="write docs/executed instead")
     given = parser.parse_args()
 
