@@ -318,7 +318,8 @@ def smaller(picture: str) -> str:
     image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     image.thumbnail((MOST_PIXELS, image.height))
     kept = io.BytesIO()
-    image.quantize(256, dither=Image.Dither.NONE).save(kept, "PNG", optimize=True)
+    colours = {"method": Image.Quantize.MAXCOVERAGE, "kmeans": 2, "dither": Image.Dither.NONE}
+    image.quantize(256, **colours).save(kept, "PNG", optimize=True)
     return min(base64.b64encode(kept.getvalue()).decode(), picture, key=len)
 
 
