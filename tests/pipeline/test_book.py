@@ -33,7 +33,7 @@ chance = None
 ```
 
 ```python check
-with checked(chance):
+with check(chance):
     assert chance == 1 / 8, "one of eight"
 ```
 
@@ -77,12 +77,12 @@ def write_world(root: Path) -> None:
     (root / "notebooks/exercises").mkdir(parents=True)
     data = {"text/html": TABLE, "text/plain": "wide"}
     drawn = {"image/png": base64.b64encode(picture(1200)).decode(), "text/plain": "chart"}
-    outputs = [nbformat.v4.new_output("display_data", data=one) for one in (data, drawn)]
+    served = {"text/html": "<iframe src='http://127.0.0.1:7870'></iframe>", "text/plain": "a page of then"}
+    outputs = [nbformat.v4.new_output("display_data", data=one) for one in (data, drawn, served)]
     for name in ("01_one", "02_two"):
         notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "P"}})
-        words = (
-            f"# {name}\n\n| | |\n|---|---|\n| Inputs | photos |\n\n$\\sqrt{{p_i}}$, then [two](02_two.ipynb)"
-        )
+        words = f"# {name}\n\n| | |\n|---|---|\n| Inputs | photos |\n\n$\\sqrt{{p_i}}$, [two](02_two.ipynb)"
+        words += f" and `{'long_' * 20}`"
         code = nbformat.v4.new_code_cell("x = 1  # " + 110 * "long ", outputs=outputs)
         notebook.cells = [nbformat.v4.new_markdown_cell(words), code]
         nbformat.write(notebook, root / f"runs/sample/notebooks/{name}.ipynb")
@@ -181,7 +181,7 @@ def test_a_notebook_is_shown_as_it_was_run_and_ends_with_folded_solutions(site):
     folded = page.article.find_all("details", open=False)
     assert [one.summary.text for one in folded] == ["Check", "Solution"]
     assert "chance = 1 / 8" in folded[1].text and "One photo in eight" in folded[1].text
-    assert "one of eight" in folded[0].text and "query" in page.article.text
+    assert "one of eight" in folded[0].text and "a page of then" in page.article.text
 
 
 def test_pages_stand_in_the_order_of_contents_and_others_last(site, world, capsys):
@@ -291,7 +291,7 @@ def test_a_release_keeps_outputs_in_smaller_pictures(world, monkeypatch):
     assert [path.name for path in written] == ["01_one.ipynb", "02_two.ipynb"]
     once = [path.read_bytes() for path in written]
     assert [path.read_bytes() for path in book.release("sample")] == once
-    table, chart = nbformat.read(written[0], as_version=4).cells[1].outputs
+    table, chart, _ = nbformat.read(written[0], as_version=4).cells[1].outputs
     assert table.data["text/html"] == TABLE
     image = Image.open(io.BytesIO(base64.b64decode(chart.data["image/png"])))
     assert image.width == book.MOST_PIXELS and image.mode == "P"

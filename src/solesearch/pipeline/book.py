@@ -125,6 +125,11 @@ def executed_notebooks(profile: str) -> list[Path]:
     raise InputError(f"{paths.notebooks}: no executed notebook; run `make repro PROFILE={profile}` first")
 
 
+def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """Return all outputs of a notebook's cells."""
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
 def not_run(executed: list[Path]) -> str:
     """Return the names of the notebooks that are not among the executed ones, "" where none is missing."""
     known = {path.stem for path in (repository_root() / "notebooks").glob("*.ipynb")}
@@ -139,6 +144,9 @@ def gather(profile: str, stage: Path) -> None:
     for path in executed:
         notebook = nbformat.read(path, as_version=4)
         notebook.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
+        for output in outputs(notebook):
+            if "<iframe" in output.get("data", {}).get("text/html", ""):  # of a server that is gone
+                del output.data["text/html"]
         notebook.cells.append(nbformat.v4.new_markdown_cell(exercises(path.stem)))
         files.write_text(stage / "notebooks" / path.name, nbformat.writes(notebook))
     for page in (*root.glob("docs/*.md"), *root.glob("results/*/claims/claims.md")):
@@ -298,7 +306,7 @@ def release(profile: str) -> list[Path]:
         raise InputError(f"{profile}: {missing} not run yet; run `make repro PROFILE={profile}` first")
     for path in executed:
         notebook = nbformat.read(path, as_version=4)
-        for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        for output in outputs(notebook):
             if picture := output.get("data", {}).get("image/png"):
                 output.data["image/png"] = smaller(picture)
         made[repository_root() / RELEASED / path.name] = nbformat.writes(notebook) + "\n"
