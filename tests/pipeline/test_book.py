@@ -198,20 +198,27 @@ def test_pages_stand_in_the_order_of_contents_and_others_last(site, world, capsy
     assert "first" in svg and "step" in svg and "br" not in re.sub(r"<[^>]*>", "", svg)
 
 
+def turn_to(browser, page: Path, query: str = "") -> None:
+    """Open a page and wait for it: `get` may return while the last one's scripts still run."""
+    browser.driver.get(page.as_uri() + query)
+    there = "return document.readyState === 'complete' && location.href.startsWith(arguments[0])"
+    browser.wait(lambda: browser.run(there, page.as_uri()), page.name)
+
+
 def test_it_reads_from_the_disk_on_a_phone(site, phone):
     phone.requests()
     for path in pages(site):
-        phone.driver.get(path.as_uri())
+        turn_to(phone, path)
         assert phone.overflow() <= 0, path
     assert {urlsplit(address).scheme for address in phone.requests()} <= {"file", "data"}
     assert phone.complaints() == []
 
 
 def test_search_works_from_the_disk(site, phone):
-    phone.driver.get((site / "search.html").as_uri() + "?q=wallabee")
+    turn_to(phone, site / "search.html", "?q=wallabee")
     found = phone.wait(lambda: phone.all("#search-results li a"), "a page found")
     assert [link.get_attribute("href") for link in found] == [(site / "docs/results.html").as_uri()]
-    phone.driver.get((site / "search.html").as_uri() + "?q=query")
+    turn_to(phone, site / "search.html", "?q=query")
     phone.wait(lambda: "glossary" in phone.text("#search-results").lower(), "the glossary's term")
     assert phone.complaints() == []
 
@@ -244,7 +251,7 @@ def test_it_is_legible_by_day_and_in_a_dark_room(site, phone, scheme):
     feature = {"name": "prefers-color-scheme", "value": scheme}
     phone.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
     for name in ("index", "notebooks/01_one", "results/sample/claims/claims", "docs/glossary"):
-        phone.driver.get((site / f"{name}.html").as_uri())
+        turn_to(phone, site / f"{name}.html")
         background = phone.run("return getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 200) == (scheme == "dark")
         contrast, where = phone.run(CONTRAST)
