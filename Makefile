@@ -1,7 +1,7 @@
 # `make help` lists what there is. Everything runs in .venv, from requirements.lock, without a network after it;
 # with GPU=1 in .venv-gpu, from requirements-gpu.lock.
 .DEFAULT_GOAL := help
-.PHONY: help repro test lab app figures readme verify paper chapter photos add export speed weights lint lock clean seen-gpu needed-gpu
+.PHONY: help repro test lab app figures readme verify paper chapter photos add export speed weights book lint lock clean seen-gpu needed-gpu
 
 # A variable that a command does not take, or a misspelt one, would be ignored in silence; names with an
 # underscore belong to other programs.
@@ -16,6 +16,7 @@ TAKES_photos := DATA
 TAKES_add := PROFILE DATA STEPS NAME
 TAKES_speed := PROFILE
 TAKES_export := PROFILE MODEL
+TAKES_book := PROFILE SOURCE
 GOALS := $(or $(MAKECMDGOALS),help)
 TAKEN := $(foreach goal,$(GOALS),$(TAKES_$(goal))) GPU
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
@@ -103,6 +104,9 @@ add: $(READY) ## make add DATA=folder: new photos for a profile (PROFILE=sample,
 
 export: $(READY) ## a model as one ONNX file with a card: MODEL=best, without labels, or infogan (PROFILE=sample)
 	@$(BIN)/python -m solesearch.pipeline.export $(or $(PROFILE),sample) $(MODEL)
+
+book: $(READY) ## a site of a profile's executed notebooks and docs/, to read without running (PROFILE=sample, SOURCE=address)
+	@$(BIN)/python -m solesearch.pipeline.book $(or $(PROFILE),sample) $(if $(SOURCE),--source "$(SOURCE)")
 
 speed: $(READY) ## training steps against a plain loop, some minutes on an idle machine (PROFILE=sample)
 	@$(BIN)/python -m solesearch.cost.training_benchmark $(or $(PROFILE),sample)

@@ -32,7 +32,7 @@ def pins(name: str) -> dict[str, tuple[str, str]]:
 def test_a_lock_holds_what_pyproject_names_with_hashes_and_without_hosts(name):
     held, project = pins(name), PROJECT["project"]
     extras, cuda = project["optional-dependencies"], "gpu" in name
-    wanted = [*project["dependencies"], *extras["test"], *extras["stores"]]
+    wanted = [*project["dependencies"], *extras["test"], *extras["stores"], *extras["book"]]
     for line in map(Requirement, wanted + PROJECT["dependency-groups"]["gpu"] * cuda):
         if not (cuda and line.name in ON_CPU):
             assert line.specifier.contains(held[canonicalize_name(line.name)][0]), str(line)

@@ -230,7 +230,7 @@ def lock(build: Build = CPU) -> None:
     environment = settled(build.python, without=("extra-index-url", "find-links"))
     environment["UV_CUSTOM_COMPILE_COMMAND"] = "make lock"
     command = [str(build.python), *UV, "pip", "compile", "--quiet", "--python", str(build.python), *LOCKING]
-    extras = ("--extra", "test", "--extra", "stores", "--upgrade")
+    extras = ("--extra", "test", "--extra", "stores", "--extra", "book", "--upgrade")
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted, left_out = build.environment / "peers.in", build.environment / "left-out.in"
     wanted.write_text("\n".join(project["optional-dependencies"]["peers"]) + "\n", encoding="utf-8")
