@@ -147,7 +147,8 @@ def gather(profile: str, stage: Path) -> None:
         for output in outputs(notebook):
             if "<iframe" in output.get("data", {}).get("text/html", ""):  # of a server that is gone
                 del output.data["text/html"]
-        notebook.cells.append(nbformat.v4.new_markdown_cell(exercises(path.stem)))
+        # before the last cell, the line that leads to the next notebook
+        notebook.cells.insert(-1, nbformat.v4.new_markdown_cell(exercises(path.stem)))
         files.write_text(stage / "notebooks" / path.name, nbformat.writes(notebook))
     for page in (*root.glob("docs/*.md"), *root.glob("results/*/claims/claims.md")):
         target = stage / page.relative_to(root)
