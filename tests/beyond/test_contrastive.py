@@ -35,6 +35,22 @@ def test_nt_xent_against_a_plain_loop_and_by_hand() -> None:
     assert same == pytest.approx(math.log(7), rel=1e-5)
 
 
+def test_vicreg_against_plain_loops_and_by_hand() -> None:
+    """Three terms over pairs, values and pairs of values; equal, spread and unrelated values cost nothing."""
+    first, second = np.random.default_rng(0).normal(size=(2, 9, 4)).astype(np.float32) * 0.5
+    invariance = np.mean([(a - b) ** 2 for a, b in zip(first.ravel(), second.ravel(), strict=True)])
+    variance = covariance = 0.0
+    for projected in (first, second):
+        table = np.cov(projected.T)
+        variance += np.mean([max(0, 1 - math.sqrt(table[i, i] + 1e-4)) for i in range(4)]) / 2
+        covariance += sum(table[i, j] ** 2 for i in range(4) for j in range(4) if i != j) / 4
+    found = float(contrastive.vicreg(tf.constant(first), tf.constant(second)))
+    assert found == pytest.approx(25 * invariance + 25 * variance + covariance, rel=1e-4)
+    spread = tf.constant([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    assert float(contrastive.vicreg(spread, spread)) == pytest.approx(0, abs=1e-6)
+    assert float(contrastive.vicreg(0 * spread, 0 * spread)) == pytest.approx(25 * 0.99, rel=1e-4)
+
+
 @pytest.fixture
 def trunk(workspace) -> contrastive.ContrastiveTrunk:
     gan = load_gan("smoke", image_size=(16, 24))

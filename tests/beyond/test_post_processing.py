@@ -7,10 +7,12 @@ import pytest
 import tensorflow as tf
 
 from solesearch.beyond import post_processing
+from solesearch.beyond.export import with_half_weights
 from solesearch.beyond.post_processing import (
     GEM_FLOOR,
     Method,
     fit_method,
+    fit_methods,
     photo_vectors,
     principal_components,
 )
@@ -153,12 +155,47 @@ def test_trunk_and_method_in_one_onnx_file(network, pixels: np.ndarray) -> None:
     )
     vectors = photo_vectors(network, pixels, [method])[method.before_whitening]
     fitted = fit_method(method, vectors)
-    content = export_features(post_processing.embedding_function(network, fitted, image_size=(48, 72)))
-    found = OnnxModel(content, threads=1).embed(pixels)
+    whole = export_features(post_processing.embedding_function(network, fitted, image_size=(48, 72)))
+    content = with_half_weights(whole)
+    assert len(content) < 0.6 * len(whole)
+    exact, found = (OnnxModel(one, threads=1).embed(pixels) for one in (whole, content))
+    assert (exact * found).sum(axis=1).min() > 0.99999  # cosines
     assert found.shape == (70, 8) and np.linalg.norm(found, axis=1) == pytest.approx(np.ones(70), abs=1e-5)
-    np.testing.assert_allclose(found, fitted.finish(vectors), atol=2e-4)
+    np.testing.assert_allclose(exact, fitted.finish(vectors), atol=2e-4)
     megabytes = fitted.megabytes(network)
     assert len(content) / 1e6 == pytest.approx(megabytes, rel=0.15)
-    by_hand = 4 * (3 * 9 * 16 + 16 + 16 * 9 * 32 + 32 + 32 * 9 * 64 + 64 + 64 * 9 * 128 + 128)  # convolutions
-    by_hand += 4 * 4 * (32 + 64 + 128) + 4 * 16 * (32 + 128) * (8 + 1)  # norms; mean and projection
+    by_hand = 2 * (3 * 9 * 16 + 16 + 16 * 9 * 32 + 32 + 32 * 9 * 64 + 64 + 64 * 9 * 128 + 128)  # convolutions
+    by_hand += 2 * 4 * (32 + 64 + 128) + 2 * 16 * (32 + 128) * (8 + 1)  # norms; mean and projection
     assert megabytes == pytest.approx(by_hand / 1e6)
+
+
+def test_oriented_components_keep_what_parts_photos_and_leaves_views_together() -> None:
+    """Two photos' signals, one of them shaken by every view; the strongest direction is pure shaking."""
+    photos = DRAW.standard_normal((400, 3)) * (5, 2, 1)
+    changes = DRAW.standard_normal((400, 3)) * (7, 0.2, 0.5) * np.sqrt(2)
+    turned = np.linalg.qr(DRAW.standard_normal((5, 5)))[0][:3]  # in five dimensions, along no axis
+    vectors, shaken = photos @ turned + 3, changes @ turned
+    mean, components, ratios = post_processing.oriented_components(
+        vectors, shaken, dimensions=2, among=3, shrinkage=1e-9
+    )
+    assert ratios == pytest.approx([(2 / 0.2) ** 2, (1 / 0.5) ** 2], rel=0.3)
+    within = (shaken @ components / np.sqrt(2)).var(axis=0)
+    np.testing.assert_allclose(within, 1, rtol=0.05)
+    found = np.cov(((vectors - mean) @ components).T)
+    np.testing.assert_allclose(found, np.diag(ratios), atol=0.05 * ratios[0])
+    towards = np.abs(turned @ components)
+    assert towards.argmax(axis=0).tolist() == [1, 2]  # the second signal, then the third; never the first
+
+
+def test_an_oriented_method_is_fitted_on_views(network, pixels: np.ndarray) -> None:
+    method = Method("", layers=(2,), whitened=4, oriented=20, shrinkage=0.1, exponent=0.5)
+    views = np.roll(pixels, 1, axis=2)
+    [fitted] = fit_methods(network, [method], pixels, views)
+    first, second = (
+        photo_vectors(network, one, [method])[method.before_whitening] for one in (pixels, views)
+    )
+    mean, components, ratios = post_processing.oriented_components(
+        first, first - second, dimensions=4, among=20, shrinkage=0.1
+    )
+    np.testing.assert_allclose(fitted.projection, components / ratios**0.25, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(fitted.finish(first), (first - mean) @ fitted.projection, rtol=1e-3, atol=1e-3)

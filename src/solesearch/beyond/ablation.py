@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from solesearch.beyond.augmentation import views_of
 from solesearch.beyond.effects import (
     PAPER,
     UNTRAINED,
@@ -26,12 +27,21 @@ from solesearch.beyond.effects import (
 )
 from solesearch.beyond.gradient_trunk import LAYERS
 from solesearch.beyond.methods import PLAIN, JudgingSettings, Method
-from solesearch.beyond.post_processing import FittedMethod, fit_method, fit_methods, photo_vectors, scaled
+from solesearch.beyond.network_maps import NetworkMaps
+from solesearch.beyond.post_processing import (
+    FittedMethod,
+    fit_method,
+    fit_methods,
+    photo_vectors,
+    pooled,
+    scaled,
+)
 from solesearch.beyond.variant_training import VariantTrainings
 from solesearch.beyond.variants import VARIANTS, VariantSettings
 from solesearch.core.errors import InputError
 from solesearch.core.model_names import NO_WEIGHTS, PRIOR, is_plain_network, model_name
 from solesearch.evaluation.study import Study, read_chosen
+from solesearch.networks.comparison import Comparison
 from solesearch.retrieval.controls import CONTROLS, control_features, random_vectors
 from solesearch.retrieval.retrieval import evaluate
 
@@ -40,9 +50,17 @@ TITLES = {
     UNTRAINED: "untrained discriminator",
     "untrained_gradients": "untrained trunk on edges",
     "untrained_dictionary": "dictionary of random centres",
+    "untrained_dictionary_network": "network on a dictionary, as drawn",
     **{name: variant.title for name, variant in VARIANTS.items()},
 }
+HOG_CELL, HOG_BLOCK = 8, 36  # pixels a side; values of a block (retrieval.controls)
 AS_IT_IS = ""  # the recipe of a control without any
+VIEWS_SEED = 1  # draws the views of the training photos
+# control -> its vectors [n, d] of photos of (height, width) as a map [n, rows, columns, values]
+MAPS = {
+    "pixels": lambda vectors, size: vectors.reshape(-1, *size, 3),
+    "hog": lambda vectors, size: vectors.reshape(-1, *(side // HOG_CELL - 1 for side in size), HOG_BLOCK),
+}
 
 
 @dataclass(frozen=True)
@@ -75,35 +93,35 @@ class Ablation:
         return self.fitting[1]
 
     @cached_property
-    def _fitted_controls(self) -> dict[str, dict[str, FittedMethod]]:
+    def fitting_views(self) -> np.ndarray:
+        """A view of each of the photos of `fitting`, uint8 [n, h, w, 3], by `judging.views`."""
+        return views_of(self.fitting_pixels, self.judging.views, seed=VIEWS_SEED)
+
+    def fit(self, network, methods: Sequence[Method]) -> list[FittedMethod]:
+        """Return methods fitted on what a network makes of the photos of `fitting` and of their views."""
+        views = self.fitting_views if any(method.oriented for method in methods) else self.fitting_pixels
+        return fit_methods(network, methods, self.fitting_pixels, views)
+
+    @cached_property
+    def _controls(self) -> dict[str, Control]:
         return {}
 
-    def control_methods(self, name: str) -> dict[str, FittedMethod]:
-        """Return recipe -> method of a control, fitted on its own vectors of the training photos, once.
+    def control(self, name: str) -> Control:
+        """Return a control with its methods, fitted once."""
+        if name not in self._controls:
+            self._controls[name] = fitted_control(self, name)
+        return self._controls[name]
 
-        Without those that its vectors are too short for, or that need training photos which a network has not
-        embedded; chance gets none.
-        """
-        if name not in self._fitted_controls:
-            recipes = () if name == PRIOR else self.judging.control_recipes
-            fitted, vectors = {AS_IT_IS: FittedMethod(Method("as it is"))}, self._fitting_vectors(name)
-            for recipe, method in ((recipe, self.judging.methods[recipe]) for recipe in recipes):
-                if method.whitened < min(vectors.shape):
-                    fitted[recipe] = fit_method(method, scaled(vectors, method).numpy())
-            self._fitted_controls[name] = fitted
-        return self._fitted_controls[name]
-
-    def _fitting_vectors(self, name: str) -> np.ndarray:
-        """Return a control's vectors of the photos of `fitting`, [n, d]; one, where a network lacks some."""
-        photos, pixels = self.fitting
-        if is_plain_network(name) and not set(photos["id"]) <= set(self.study.networks.load(name).ids):
-            return np.zeros((1, 1), np.float32)
-        return control_vectors(self.study, name, photos, pixels)
+    @cached_property
+    def network_maps(self) -> NetworkMaps:
+        """The ImageNet networks, asked for more than stage networks kept."""
+        return NetworkMaps(Comparison.open(self.study.paths.profile), self.judging)
 
     def recipes(self, variant: str, *, best: str) -> list[str]:
         """Return the methods that a training other than the paper's is judged with."""
-        if trunk_of(variant) == "dictionary":
-            return list(dict.fromkeys([PLAIN, *self.judging.dictionary_recipes]))
+        own = {"dictionary": "dictionary_recipes", "on_dictionary": "dictionary_network_recipes"}
+        if trunk := own.get(trunk_of(variant)):
+            return list(dict.fromkeys([PLAIN, *getattr(self.judging, trunk)]))
         return list(dict.fromkeys([PLAIN, *self.judging.variant_recipes, best]))
 
     def seeds(self, variant: str, *, split: str) -> list[int]:
@@ -125,7 +143,7 @@ class Ablation:
     def fitted(self, model: Model, *, seed: int):
         """Return (network, FittedMethod) of a model, fitted on training photos; InputError as `trunk`."""
         network = self.trunk(model.variant, seed)
-        [fitted] = fit_methods(network, [self.judging.methods[model.recipe]], self.fitting_pixels)
+        [fitted] = self.fit(network, [self.judging.methods[model.recipe]])
         return network, fitted
 
     def title(self, model: Model) -> str:
@@ -184,7 +202,7 @@ def judge_trunk(
     network, methods = ablation.trunk(variant, seed), [ablation.judging.methods[name] for name in names]
     photos, pixels = ablation.study.split(split)
     unfinished, rows = photo_vectors(network, pixels, methods), []
-    for name, fitted in zip(names, fit_methods(network, methods, ablation.fitting_pixels), strict=True):
+    for name, fitted in zip(names, ablation.fit(network, methods), strict=True):
         vectors = fitted.finish(unfinished[fitted.method.before_whitening]).numpy()
         judged = precision(ablation.study, vectors, photos).assign(variant=variant, recipe=name, seed=seed)
         size = {"dimensions": vectors.shape[1], "megabytes": fitted.megabytes(network)}
@@ -207,6 +225,67 @@ def control_vectors(study: Study, name: str, photos: pd.DataFrame, pixels: np.nd
     return control_features(name, pixels) if name in CONTROLS else study.networks.load(name).of(photos["id"])
 
 
+@dataclass(frozen=True)
+class Control:
+    """A control and its methods by recipe, fitted on its own vectors of the training photos."""
+
+    name: str
+    methods: Mapping[str, FittedMethod]
+
+    def vectors(
+        self, ablation: Ablation, photos: pd.DataFrame, pixels: np.ndarray, recipe: str
+    ) -> np.ndarray:
+        """Return vectors float32 [n, k] of photos [n] and their pixels by one of its methods."""
+        fitted = self.methods[recipe]
+        return fitted.finish(_unwhitened(ablation, self.name, photos, pixels, fitted.method)).numpy()
+
+
+def fitted_control(ablation: Ablation, name: str) -> Control:
+    """Return a control with the recipes of `judging.control_recipes` that fit it; chance gets none.
+
+    Left out are those that its vectors are too short for, that pool a map which it has not, and that are
+    fitted on training photos where a network has not embedded them.
+    """
+    photos, pixels = ablation.fitting
+    fitted, network = {AS_IT_IS: FittedMethod(Method("as it is"))}, is_plain_network(name)
+    seen = not network or set(photos["id"]) <= set(ablation.study.networks.load(name).ids)
+    for recipe in ablation.judging.control_recipes if name != PRIOR else ():
+        method = ablation.judging.methods[recipe]
+        if (method.layers and not network and name not in MAPS) or (method.whitened and not seen):
+            continue
+        if not method.whitened:
+            fitted[recipe] = FittedMethod(method)
+            continue
+        vectors = _unwhitened(ablation, name, photos, pixels, method)
+        if method.whitened < min(vectors.shape):
+            changes = None
+            if method.oriented:
+                views = ablation.fitting_views
+                changes = vectors - _unwhitened(ablation, name, photos, views, method, views=True)
+            fitted[recipe] = fit_method(method, vectors, changes)
+    return Control(name, fitted)
+
+
+def _unwhitened(
+    ablation: Ablation,
+    name: str,
+    photos: pd.DataFrame,
+    pixels: np.ndarray,
+    method: Method,
+    *,
+    views: bool = False,
+) -> np.ndarray:
+    """Return a control's vectors [n, d] before whitening, of photos [n] and their pixels, or of `views`."""
+    if is_plain_network(name) and (method.layers or views):
+        pooling = method.pooling if method.layers else "average"
+        found = ablation.network_maps.vectors(name, pooling, photos, views=views)
+    else:
+        found = control_vectors(ablation.study, name, photos, pixels)
+        if method.layers:
+            found = pooled(MAPS[name](found, pixels.shape[1:3]), method)
+    return scaled(found, method).numpy()
+
+
 def judge_controls(ablation: Ablation, *, split: str, only: Sequence[Model] | None = None) -> pd.DataFrame:
     """Judge the controls on the photos of a split, as they are and with each method, or `only` these.
 
@@ -215,12 +294,12 @@ def judge_controls(ablation: Ablation, *, split: str, only: Sequence[Model] | No
     study, rows = ablation.study, []
     photos, pixels = study.split(split)
     for name in control_names(study, split=split):
-        vectors = control_vectors(study, name, photos, pixels)
-        for recipe, fitted in ablation.control_methods(name).items():
+        control = ablation.control(name)
+        for recipe, fitted in control.methods.items():
             if only is None or Model(name, recipe) in only:
-                finished = fitted.finish(scaled(vectors, fitted.method)).numpy()
-                judged = precision(study, finished, photos).assign(variant=name, recipe=recipe, seed=0)
-                size = {"dimensions": finished.shape[1], "megabytes": fitted.megabytes()}
+                vectors = control.vectors(ablation, photos, pixels, recipe)
+                judged = precision(study, vectors, photos).assign(variant=name, recipe=recipe, seed=0)
+                size = {"dimensions": vectors.shape[1], "megabytes": fitted.megabytes()}
                 rows.append(judged.assign(split=split, **size))
     return pd.concat(rows, ignore_index=True)
 

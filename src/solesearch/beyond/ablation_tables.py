@@ -11,7 +11,7 @@ import pandas as pd
 
 from solesearch.beyond.ablation import AS_IT_IS, Ablation, needs_labels
 from solesearch.beyond.effects import (
-    FINALIST,
+    GOAL,
     PAPER,
     UNTRAINED,
     UNTRAINED_TRUNKS,
@@ -19,11 +19,11 @@ from solesearch.beyond.effects import (
     is_control,
     untrained_twin,
 )
+from solesearch.beyond.export import PAPERS_MODEL, model_file
 from solesearch.beyond.methods import PLAIN
-from solesearch.beyond.post_processing import embedding_function
 from solesearch.core import files
 from solesearch.cost.latency import LatencySettings, time_one
-from solesearch.cost.onnx_model import OnnxModel, export_features
+from solesearch.cost.onnx_model import OnnxModel
 from solesearch.evaluation.study import Study, read_chosen
 from solesearch.gan.trainer import TrainingFolder
 from solesearch.retrieval.controls import CONTROLS, control_features
@@ -53,8 +53,7 @@ def model_costs(ablation: Ablation, models: Sequence[Model], timing: LatencySett
     for model in models:
         kind = untrained_twin(model.variant), model.recipe
         if kind not in costs:
-            fitted = ablation.fitted(model, seed=ablation.seeds(model.variant, split="test")[0])
-            content = export_features(embedding_function(*fitted, image_size=ablation.study.gan.image_size))
+            content, _ = model_file(ablation, model, seed=ablation.seeds(model.variant, split="test")[0])
             onnx = OnnxModel(content, threads=timing.threads)
             costs[kind] = len(content) / 1e6, milliseconds(partial(onnx.embed, photo), timing)
     rows = [(*model, *costs[untrained_twin(model.variant), model.recipe]) for model in models]
@@ -170,10 +169,11 @@ def goals(
     """Return ladder_goals.csv (columns GOALS): how far the best finalist got, a row a goal.
 
     A rival is a control with the recipe that `controls` gives, its best on validation photos. A difference is
-    reached when its verdict is `higher`; size and time when they are at most what is wanted.
+    reached when its verdict is `higher`; size and time when they are at most what is wanted. The time also
+    counts as reached where it is at most `most_of_papers` of the papers' model's in the same run.
     """
     rule, title = ablation.judging, ablation.title(best)
-    mine = compared[(compared["split"] == "test") & (compared["rung"] == FINALIST)]
+    mine = compared[(compared["split"] == "test") & (compared["rung"] == GOAL)]
     mine = mine[(mine["variant"] == best.variant) & (mine["recipe"] == best.recipe)]
     mine, rows = mine.set_index(["against", "against_recipe", "average"]), []
     for rival, (average, words) in itertools.product(RIVALS, AVERAGES.items()):
@@ -186,11 +186,13 @@ def goals(
         else:
             why = "no ImageNet weights here, or not all test photos embedded"
             rows.append((*goal, np.nan, np.nan, np.nan, "not testable here", why))
-    made = table[(table["variant"] == best.variant) & (table["recipe"] == best.recipe)].iloc[0]
+    costs = table.drop_duplicates(["variant", "recipe"]).set_index(["variant", "recipe"])
+    mine, papers = costs.loc[tuple(best)], costs.loc[tuple(PAPERS_MODEL)]
+    most_ms = max(rule.most_ms, rule.most_of_papers * papers["ms_per_photo"])
     for goal, most, unit, measured in (
-        ("embedding file", rule.most_megabytes, "MB", made["megabytes"]),
-        ("time of a photo", rule.most_ms, "ms", made["ms_per_photo"]),
+        ("embedding file", rule.most_megabytes, "MB", mine["megabytes"]),
+        ("time of a photo", most_ms, "ms", mine["ms_per_photo"]),
     ):
         reached = "yes" if measured <= most else "no"
-        rows.append((goal, title, f"at most {most:g} {unit}", measured, np.nan, np.nan, reached, ""))
+        rows.append((goal, title, f"at most {most:.2g} {unit}", measured, np.nan, np.nan, reached, ""))
     return pd.DataFrame(rows, columns=GOALS)

@@ -1,8 +1,9 @@
 """Contrastive training: two views of a photo should lie near each other, views of other photos far away.
 
 The loss is NT-Xent of SimCLR (Chen et al. 2020, "A simple framework for contrastive learning of visual
-representations", eq. 1). `ContrastiveTrunk` trains the discriminator's convolutions with it and no generator
-at all, so that the ablation shows what the adversary adds; it trains other trunks as well.
+representations", eq. 1), or VICReg's (Bardes, Ponce and LeCun 2022), which holds no view against other
+photos, so that small batches do. `ContrastiveTrunk` trains the discriminator's convolutions with it and no
+generator at all, so that the ablation shows what the adversary adds; it trains other trunks as well.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from solesearch.gan.infogan import update
 
 VIEW_SEEDS = (2**28, 2**29)  # beside the latent's draws, which use 0 and 2**30
 FAR = 1e9  # taken off a view's similarity to itself
+VICREG_FLOOR = 1e-4  # added to a variance before its root, as there
 
 
 def nt_xent(first: tf.Tensor, second: tf.Tensor, *, temperature: float) -> tf.Tensor:
@@ -33,6 +35,23 @@ def nt_xent(first: tf.Tensor, second: tf.Tensor, *, temperature: float) -> tf.Te
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(partner, similarity))
 
 
+def vicreg(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """Return VICReg's loss [] of projections [b, p] (eq. 6, weights as there); row i of both is one photo's.
+
+    Views agree (invariance), each value spreads by 1 at least (variance), no two tell the same (covariance).
+    """
+    invariance = tf.reduce_mean(tf.square(first - second))
+    count, values = tf.cast(tf.shape(first)[0], tf.float32), first.shape[1]
+    variance = covariance = 0.0
+    for projected in (first, second):
+        centred = projected - tf.reduce_mean(projected, axis=0)
+        table = tf.matmul(centred, centred, transpose_a=True) / (count - 1)  # [p, p]
+        spread = tf.sqrt(tf.linalg.diag_part(table) + VICREG_FLOOR)
+        variance += tf.reduce_mean(tf.nn.relu(1 - spread)) / 2
+        covariance += tf.reduce_sum(tf.square(tf.linalg.set_diag(table, tf.zeros(values)))) / values
+    return 25 * invariance + 25 * variance + covariance
+
+
 def projection_head(settings: ContrastiveSettings, *, features: int, seed: int) -> keras.Sequential:
     """Return the head [b, features] -> [b, projection] that only training uses (SimCLR, section 2.1)."""
     keras.utils.set_random_seed(seed)
@@ -46,21 +65,36 @@ def two_views(images: tf.Tensor, settings: ContrastiveSettings, *, seed: tf.Tens
     return tf.concat([view(images, settings, seed=one) for one in seeds], axis=0)
 
 
-def contrastive_loss(head, features: tf.Tensor, settings: ContrastiveSettings) -> tf.Tensor:
-    """Return NT-Xent [] of the features [2b, d] of `two_views`, projected by `head`."""
+def contrastive_loss(
+    head, features: tf.Tensor, settings: ContrastiveSettings, *, name: str = "nt_xent"
+) -> tf.Tensor:
+    """Return the loss [] called `name` of the features [2b, d] of `two_views`, projected by `head`."""
     first, second = tf.split(head(features), 2)
-    return nt_xent(first, second, temperature=settings.temperature)
+    return (
+        vicreg(first, second)
+        if name == "vicreg"
+        else nt_xent(first, second, temperature=settings.temperature)
+    )
 
 
 class ContrastiveTrunk:
     """A trunk with a projection head, and nothing else, trained on views of photos."""
 
-    def __init__(self, settings: GanSettings, contrastive: ContrastiveSettings, *, trunk, seed: int):
+    def __init__(
+        self,
+        settings: GanSettings,
+        contrastive: ContrastiveSettings,
+        *,
+        trunk,
+        seed: int,
+        loss: str = "nt_xent",
+    ):
         """Take the trunk, whose call gives `.features`; the head's weights are drawn from `seed`.
 
-        It may be a discriminator: its two heads are left as they are.
+        It may be a discriminator: its two heads are left as they are. `loss`: nt_xent or vicreg.
         """
         self.settings, self.contrastive, self.seed, self.network = settings, contrastive, seed, trunk
+        self.loss = loss
         for norm in trunk.norms:
             norm.momentum = contrastive.norm_momentum
         features = trunk(tf.zeros((1, *settings.image_size, 3))).features.shape[1]
@@ -82,7 +116,7 @@ class ContrastiveTrunk:
         views = two_views(images, self.contrastive, seed=seed)
         with tf.GradientTape() as tape:
             features = self.network(views, training=True).features
-            loss = contrastive_loss(self.head, features, self.contrastive)
+            loss = contrastive_loss(self.head, features, self.contrastive, name=self.loss)
         update(tape, loss, self.trained, self.optimizer)
         self.steps_done.assign_add(1)
         return {"contrastive": loss}

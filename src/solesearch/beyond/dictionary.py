@@ -10,6 +10,7 @@ post-processing and into the same kind of file.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
@@ -57,7 +58,7 @@ class DictionaryTrunk(keras.Model):
         """
         cells = oriented_gradients(images)
         patches = self.whiten(cells)
-        squared = tf.reduce_sum(patches**2, axis=3, keepdims=True) - 2 * self.compare(patches)
+        squared = tf.reduce_sum(tf.square(patches), axis=3, keepdims=True) - 2 * self.compare(patches)
         distances = tf.sqrt(tf.maximum(squared, 0.0))
         code = tf.nn.relu(tf.reduce_mean(distances, axis=3, keepdims=True) - distances)
         _, height, width, depth = code.shape
@@ -130,13 +131,23 @@ def learn_dictionary(
     return Dictionary(*(array.astype(np.float32) for array in learned)), means.inertia_ / len(whitened)
 
 
+def learned_trunk(
+    pixels: np.ndarray, settings: DictionarySettings, *, seed: int, log: Callable[[float], None] | None = None
+) -> DictionaryTrunk:
+    """Learn from training photos, uint8 [n, h, w, 3], in under a minute at 64x96; `log` gets the loss."""
+    learned, loss = learn_dictionary(draw_patches(pixels, settings, seed=seed), settings, seed=seed)
+    if log:
+        log(loss)
+    return build_dictionary_trunk(pixels.shape[1:3], settings, seed=seed).load(learned)
+
+
 def train_dictionary(
     pixels: np.ndarray, settings: DictionarySettings, *, folder: TrainingFolder, seed: int
 ) -> DictionaryTrunk:
-    """Learn from training photos, uint8 [n, h, w, 3], and log it as one step; under a minute at 64x96."""
+    """Learn from training photos, uint8 [n, h, w, 3], and log it in `folder` as one step."""
     started = time.monotonic()
-    learned, loss = learn_dictionary(draw_patches(pixels, settings, seed=seed), settings, seed=seed)
     with folder.opened_log(after=0) as log:
-        log(settings.epochs, {"squared_distance": loss})
+        note = lambda loss: log(settings.epochs, {"squared_distance": loss})  # noqa: E731
+        trunk = learned_trunk(pixels, settings, seed=seed, log=note)
     files.write_json(folder.seconds_file, round(time.monotonic() - started, 1))
-    return build_dictionary_trunk(pixels.shape[1:3], settings, seed=seed).load(learned)
+    return trunk

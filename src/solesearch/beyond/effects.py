@@ -23,8 +23,10 @@ UNTRAINED_TRUNKS = {  # each, as drawn, and a variant that trains it
     UNTRAINED: "infogan",
     "untrained_gradients": "contrastive_gradients",
     "untrained_dictionary": "dictionary",
+    "untrained_dictionary_network": "dictionary_network",
 }
 FINALIST = "finalist"
+GOAL = "goal"  # the best finalist against what it was meant to beat, a family of its own
 EFFECTS = [
     *("rung", "split", "variant", "recipe", "against", "against_recipe", "gallery", "k", "average"),
     *("difference", "low", "high", "p", "p_holm", "seeds", "seed_low", "seed_high", "n", "units"),

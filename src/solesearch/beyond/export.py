@@ -6,6 +6,7 @@ Stage ladder writes it (`write_model`); page and commands use that file. `make e
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ from solesearch.beyond.methods import PLAIN
 from solesearch.beyond.post_processing import embedding_function
 from solesearch.core.errors import InputError
 from solesearch.cost.embedder_file import CARD, EmbedderFile
-from solesearch.cost.onnx_model import export_features, save_onnx
+from solesearch.cost.onnx_model import export_features, save_onnx, with_plain_names
 from solesearch.evaluation.study import catalogue_summary
 from solesearch.photos.catalog import CatalogSettings
 
 PAPERS_MODEL = Model(PAPER, PLAIN)
 CHECKED = 64  # photos whose vectors the file must give as TensorFlow does
 ALIKE = 0.999  # least cosine
+LARGE = 1024  # values of a weight that is worth halving
 
 
 def card(ablation: Ablation, model: Model, *, seed: int, table: pd.DataFrame) -> dict[str, Any]:
@@ -51,6 +53,36 @@ def card(ablation: Ablation, model: Model, *, seed: int, table: pd.DataFrame) ->
     }
 
 
+def model_file(ablation: Ablation, model: Model, *, seed: int) -> tuple[bytes, Any]:
+    """Return a model as an ONNX file, weights in half precision, and the function that it was made from.
+
+    Both take photos uint8 [n, h, w, 3] to vectors float32 [n, k].
+    """
+    size = ablation.study.gan.image_size
+    function = embedding_function(*ablation.fitted(model, seed=seed), image_size=size)
+    return with_plain_names(with_half_weights(export_features(function))), function
+
+
+def with_half_weights(content: bytes) -> bytes:
+    """Return an ONNX network that keeps its large weights as float16: half the size, the same arithmetic.
+
+    ONNX Runtime turns them back into float32 once, when it loads the file.
+    """
+    import onnx
+
+    model = onnx.ModelProto.FromString(content)
+    graph, casts = model.graph, []
+    for tensor in graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and math.prod(tensor.dims) >= LARGE:
+            name, values = tensor.name, onnx.numpy_helper.to_array(tensor)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}/half"))
+            casts.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return model.SerializeToString()
+
+
 def write_model(ablation: Ablation, model: Model, table: pd.DataFrame, path: Path) -> dict[str, Any]:
     """Write a model as an ONNX file with its card inside, and return the card. `table`: ladder.csv.
 
@@ -58,9 +90,9 @@ def write_model(ablation: Ablation, model: Model, table: pd.DataFrame, path: Pat
     the network did.
     """
     study, seed = ablation.study, ablation.seeds(model.variant, split="test")[0]
-    function = embedding_function(*ablation.fitted(model, seed=seed), image_size=study.gan.image_size)
+    content, function = model_file(ablation, model, seed=seed)
     described = card(ablation, model, seed=seed, table=table)
-    save_onnx(path, export_features(function), metadata={CARD: json.dumps(described)})
+    save_onnx(path, content, metadata={CARD: json.dumps(described)})
     pixels = np.asarray(study.pixels[:CHECKED])
     check_alike(function(pixels).numpy(), EmbedderFile(path).embed(pixels))
     return described

@@ -38,13 +38,13 @@ def oriented_gradients(images: tf.Tensor) -> tf.Tensor:
     grey = tf.pad(grey, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="REFLECT")
     across = grey[:, 1:-1, 2:] - grey[:, 1:-1, :-2]
     down = grey[:, 2:, 1:-1] - grey[:, :-2, 1:-1]
-    squared = across**2 + down**2 + FAINT
+    squared = tf.square(across) + tf.square(down) + FAINT
     angles = [math.pi * number / DIRECTIONS for number in range(DIRECTIONS)]
     axes = tf.constant([[[[math.cos(angle) for angle in angles], [math.sin(angle) for angle in angles]]]])
     along = tf.nn.conv2d(tf.concat([across, down], axis=3), axes, 1, "SAME")  # [b, h, w, 9]
-    agreement = along**2 / squared  # cos(a)^2
-    cells = tf.nn.avg_pool2d(tf.sqrt(squared) * agreement**2 * agreement**2, CELL, CELL, "SAME")
-    strength = tf.nn.avg_pool2d(tf.reduce_sum(cells**2, axis=3, keepdims=True), 3, 1, "SAME")
+    agreement = tf.square(tf.square(along) / squared)  # cos(a)^4
+    cells = tf.nn.avg_pool2d(tf.sqrt(squared) * tf.square(agreement), CELL, CELL, "SAME")
+    strength = tf.nn.avg_pool2d(tf.reduce_sum(tf.square(cells), axis=3, keepdims=True), 3, 1, "SAME")
     return cells / tf.sqrt(strength + QUIET)
 
 

@@ -8,11 +8,14 @@ from typing import Annotated, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from solesearch.beyond.variants import ViewSettings
 from solesearch.core.settings import Section
 
 PLAIN = "plain"  # the paper's method
 CONVOLUTIONS = 6  # of P Table I's discriminator
 CODE = 2  # the layer of a dictionary that is pooled; the first are the gradients
+ON_CODE = (2, 4)  # the code and the last convolution of a network on it
+MAP = 1  # the one layer of a control: what it saw at each place
 Layers = list[Annotated[int, Field(ge=1, le=CONVOLUTIONS)]]
 
 
@@ -31,11 +34,12 @@ class Method:
     whitened: int = 0  # principal components kept and scaled to variance 1; 0: none
     shrinkage: float = 0.0  # added to each variance, as a share of the mean of those kept
     exponent: float = 1.0  # 1: all components weigh the same; 0: PCA; between: over variance^(exponent / 2)
+    oriented: int = 0  # principal components among which oriented ones are sought; 0: none are
 
     @property
     def before_whitening(self) -> Method:
         """The method as far as nothing is fitted: methods that share it share these vectors."""
-        return dataclasses.replace(self, title="", whitened=0, shrinkage=0.0, exponent=1.0)
+        return dataclasses.replace(self, title="", whitened=0, shrinkage=0.0, exponent=1.0, oriented=0)
 
 
 class JudgingSettings(Section, section="ladder.judging"):
@@ -44,6 +48,7 @@ class JudgingSettings(Section, section="ladder.judging"):
     recipes: list[str]
     variant_recipes: list[str]
     dictionary_recipes: list[str]
+    dictionary_network_recipes: list[str]
     control_recipes: list[str]
     layers: Layers
     lower_layers: Layers
@@ -52,6 +57,9 @@ class JudgingSettings(Section, section="ladder.judging"):
     first_grid: PositiveInt
     code_grid: PositiveInt
     code_dimensions: PositiveInt
+    oriented_from: PositiveInt
+    oriented_shrinkage: float = Field(gt=0)
+    views: ViewSettings
     gem_power: PositiveFloat
     whitened_dimensions: PositiveInt
     shrinkage: float = Field(ge=0)
@@ -60,17 +68,20 @@ class JudgingSettings(Section, section="ladder.judging"):
     finalists: PositiveInt
     most_megabytes: PositiveFloat
     most_ms: PositiveFloat
+    most_of_papers: PositiveFloat
 
     @model_validator(mode="after")
     def _methods_are_known(self) -> Self:
         named = {*self.recipes, *self.variant_recipes, *self.dictionary_recipes, *self.control_recipes}
+        named |= {*self.dictionary_network_recipes}
         if unknown := named - set(self.methods):
             raise ValueError(f"recipes: {min(unknown)!r} is none of {', '.join(self.methods)}")
-        if unfit := [name for name in self.control_recipes if self.methods[name].layers]:
-            raise ValueError(f"control_recipes: {unfit[0]!r} pools layers, and a control has none")
-        for name in self.dictionary_recipes:
-            if (last := max(self.methods[name].layers, default=0)) > CODE:
-                raise ValueError(f"dictionary_recipes: {name!r} pools layer {last}; a dictionary has {CODE}")
+        if unfit := [name for name in self.control_recipes if self.methods[name].layers not in ((), (MAP,))]:
+            raise ValueError(f"control_recipes: {unfit[0]!r} pools layers, and a control has one map")
+        for key, most in (("dictionary_recipes", CODE), ("dictionary_network_recipes", max(ON_CODE))):
+            for name in getattr(self, key):
+                if (last := max(self.methods[name].layers, default=0)) > most:
+                    raise ValueError(f"{key}: {name!r} pools layer {last}; there are {most}")
         if PLAIN not in self.recipes or len(self.recipes) < 2:
             raise ValueError(f"recipes hold {PLAIN!r} and at least one more; got {self.recipes}")
         return self
@@ -87,6 +98,11 @@ class JudgingSettings(Section, section="ladder.judging"):
         first = unit | {"layers": tuple(self.first_layers), "grid": self.first_grid, "pooling": "mean"}
         code = unit | {"layers": (CODE,), "grid": self.code_grid, "pooling": "mean"}
         half_code = {"whitened": self.code_dimensions, "exponent": self.exponent}
+        oriented = {"oriented": self.oriented_from, "shrinkage": self.oriented_shrinkage, "exponent": 0.0}
+        kept, half_kept = white | oriented, half | oriented | {"exponent": self.exponent}
+        kept_code, half_kept_code = half_code | oriented, oriented | half_code
+        map_max = unit | {"layers": (MAP,), "grid": self.grid}
+        map_gem = map_max | {"pooling": "gem", "power": self.gem_power}
         methods = {
             "plain": ("plain (the paper)", {}),
             "normalised": ("length 1", unit),
@@ -104,5 +120,19 @@ class JudgingSettings(Section, section="ladder.judging"):
             "code_root": ("code, root of the mean", code | {"root": True}),
             "code_half_whitened": ("code (mean), half whitened", code | half_code),
             "code_root_half_whitened": ("code (root), half whitened", code | {"root": True} | half_code),
+            "code_root_oriented": ("code (root), oriented", code | {"root": True} | kept_code),
+            "code_root_half_oriented": ("code (root), half oriented", code | {"root": True} | half_kept_code),
+            "last_oriented": ("last block (mean), oriented", code | {"layers": ON_CODE[-1:]} | kept_code),
+            "both_root_oriented": (
+                "code and last block (root), oriented",
+                code | {"layers": ON_CODE, "root": True} | kept_code,
+            ),
+            "normalised_oriented": ("length 1, oriented", unit | kept),
+            "normalised_half_oriented": ("length 1, half oriented", unit | half_kept),
+            "layers_max_half_oriented": ("layers (max), half oriented", by_max | half_kept),
+            "map_max": ("map, maximum", map_max),
+            "map_gem": ("map, generalised mean", map_gem),
+            "map_gem_half_whitened": ("map (generalised mean), half whitened", map_gem | half),
+            "map_gem_half_oriented": ("map (generalised mean), half oriented", map_gem | half_kept),
         }
         return {name: Method(title, **values) for name, (title, values) in methods.items()}

@@ -102,7 +102,7 @@ class VariantTrainings:
         }
         if variant.contrastive:
             config["contrastive"] = settings.contrastive.model_dump()
-        if variant.trunk == "dictionary":
+        if variant.trunk in ("dictionary", "on_dictionary"):
             config["dictionary"] = settings.dictionary.model_dump()
         if variant.needs_labels:
             config["labelled"] = {str(row): self.labels[row] for row in self.labelled(seed)}
@@ -141,13 +141,19 @@ class VariantTrainings:
     def drawn_trunk(self, name: str, seed: int):
         """Return the trunk that a variant trains, with the weights that `seed` draws.
 
-        It is an infogan.Discriminator, a gradient_trunk.GradientTrunk or a dictionary.DictionaryTrunk.
+        It is an infogan.Discriminator, a gradient_trunk.GradientTrunk, a dictionary.DictionaryTrunk or a
+        dictionary_network.DictionaryNetwork; the last one's dictionary is learned, the rest drawn.
         """
         gan = self.gan(name)
         if VARIANTS[name].trunk == "dictionary":
             from solesearch.beyond.dictionary import build_dictionary_trunk
 
             return build_dictionary_trunk(gan.image_size, self.settings.dictionary, seed=seed)
+        if VARIANTS[name].trunk == "on_dictionary":
+            from solesearch.beyond.dictionary_network import build_dictionary_network
+
+            values = {"leak": gan.leak, "norm_momentum": self.settings.contrastive.norm_momentum}
+            return build_dictionary_network(self._dictionary(seed), gan.image_size, **values, seed=seed)
         if VARIANTS[name].trunk == "edges":
             from solesearch.beyond.gradient_trunk import build_gradient_trunk
 
@@ -156,6 +162,18 @@ class VariantTrainings:
         from solesearch.gan.infogan import build_discriminator
 
         return build_discriminator(gan, seed=seed)
+
+    @cached_property
+    def _dictionaries(self) -> dict[int, Any]:
+        return {}
+
+    def _dictionary(self, seed: int):
+        """Return the learned dictionary on which networks of a seed stand, learned once in this process."""
+        from solesearch.beyond.dictionary import learned_trunk
+
+        if seed not in self._dictionaries:
+            self._dictionaries[seed] = learned_trunk(self.pixels, self.settings.dictionary, seed=seed)
+        return self._dictionaries[seed]
 
     def trunk(self, name: str, seed: int):
         """Return the trained trunk of a variant; InputError where it is not trained yet or of other networks.
@@ -175,7 +193,7 @@ class VariantTrainings:
             from solesearch.beyond.contrastive import ContrastiveTrunk
 
             trunk = self.drawn_trunk(name, seed)
-            return ContrastiveTrunk(gan, settings.contrastive, trunk=trunk, seed=seed)
+            return ContrastiveTrunk(gan, settings.contrastive, trunk=trunk, seed=seed, loss=variant.loss)
         from solesearch.beyond import adversarial_variants
 
         labelled = None

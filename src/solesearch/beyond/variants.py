@@ -23,7 +23,9 @@ class Variant:
     gan: dict[str, Any] = field(default_factory=dict)  # changed GAN settings
     reads: tuple[str, ...] = ()  # keys of ladder.ideas that decide its numbers
     contrastive: bool = False  # reads ladder.contrastive
-    trunk: str = "discriminator"  # what learns: P Table I's, gradient_trunk's "edges", or a "dictionary"
+    trunk: str = "discriminator"  # what learns: P Table I's, gradient_trunk's "edges", a "dictionary", or a
+    # network "on_dictionary"
+    loss: str = "nt_xent"  # of a contrastive training without adversary; or vicreg
 
     @property
     def needs_labels(self) -> bool:
@@ -116,6 +118,14 @@ VARIANTS: dict[str, Variant] = {
         training="",
         trunk="dictionary",
     ),
+    "dictionary_network": Variant(
+        "network on a dictionary, VICReg",
+        "Two convolutions on the dictionary's code learn from two views (VICReg; Bardes et al. 2022).",
+        training="",
+        contrastive=True,
+        trunk="on_dictionary",
+        loss="vicreg",
+    ),
 }
 
 
@@ -136,17 +146,9 @@ class IdeaSettings(Section, section="ladder.ideas"):
     labelled_share: float = Field(gt=0, le=1)
 
 
-class ContrastiveSettings(Section, section="ladder.contrastive"):
-    """Views, loss and optimiser of contrastive training."""
+class ViewSettings(Section, section="ladder.judging.views"):
+    """How a view of a photo is drawn: a crop, stretched and perhaps mirrored, in other colours."""
 
-    steps: PositiveInt
-    batch_size: BatchSize
-    learning_rate: PositiveFloat
-    temperature: PositiveFloat
-    hidden: PositiveInt
-    projection: PositiveInt
-    dropout: BelowOne
-    norm_momentum: BelowOne
     crop_area: Annotated[list[Annotated[float, Field(gt=0, le=4)]], Field(min_length=2, max_length=2)]
     crop_aspect: float = Field(ge=1, le=4)
     brightness: BelowOne
@@ -161,6 +163,19 @@ class ContrastiveSettings(Section, section="ladder.contrastive"):
         if self.crop_area[0] > self.crop_area[1]:
             raise ValueError(f"crop_area: two ascending shares of the photo; got {self.crop_area}")
         return self
+
+
+class ContrastiveSettings(ViewSettings, section="ladder.contrastive"):
+    """Views, loss and optimiser of contrastive training."""
+
+    steps: PositiveInt
+    batch_size: BatchSize
+    learning_rate: PositiveFloat
+    temperature: PositiveFloat
+    hidden: PositiveInt
+    projection: PositiveInt
+    dropout: BelowOne
+    norm_momentum: BelowOne
 
 
 class DictionarySettings(Section, section="ladder.dictionary"):

@@ -1,0 +1,95 @@
+"""What the ImageNet networks see of photos and of views of them, pooled in more ways than in stage networks.
+
+Whatever is done to the label-free models is done to these controls, too: notebook 10. Vectors are kept in
+runs/<profile>/ladder/networks with what decided them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from solesearch.beyond.augmentation import views_of
+from solesearch.beyond.methods import JudgingSettings
+from solesearch.beyond.post_processing import GEM_FLOOR
+from solesearch.core.embedding import Embedding
+from solesearch.core.model_names import NetworkRow
+from solesearch.core.progress import Progress
+from solesearch.core.provenance import code_digest
+from solesearch.networks.comparison import Comparison, NetworkFolder
+from solesearch.networks.networks import NetworkEmbedder, scale
+
+POOLINGS = ("average", "max", "gem")
+
+
+@dataclass(frozen=True)
+class NetworkMaps:
+    """The networks of one profile, asked for other poolings of their last convolution."""
+
+    comparison: Comparison
+    judging: JudgingSettings
+
+    @cached_property
+    def store(self) -> NetworkFolder:
+        """Where the vectors are kept."""
+        return NetworkFolder(self.comparison.paths.ladder / "networks")
+
+    def vectors(self, network: str, pooling: str, photos: pd.DataFrame, *, views: bool) -> np.ndarray:
+        """Return vectors [n, d] of photos [n], or of a view of each, by one of POOLINGS; computed once.
+
+        Raises InputError where the network's weights do not fit any more.
+        """
+        kept = {name: self._name(network, name, photos, views=views) for name in POOLINGS}
+        wanted = self._wanted(network, photos, views=views)
+        if not all(self.store.holds(name, wanted) for name in kept.values()):
+            parts = list(self._seen(network, photos, views=views))
+            for name, found in zip(kept.values(), zip(*parts, strict=True), strict=True):
+                embedding = Embedding(photos["id"].tolist(), np.concatenate(found))
+                self.store.save(embedding, wanted=wanted, overview={"model": name})
+        return self.store.load(kept[pooling]).vectors
+
+    def _name(self, network: str, pooling: str, photos: pd.DataFrame, *, views: bool) -> str:
+        return f"{network}-{pooling}-{photos['split'].iloc[0]}{'-views' if views else ''}"
+
+    def _wanted(self, network: str, photos: pd.DataFrame, *, views: bool) -> dict[str, Any]:
+        table = photos[["id", "sha256"]].to_csv(index=False)
+        return {
+            **self.comparison.wanted(NetworkRow(network)),
+            "code": code_digest("solesearch.beyond.network_maps"),
+            "photos": hashlib.sha256(table.encode()).hexdigest(),
+            "gem_power": self.judging.gem_power,
+            "views": self.judging.views.model_dump() if views else None,
+        }
+
+    def _seen(self, network: str, photos: pd.DataFrame, *, views: bool) -> Iterator[list[np.ndarray]]:
+        """Yield one array a pooling of POOLINGS for each batch of photos."""
+        comparison, settings = self.comparison, self.comparison.networks
+        weights = comparison.weights[network].path
+        embedder = NetworkEmbedder(NetworkRow(network), settings, weights=weights)
+        layer = settings.layers.get(network, "") or embedder.network.last_convolution
+        places = keras.Model(embedder.whole.input, embedder.whole.get_layer(layer).output)
+        see = tf.function(lambda images: places(scale(images, scaling=embedder.scaling), training=False))
+        title = f"{network} sees {'views' if views else photos['split'].iloc[0] + ' photos'}"
+        progress = Progress(title, total=len(photos), unit="photo")
+        for first in range(0, len(photos), settings.batch):
+            rows = photos.iloc[first : first + settings.batch]
+            pixels = comparison.decode(rows, size=embedder.size)
+            pixels = views_of(pixels, self.judging.views, seed=first) if views else pixels
+            yield poolings(see(pixels), power=self.judging.gem_power)
+            progress.update(first + len(rows))
+
+
+def poolings(activation: tf.Tensor, *, power: float) -> list[np.ndarray]:
+    """Return mean, maximum and generalised mean over the places of a map [b, h, w, c], each [b, c]."""
+    mean = tf.reduce_mean(activation, axis=(1, 2))
+    largest = tf.reduce_max(activation, axis=(1, 2))
+    powers = tf.reduce_mean(tf.maximum(activation, GEM_FLOOR) ** power, axis=(1, 2))
+    return [mean.numpy(), largest.numpy(), (powers ** (1 / power)).numpy()]
