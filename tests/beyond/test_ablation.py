@@ -148,11 +148,11 @@ def test_controls_get_the_same_post_processing(world) -> None:
     wanted = ablation.precision(opened.study, whitened.astype(np.float32), photos)["value"].mean()
     found = mean_values(world.queries, split="validation")
     assert found["hog", "normalised_whitened"] == pytest.approx(wanted)
-    recipes = {name: set(opened.control(name).methods) for name in ("random", "hog", "mean_colour")}
+    recipes = {name: set(opened.control_methods(name)) for name in ("random", "hog", "mean_colour")}
     assert recipes["random"] == {""} and recipes["hog"] == {"", *opened.judging.control_recipes}
     short = dataclasses.replace(opened, judging=opened.judging.replaced(whitened_dimensions=3))
-    assert set(short.control("mean_colour").methods) == {"", "normalised"}  # three values, none left over
-    assert set(short.control("MobileNet").methods) == {"", "normalised"}  # no training photo embedded
+    assert set(short.control_methods("mean_colour")) == {"", "normalised"}  # three values, none left over
+    assert set(short.control_methods("MobileNet")) == {"", "normalised"}  # no training photo embedded
 
 
 def test_a_control_is_met_at_its_best_on_validation_photos() -> None:

@@ -103,14 +103,14 @@ class Ablation:
         return fit_methods(network, methods, self.fitting_pixels, views)
 
     @cached_property
-    def _controls(self) -> dict[str, Control]:
+    def _fitted_controls(self) -> dict[str, dict[str, FittedMethod]]:
         return {}
 
-    def control(self, name: str) -> Control:
-        """Return a control with its methods, fitted once."""
-        if name not in self._controls:
-            self._controls[name] = fitted_control(self, name)
-        return self._controls[name]
+    def control_methods(self, name: str) -> dict[str, FittedMethod]:
+        """Return recipe -> method of a control, fitted on its own vectors of the training photos, once."""
+        if name not in self._fitted_controls:
+            self._fitted_controls[name] = fit_control(self, name)
+        return self._fitted_controls[name]
 
     @cached_property
     def network_maps(self) -> NetworkMaps:
@@ -226,64 +226,58 @@ def control_vectors(study: Study, name: str, photos: pd.DataFrame, pixels: np.nd
 
 
 @dataclass(frozen=True)
-class Control:
-    """A control and its methods by recipe, fitted on its own vectors of the training photos."""
+class Seen:
+    """What a control makes of photos [n] and their pixels, uint8 [n, h, w, 3], or of `views` of them."""
 
+    ablation: Ablation
     name: str
-    methods: Mapping[str, FittedMethod]
+    photos: pd.DataFrame
+    pixels: np.ndarray
+    views: bool = False
 
-    def vectors(
-        self, ablation: Ablation, photos: pd.DataFrame, pixels: np.ndarray, recipe: str
-    ) -> np.ndarray:
-        """Return vectors float32 [n, k] of photos [n] and their pixels by one of its methods."""
-        fitted = self.methods[recipe]
-        return fitted.finish(_unwhitened(ablation, self.name, photos, pixels, fitted.method)).numpy()
+    @cached_property
+    def _vectors(self) -> np.ndarray:
+        return control_vectors(self.ablation.study, self.name, self.photos, self.pixels)
+
+    def unwhitened(self, method: Method) -> np.ndarray:
+        """Return vectors float32 [n, d] as a method has them before whitening.
+
+        What is hand-made is computed once for all methods; what a network saw lies on the disk.
+        """
+        if is_plain_network(self.name) and (method.layers or self.views):
+            pooling = method.pooling if method.layers else "average"
+            maps = self.ablation.network_maps
+            found = maps.vectors(self.name, pooling, self.photos, views=self.views)
+        else:
+            found = self._vectors
+            if method.layers:
+                found = pooled(MAPS[self.name](found, self.pixels.shape[1:3]), method)
+        return scaled(found, method).numpy()
 
 
-def fitted_control(ablation: Ablation, name: str) -> Control:
-    """Return a control with the recipes of `judging.control_recipes` that fit it; chance gets none.
+def fit_control(ablation: Ablation, name: str) -> dict[str, FittedMethod]:
+    """Return recipe -> method of `judging.control_recipes`, those that fit a control; chance gets none.
 
     Left out are those that its vectors are too short for, that pool a map which it has not, and that are
     fitted on training photos where a network has not embedded them.
     """
     photos, pixels = ablation.fitting
     fitted, network = {AS_IT_IS: FittedMethod(Method("as it is"))}, is_plain_network(name)
-    seen = not network or set(photos["id"]) <= set(ablation.study.networks.load(name).ids)
+    known = not network or set(photos["id"]) <= set(ablation.study.networks.load(name).ids)
+    seen, of_views = Seen(ablation, name, photos, pixels), None
     for recipe in ablation.judging.control_recipes if name != PRIOR else ():
         method = ablation.judging.methods[recipe]
-        if (method.layers and not network and name not in MAPS) or (method.whitened and not seen):
+        if (method.layers and not network and name not in MAPS) or (method.whitened and not known):
             continue
         if not method.whitened:
             fitted[recipe] = FittedMethod(method)
-            continue
-        vectors = _unwhitened(ablation, name, photos, pixels, method)
-        if method.whitened < min(vectors.shape):
+        elif method.whitened < min((vectors := seen.unwhitened(method)).shape):
             changes = None
             if method.oriented:
-                views = ablation.fitting_views
-                changes = vectors - _unwhitened(ablation, name, photos, views, method, views=True)
+                of_views = of_views or Seen(ablation, name, photos, ablation.fitting_views, views=True)
+                changes = vectors - of_views.unwhitened(method)
             fitted[recipe] = fit_method(method, vectors, changes)
-    return Control(name, fitted)
-
-
-def _unwhitened(
-    ablation: Ablation,
-    name: str,
-    photos: pd.DataFrame,
-    pixels: np.ndarray,
-    method: Method,
-    *,
-    views: bool = False,
-) -> np.ndarray:
-    """Return a control's vectors [n, d] before whitening, of photos [n] and their pixels, or of `views`."""
-    if is_plain_network(name) and (method.layers or views):
-        pooling = method.pooling if method.layers else "average"
-        found = ablation.network_maps.vectors(name, pooling, photos, views=views)
-    else:
-        found = control_vectors(ablation.study, name, photos, pixels)
-        if method.layers:
-            found = pooled(MAPS[name](found, pixels.shape[1:3]), method)
-    return scaled(found, method).numpy()
+    return fitted
 
 
 def judge_controls(ablation: Ablation, *, split: str, only: Sequence[Model] | None = None) -> pd.DataFrame:
@@ -294,10 +288,10 @@ def judge_controls(ablation: Ablation, *, split: str, only: Sequence[Model] | No
     study, rows = ablation.study, []
     photos, pixels = study.split(split)
     for name in control_names(study, split=split):
-        control = ablation.control(name)
-        for recipe, fitted in control.methods.items():
+        seen = Seen(ablation, name, photos, pixels)
+        for recipe, fitted in ablation.control_methods(name).items():
             if only is None or Model(name, recipe) in only:
-                vectors = control.vectors(ablation, photos, pixels, recipe)
+                vectors = fitted.finish(seen.unwhitened(fitted.method)).numpy()
                 judged = precision(study, vectors, photos).assign(variant=name, recipe=recipe, seed=0)
                 size = {"dimensions": vectors.shape[1], "megabytes": fitted.megabytes()}
                 rows.append(judged.assign(split=split, **size))

@@ -117,10 +117,10 @@ def photo_vectors(network, pixels: np.ndarray, methods: Sequence[Method]) -> dic
 def principal_components(
     vectors: np.ndarray, *, dimensions: int, solver: str = "arpack"
 ) -> tuple[np.ndarray, ...]:
-    """Return (mean [d], components [d, k], variances [k]), float64, of vectors [n, d], strongest first.
+    """Return (mean [d], components [d, k], variances [k]) of vectors [n, d], strongest first.
 
-    Solvers are scikit-learn's; "randomized" takes a tenth of the time where k is some hundreds. Raises
-    InputError where n or d allow fewer than k = `dimensions`.
+    Solvers are scikit-learn's: "arpack" in float64; "randomized" in float32, in a tenth of the time where k
+    is some hundreds. Raises InputError where n or d allow fewer than k = `dimensions`.
     """
     if dimensions >= min(vectors.shape):
         raise InputError(
@@ -128,7 +128,8 @@ def principal_components(
             f"{len(vectors)} photos of {vectors.shape[1]} values; lower ladder.judging.whitened_dimensions"
         )
     pca = PCA(dimensions, svd_solver=solver, copy=False, random_state=0)
-    pca.fit(vectors.astype(np.float64))  # a copy that it may centre: of raw pixels half a gigabyte
+    exact = np.float64 if solver == "arpack" else np.float32
+    pca.fit(vectors.astype(exact))  # a copy that it may centre: of raw pixels half a gigabyte
     if pca.explained_variance_[-1] <= 1e-12 * pca.explained_variance_[0]:
         raise InputError(f"the training photos' vectors span fewer than {dimensions} dimensions; lower them")
     return pca.mean_, pca.components_.T, pca.explained_variance_
@@ -148,7 +149,7 @@ def oriented_components(
     """
     among = max(min(among, *(side - 1 for side in vectors.shape)), dimensions)
     mean, axes, variances = principal_components(vectors, dimensions=among, solver="randomized")
-    reduced = changes @ axes / np.sqrt(2)
+    reduced = (changes @ axes / np.sqrt(2)).astype(np.float64)
     within = reduced.T @ reduced / len(reduced)
     within += shrinkage * np.trace(within) / among * np.eye(among)
     ratios, directions = scipy.linalg.eigh(np.diag(variances), within)
