@@ -158,3 +158,13 @@ def test_photos_that_two_processes_map_count_once(tmp_path: Path) -> None:
         )
         first.stdin.close(), second.stdin.close()
     assert each > 200 and 100 < once < each - 90  # 100 MiB, mapped twice
+
+
+def test_a_stream_that_came_in_parts_is_one_output() -> None:
+    """print sends its text and its line break apart, and whether they arrive together is a matter of time."""
+    stream = lambda name, text: nbformat.v4.new_output("stream", name=name, text=text)  # noqa: E731
+    parts = [stream("stdout", "Right."), stream("stdout", "\n"), stream("stderr", "careful\n")]
+    shown = nbformat.v4.new_output("execute_result", data={"text/plain": "1"})
+    cell = nbformat.v4.new_code_cell("", outputs=[*parts, shown, stream("stdout", "last\n")])
+    made = notebook.normalised(nbformat.v4.new_notebook(cells=[cell])).cells[0].outputs
+    assert [one.get("text", "result") for one in made] == ["Right.\n", "careful\n", "result", "last\n"]

@@ -66,10 +66,22 @@ def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02d}"
         cell.metadata = nbformat.from_dict({"tags": cell.metadata.get("tags", [])})
-        cell.outputs = [clean for output in cell.get("outputs", []) if (clean := without_log_lines(output))]
+        outputs = [clean for output in cell.get("outputs", []) if (clean := without_log_lines(output))]
+        cell.outputs = whole_streams(outputs)
         if cell.cell_type != "code":
             del cell["outputs"]
     return notebook
+
+
+def whole_streams(outputs: Iterable[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Return outputs with neighbours of one stream joined: where a kernel parts them is a matter of time."""
+    joined: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        if joined and "name" in output and output.get("name") == joined[-1].get("name"):
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def without_log_lines(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
