@@ -218,9 +218,7 @@ def test_the_precision_table(world) -> None:
     first = world.finalists[0]
     row = table.loc[first.variant, first.recipe, "all", "test"]
     assert row["finalist"] == "1" and row["ms_per_photo"] > 0
-    network = world.opened.trunk(first.variant, 1)  # the file holds little more than the numbers
-    methods = [world.opened.judging.methods[first.recipe]]
-    [fitted] = world.opened.fit(network, methods)
+    network, fitted = world.opened.fitted(first, seed=1)  # the file holds little more than the numbers
     assert row["megabytes"] == pytest.approx(fitted.megabytes(network), rel=0.3)
 
 
@@ -260,9 +258,9 @@ def test_the_exported_file_gives_the_vectors_that_were_judged(world, tmp_path) -
     for model in (best, papers):
         card = export.write_model(opened, model, world.table, tmp_path / "model.onnx")
         found = EmbedderFile(tmp_path / "model.onnx")
-        network, methods = opened.trunk(model.variant, card["seed"]), [opened.judging.methods[model.recipe]]
-        [fitted] = opened.fit(network, methods)
-        wanted = fitted.finish(photo_vectors(network, pixels, methods)[methods[0].before_whitening]).numpy()
+        network, fitted = opened.fitted(model, seed=card["seed"])
+        vectors = photo_vectors(network, pixels, [fitted.method])[fitted.method.before_whitening]
+        wanted = fitted.finish(vectors).numpy()
         np.testing.assert_allclose(found.embed(pixels), wanted, rtol=1e-3, atol=1e-4)
         assert found.card == card and card["judged"]["queries"] == 12 and found.catalog.fit == "stretch"
         assert card["judged"]["low"] <= card["judged"]["value"] <= card["judged"]["high"]

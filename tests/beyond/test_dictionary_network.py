@@ -14,7 +14,7 @@ from solesearch.photos.photo import to_signed
 def test_two_convolutions_learn_and_the_dictionary_below_stays(workspace) -> None:
     gan, settings = load_gan("smoke", image_size=(32, 48)), VariantSettings.load("smoke")
     pixels = np.random.default_rng(1).integers(0, 256, (12, 32, 48, 3), dtype=np.uint8)
-    dictionary = learned_trunk(pixels, settings.dictionary.replaced(patches=300, centres=6), seed=1)
+    dictionary, _ = learned_trunk(pixels, settings.dictionary.replaced(patches=300, centres=6), seed=1)
     network = build_dictionary_network(dictionary, (32, 48), leak=gan.leak, norm_momentum=0.9, seed=1)
     images = tf.constant(to_signed(pixels))
     output = network(images)

@@ -57,7 +57,7 @@ def test_poolings_and_views_are_the_networks_own_and_kept(opened: NetworkMaps, m
     embedder = NetworkEmbedder(NetworkRow(NAME), comparison.networks, weights=weights)
     pixels = comparison.decode(photos, size=75)
     found = {pooling: opened.vectors(NAME, pooling, photos, views=False) for pooling in network_maps.POOLINGS}
-    np.testing.assert_allclose(found["average"], embedder.embed(pixels), rtol=0.01, atol=2e-4)
+    np.testing.assert_allclose(found["mean"], embedder.embed(pixels), rtol=0.01, atol=2e-4)
     layer = embedder.whole.get_layer(embedder.network.last_convolution)
     seen = keras.Model(embedder.whole.input, layer.output)(
         scale(pixels, scaling="tf"), training=False
@@ -66,10 +66,10 @@ def test_poolings_and_views_are_the_networks_own_and_kept(opened: NetworkMaps, m
     cubes = (np.maximum(seen, 1e-6) ** 3.0).mean(axis=(1, 2)) ** (1 / 3)
     np.testing.assert_allclose(found["gem"], cubes, rtol=0.01, atol=2e-4)
 
-    views = opened.vectors(NAME, "average", photos, views=True)
+    views = opened.vectors(NAME, "mean", photos, views=True)
     drawn = [views_of(pixels[at : at + 8], opened.judging.views, seed=at) for at in (0, 8, 16)]
     np.testing.assert_allclose(views, embedder.embed(np.concatenate(drawn)), rtol=0.01, atol=2e-4)
-    assert np.abs(views - found["average"]).max() > 0.01
+    assert np.abs(views - found["mean"]).max() > 0.01
 
     monkeypatch.setattr(network_maps, "NetworkEmbedder", None)  # nothing may be computed again
     assert np.array_equal(opened.vectors(NAME, "max", photos, views=False), found["max"])

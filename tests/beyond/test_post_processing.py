@@ -199,3 +199,25 @@ def test_an_oriented_method_is_fitted_on_views(network, pixels: np.ndarray) -> N
     )
     np.testing.assert_allclose(fitted.projection, components / ratios**0.25, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(fitted.finish(first), (first - mean) @ fitted.projection, rtol=1e-3, atol=1e-3)
+
+
+def test_components_are_found_once_for_methods_that_only_weigh_them_otherwise(
+    network, pixels, monkeypatch
+) -> None:
+    """Three weights of the same principal components, two of the same oriented ones: two eigenproblems."""
+    rules = {"layers": (2,), "whitened": 4}
+    methods = [Method("", **rules), Method("", **rules, shrinkage=0.5), Method("", **rules, exponent=0.5)]
+    methods += [Method("", **rules, oriented=9, shrinkage=0.1, exponent=one) for one in (0.0, 0.5)]
+    views = np.roll(pixels, 1, axis=2)
+    alone = [fit_methods(network, [method], pixels, views)[0].projection for method in methods]
+    solved, solve = [], post_processing.principal_components
+    monkeypatch.setattr(
+        post_processing,
+        "principal_components",
+        lambda *given, **rules: solved.append(1) or solve(*given, **rules),
+    )
+    together = [fitted.projection for fitted in fit_methods(network, methods, pixels, views)]
+    assert len(solved) == 2
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    assert len({projection.tobytes() for projection in together}) == len(methods)

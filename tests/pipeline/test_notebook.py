@@ -160,6 +160,16 @@ def test_photos_that_two_processes_map_count_once(tmp_path: Path) -> None:
     assert each > 200 and 100 < once < each - 90  # 100 MiB, mapped twice
 
 
+KILLED_WHILE_WRITING = """
+import os, sys
+from pathlib import Path
+from solesearch.core.files import replacing
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_bytes(b"half")
+    os.kill(os.getpid(), 9)
+"""
+
+
 def test_a_stream_that_came_in_parts_is_one_output() -> None:
     """print sends its text and its line break apart, and whether they arrive together is a matter of time."""
     stream = lambda name, text: nbformat.v4.new_output("stream", name=name, text=text)  # noqa: E731
@@ -168,3 +178,20 @@ def test_a_stream_that_came_in_parts_is_one_output() -> None:
     cell = nbformat.v4.new_code_cell("", outputs=[*parts, shown, stream("stdout", "last\n")])
     made = notebook.normalised(nbformat.v4.new_notebook(cells=[cell])).cells[0].outputs
     assert [one.get("text", "result") for one in made] == ["Right.\n", "careful\n", "result", "last\n"]
+
+
+def test_half_a_file_that_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
+    """Its name tells the process; what a living one writes stays, and so does every other file."""
+    with subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE
+    ) as alive:
+        killed = subprocess.Popen(
+            [sys.executable, "-c", KILLED_WHILE_WRITING, str(tmp_path / "deep" / "state.npz")]
+        )
+        assert killed.wait() == -9
+        [left] = (tmp_path / "deep").iterdir()
+        kept = [left.with_name(name) for name in (f".state.{alive.pid}.partial.npz", ".arrivals.partial.npz")]
+        for path in kept:
+            path.write_bytes(b"")
+        notebook.clear_half_files(tmp_path)
+        assert sorted((tmp_path / "deep").iterdir()) == sorted(kept)

@@ -97,10 +97,17 @@ class Ablation:
         """A view of each of the photos of `fitting`, uint8 [n, h, w, 3], by `judging.views`."""
         return views_of(self.fitting_pixels, self.judging.views, seed=VIEWS_SEED)
 
-    def fit(self, network, methods: Sequence[Method]) -> list[FittedMethod]:
-        """Return methods fitted on what a network makes of the photos of `fitting` and of their views."""
-        views = self.fitting_views if any(method.oriented for method in methods) else self.fitting_pixels
-        return fit_methods(network, methods, self.fitting_pixels, views)
+    @cached_property
+    def _fitted(self) -> dict[tuple[str, int, Method], FittedMethod]:
+        return {}
+
+    def fit(self, variant: str, seed: int, network, methods: Sequence[Method]) -> list[FittedMethod]:
+        """Return a trunk's methods, each fitted once on the photos of `fitting` and views of them."""
+        missing = [method for method in methods if (variant, seed, method) not in self._fitted]
+        views = self.fitting_views if any(method.oriented for method in missing) else None
+        for fitted in fit_methods(network, missing, self.fitting_pixels, views):
+            self._fitted[variant, seed, fitted.method] = fitted
+        return [self._fitted[variant, seed, method] for method in methods]
 
     @cached_property
     def _fitted_controls(self) -> dict[str, dict[str, FittedMethod]]:
@@ -120,8 +127,8 @@ class Ablation:
     def recipes(self, variant: str, *, best: str) -> list[str]:
         """Return the methods that a training other than the paper's is judged with."""
         own = {"dictionary": "dictionary_recipes", "on_dictionary": "dictionary_network_recipes"}
-        if trunk := own.get(trunk_of(variant)):
-            return list(dict.fromkeys([PLAIN, *getattr(self.judging, trunk)]))
+        if key := own.get(trunk_of(variant)):
+            return list(dict.fromkeys([PLAIN, *getattr(self.judging, key)]))
         return list(dict.fromkeys([PLAIN, *self.judging.variant_recipes, best]))
 
     def seeds(self, variant: str, *, split: str) -> list[int]:
@@ -143,7 +150,7 @@ class Ablation:
     def fitted(self, model: Model, *, seed: int):
         """Return (network, FittedMethod) of a model, fitted on training photos; InputError as `trunk`."""
         network = self.trunk(model.variant, seed)
-        [fitted] = self.fit(network, [self.judging.methods[model.recipe]])
+        [fitted] = self.fit(model.variant, seed, network, [self.judging.methods[model.recipe]])
         return network, fitted
 
     def title(self, model: Model) -> str:
@@ -202,7 +209,7 @@ def judge_trunk(
     network, methods = ablation.trunk(variant, seed), [ablation.judging.methods[name] for name in names]
     photos, pixels = ablation.study.split(split)
     unfinished, rows = photo_vectors(network, pixels, methods), []
-    for name, fitted in zip(names, ablation.fit(network, methods), strict=True):
+    for name, fitted in zip(names, ablation.fit(variant, seed, network, methods), strict=True):
         vectors = fitted.finish(unfinished[fitted.method.before_whitening]).numpy()
         judged = precision(ablation.study, vectors, photos).assign(variant=variant, recipe=name, seed=seed)
         size = {"dimensions": vectors.shape[1], "megabytes": fitted.megabytes(network)}
@@ -245,7 +252,7 @@ class Seen:
         What is hand-made is computed once for all methods; what a network saw lies on the disk.
         """
         if is_plain_network(self.name) and (method.layers or self.views):
-            pooling = method.pooling if method.layers else "average"
+            pooling = method.pooling if method.layers else "mean"
             maps = self.ablation.network_maps
             found = maps.vectors(self.name, pooling, self.photos, views=self.views)
         else:
@@ -264,7 +271,7 @@ def fit_control(ablation: Ablation, name: str) -> dict[str, FittedMethod]:
     photos, pixels = ablation.fitting
     fitted, network = {AS_IT_IS: FittedMethod(Method("as it is"))}, is_plain_network(name)
     known = not network or set(photos["id"]) <= set(ablation.study.networks.load(name).ids)
-    seen, of_views = Seen(ablation, name, photos, pixels), None
+    seen, of_views, components = Seen(ablation, name, photos, pixels), None, {}
     for recipe in ablation.judging.control_recipes if name != PRIOR else ():
         method = ablation.judging.methods[recipe]
         if (method.layers and not network and name not in MAPS) or (method.whitened and not known):
@@ -276,7 +283,7 @@ def fit_control(ablation: Ablation, name: str) -> dict[str, FittedMethod]:
             if method.oriented:
                 of_views = of_views or Seen(ablation, name, photos, ablation.fitting_views, views=True)
                 changes = vectors - of_views.unwhitened(method)
-            fitted[recipe] = fit_method(method, vectors, changes)
+            fitted[recipe] = fit_method(method, vectors, changes, known=components)
     return fitted
 
 
@@ -317,7 +324,7 @@ def opponents(best: Mapping[str, str]) -> list[Model]:
 def choose_finalists(queries: pd.DataFrame, *, count: int, most_megabytes: float) -> list[Model]:
     """Return the best label-free models by validation precision, best first: the best method of each trunk.
 
-    No candidates: controls, what needs labels, a file in float32 larger than `most_megabytes`. Rows of other
+    No candidates: controls, what needs labels, a file larger than `most_megabytes`. Rows of other
     splits than validation are never read.
     """
     rows = queries[~queries["variant"].map(is_control) & (queries["megabytes"] <= most_megabytes)]

@@ -41,6 +41,12 @@ class Method:
         """The method as far as nothing is fitted: methods that share it share these vectors."""
         return dataclasses.replace(self, title="", whitened=0, shrinkage=0.0, exponent=1.0, oriented=0)
 
+    @property
+    def directions(self) -> Method:
+        """The method as far as its components are found: methods that share it only weigh them otherwise."""
+        shrinkage = self.shrinkage if self.oriented else 0.0
+        return dataclasses.replace(self, title="", shrinkage=shrinkage, exponent=1.0)
+
 
 class JudgingSettings(Section, section="ladder.judging"):
     """Which methods are judged and how many models reach the test photos."""

@@ -18,8 +18,8 @@ import pandas as pd
 import tensorflow as tf
 
 from solesearch.beyond.augmentation import views_of
-from solesearch.beyond.methods import JudgingSettings
-from solesearch.beyond.post_processing import GEM_FLOOR
+from solesearch.beyond.methods import JudgingSettings, Method
+from solesearch.beyond.post_processing import pooled
 from solesearch.core.embedding import Embedding
 from solesearch.core.model_names import NetworkRow
 from solesearch.core.progress import Progress
@@ -27,7 +27,7 @@ from solesearch.core.provenance import code_digest
 from solesearch.networks.comparison import Comparison, NetworkFolder
 from solesearch.networks.networks import NetworkEmbedder, scale
 
-POOLINGS = ("average", "max", "gem")
+POOLINGS = ("mean", "max", "gem")  # of methods.Method
 
 
 @dataclass(frozen=True)
@@ -77,19 +77,14 @@ class NetworkMaps:
         layer = settings.layers.get(network, "") or embedder.network.last_convolution
         places = keras.Model(embedder.whole.input, embedder.whole.get_layer(layer).output)
         see = tf.function(lambda images: places(scale(images, scaling=embedder.scaling), training=False))
+        power = self.judging.gem_power
+        whole_map = [Method("", pooling=name, grid=1, power=power) for name in POOLINGS]
         title = f"{network} sees {'views' if views else photos['split'].iloc[0] + ' photos'}"
         progress = Progress(title, total=len(photos), unit="photo")
         for first in range(0, len(photos), settings.batch):
             rows = photos.iloc[first : first + settings.batch]
             pixels = comparison.decode(rows, size=embedder.size)
             pixels = views_of(pixels, self.judging.views, seed=first) if views else pixels
-            yield poolings(see(pixels), power=self.judging.gem_power)
+            activation = see(pixels)
+            yield [pooled(activation, method).numpy() for method in whole_map]
             progress.update(first + len(rows))
-
-
-def poolings(activation: tf.Tensor, *, power: float) -> list[np.ndarray]:
-    """Return mean, maximum and generalised mean over the places of a map [b, h, w, c], each [b, c]."""
-    mean = tf.reduce_mean(activation, axis=(1, 2))
-    largest = tf.reduce_max(activation, axis=(1, 2))
-    powers = tf.reduce_mean(tf.maximum(activation, GEM_FLOOR) ** power, axis=(1, 2))
-    return [mean.numpy(), largest.numpy(), (powers ** (1 / power)).numpy()]

@@ -183,45 +183,48 @@ class FittedMethod:
 
 
 def fit_method(
-    method: Method, training: np.ndarray | None = None, changes: np.ndarray | None = None
+    method: Method,
+    training: np.ndarray | None = None,
+    changes: np.ndarray | None = None,
+    *,
+    known: dict[Method, tuple[np.ndarray, ...]] | None = None,
 ) -> FittedMethod:
     """Return `method` fitted on training photos' vectors before whitening, [n, d]; no label has a part in it.
 
     `changes` [n, d], as `oriented_components` takes them, where the method is oriented. Else (x - mean) @
-    projection has the identity as covariance where shrinkage is 0 and the exponent 1.
+    projection has the identity as covariance where shrinkage is 0 and the exponent 1. `known` keeps the
+    components found, by `Method.directions`, for the next method of the same photos and network.
     """
     if not method.whitened:
         return FittedMethod(method)
-    if method.oriented:
-        mean, components, weights = oriented_components(
-            training,
-            changes,
-            dimensions=method.whitened,
-            among=method.oriented,
-            shrinkage=method.shrinkage,
-        )
-    else:
-        mean, components, variances = principal_components(training, dimensions=method.whitened)
-        weights = variances + method.shrinkage * variances.mean()
+    known = {} if known is None else known
+    if method.directions not in known:
+        rules = {"dimensions": method.whitened}
+        if method.oriented:
+            rules |= {"among": method.oriented, "shrinkage": method.shrinkage}
+            known[method.directions] = oriented_components(training, changes, **rules)
+        else:
+            known[method.directions] = principal_components(training, **rules)
+    mean, components, variances = known[method.directions]
+    weights = variances if method.oriented else variances + method.shrinkage * variances.mean()
     scale = weights ** (method.exponent / 2)
     return FittedMethod(method, mean.astype(np.float32), (components / scale).astype(np.float32))
 
 
 def fit_methods(
-    network, methods: Sequence[Method], training: np.ndarray, views: np.ndarray
+    network, methods: Sequence[Method], training: np.ndarray, views: np.ndarray | None = None
 ) -> list[FittedMethod]:
     """Return `methods`, each fitted on the training photos, uint8 [n, h, w, 3], as `network` sees them.
 
-    `views`: a view of each, in the same order.
+    `views`: a view of each, in the same order; oriented methods need them.
     """
     whitened = [method for method in methods if method.whitened]
     vectors = photo_vectors(network, training, whitened) if whitened else {}
     oriented = [method for method in methods if method.oriented]
     seen = photo_vectors(network, views, oriented) if oriented else {}
     changes = {key: vectors[key] - of_views for key, of_views in seen.items()}
-    keys = [method.before_whitening for method in methods]
-    pairs = zip(methods, keys, strict=True)
-    return [fit_method(method, vectors.get(key), changes.get(key)) for method, key in pairs]
+    pairs, known = [(method, method.before_whitening) for method in methods], {}
+    return [fit_method(method, vectors.get(key), changes.get(key), known=known) for method, key in pairs]
 
 
 def embedding_function(network, fitted: FittedMethod, *, image_size: tuple[int, int]):

@@ -172,7 +172,7 @@ class VariantTrainings:
         from solesearch.beyond.dictionary import learned_trunk
 
         if seed not in self._dictionaries:
-            self._dictionaries[seed] = learned_trunk(self.pixels, self.settings.dictionary, seed=seed)
+            self._dictionaries[seed], _ = learned_trunk(self.pixels, self.settings.dictionary, seed=seed)
         return self._dictionaries[seed]
 
     def trunk(self, name: str, seed: int):

@@ -45,6 +45,7 @@ START_UP_LINE = re.compile(
     r"[IWEF]\d{4} \d\d:\d\d|WARNING: All log messages before absl|To enable the following instructions"
 )
 STATES = {None: "done in", KeyboardInterrupt: "interrupted after"}
+HALF_FILE = re.compile(r"\..+\.(\d+)\.partial\.\w+")  # and the process that writes it: files.replacing
 QUIET_INTERVAL_S = 20.0  # between progress lines where the output is no terminal
 
 
@@ -178,8 +179,18 @@ def run(name: str, *, profile: str) -> Path:
         raise
     files.write_text(target, nbformat.writes(normalised(nbformat.read(failed, as_version=4))) + "\n")
     failed.unlink()
+    clear_half_files(paths.run, paths.results)  # before DVC looks at what the stage left
     record(paths, name, watch)
     return target
+
+
+def clear_half_files(*folders: Path) -> None:
+    """Delete what `files.replacing` had begun in a process that is gone: a kill leaves no other trace."""
+    import psutil
+
+    for path in (path for folder in folders for path in folder.rglob(".*.partial.*")):
+        if (begun := HALF_FILE.fullmatch(path.name)) and not psutil.pid_exists(int(begun[1])):
+            path.unlink(missing_ok=True)
 
 
 def own_kernel() -> type:
