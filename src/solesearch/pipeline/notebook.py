@@ -179,7 +179,7 @@ def run(name: str, *, profile: str) -> Path:
         raise
     files.write_text(target, nbformat.writes(normalised(nbformat.read(failed, as_version=4))) + "\n")
     failed.unlink()
-    clear_half_files(paths.run, paths.results)  # before DVC looks at what the stage left
+    clear_half_files(paths.run, paths.results, paths.figures)  # before DVC looks at what the stage left
     record(paths, name, watch)
     return target
 
