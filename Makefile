@@ -13,7 +13,7 @@ TAKES_verify := PROFILE FULL
 TAKES_paper := DATA ACCEPT
 TAKES_chapter := DATA
 TAKES_photos := DATA
-TAKES_add := PROFILE DATA STEPS NAME
+TAKES_add := PROFILE DATA MODEL STEPS NAME
 TAKES_speed := PROFILE
 TAKES_export := PROFILE MODEL
 TAKES_book := PROFILE SOURCE
@@ -98,9 +98,9 @@ photos: $(READY) ## make photos DATA=folder: your photographs in class folders, 
 	@test -n "$(DATA)" || { echo "say where the photographs are: make photos DATA=/path/to/folder (see data/README.md)"; exit 2; }
 	@$(BIN)/python -m solesearch.pipeline.repro photos --data "$(DATA)"
 
-add: $(READY) ## make add DATA=folder: new photos for a profile (PROFILE=sample, STEPS, NAME); the pipeline's files stay
+add: $(READY) ## make add DATA=folder: new photos for a profile (PROFILE=sample, MODEL, STEPS, NAME); the pipeline's files stay
 	@test -n "$(DATA)" || { echo "say where the new photos are: make add PROFILE=paper DATA=/path/to/folder"; exit 2; }
-	@$(BIN)/python -m solesearch.beyond.growth $(or $(PROFILE),sample) "$(DATA)" $(if $(STEPS),--steps $(STEPS)) $(if $(NAME),--name "$(NAME)")
+	@$(BIN)/python -m solesearch.beyond.growth $(or $(PROFILE),sample) "$(DATA)" $(if $(MODEL),--model "$(MODEL)") $(if $(STEPS),--steps $(STEPS)) $(if $(NAME),--name "$(NAME)")
 
 export: $(READY) ## a model as one ONNX file with a card: MODEL=best, without labels, or infogan (PROFILE=sample)
 	@$(BIN)/python -m solesearch.pipeline.export $(or $(PROFILE),sample) $(MODEL)

@@ -14,14 +14,16 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
-from small_world import open_small_study
+from small_world import open_small_study, write_embedder_file
 
 from solesearch.beyond import growth, growth_experiment, growth_figures
+from solesearch.beyond.export import embed_catalogue
 from solesearch.beyond.growth_experiment import NEW_PHOTOS
 from solesearch.core import files
 from solesearch.core.checkpoints import save_variables
 from solesearch.core.embedding import Embedding, embedding_name, load_embedding
 from solesearch.core.errors import InputError
+from solesearch.core.model_names import BEST
 from solesearch.core.paths import Paths
 from solesearch.core.workers import run_trainings
 from solesearch.evaluation.study import Study
@@ -148,7 +150,9 @@ def test_added_to_the_index_of_a_frozen_network(world: Path, new_photos: Path) -
 
     extended = FaissIndex.load(paths.growth / "arrivals" / "index")
     held = load_embedding(paths.embeddings, embedding_name("infogan", 1))
-    new = study.embedder.load(paths.growth / "arrivals" / growth.WEIGHTS).embed(read(new_photos).pixels)
+    new = study.embedder.load(paths.growth / "arrivals" / growth.NETWORK_FILES["infogan"]).embed(
+        read(new_photos).pixels
+    )
     rebuilt = FaissIndex.build(Embedding(extended.ids, np.concatenate([held.vectors, new])))
     queries = np.concatenate([held.vectors, new])
     assert extended.search_batch(queries, k=5) == rebuilt.search_batch(queries, k=5)
@@ -164,6 +168,34 @@ def test_added_to_the_index_of_a_frozen_network(world: Path, new_photos: Path) -
             growth.search("smoke", wrong, new_photos / "dark" / "c.png")
     with pytest.raises(InputError, match=r"broken\.jpg: unreadable"):
         growth.search("smoke", "arrivals", new_photos / "dark" / "broken.jpg")
+
+
+def test_added_to_the_index_of_the_best_model_without_labels(world: Path, new_photos: Path) -> None:
+    """The exported file embeds, here the mean colour; nothing else of the growth knows which model it is."""
+    with pytest.raises(InputError, match=r"best\.onnx: not there yet; stage ladder writes it"):
+        growth.add_folder("smoke", new_photos, model=BEST)
+    study = Study.open("smoke")
+    held = embed_catalogue(study, write_embedder_file(study.paths.ladder / "best.onnx"))
+    from solesearch.index.faiss_index import FaissIndex
+
+    FaissIndex.build(held).save(study.paths.ladder / "index")
+    before = digests(world / "runs")
+    with pytest.raises(InputError, match=r"STEPS=3: the best model without labels is not trained on step by"):
+        growth.add_folder("smoke", new_photos, model=BEST, steps=3)
+    summary = growth.add_folder("smoke", new_photos, model=BEST)
+    assert digests(world / "runs") == before and (summary["steps"], summary["photos"]) == (0, 27)
+    assert "best model without labels, its index extended" in growth.summary_line(summary)
+    folder = study.paths.growth / "arrivals"
+    new = read(new_photos).pixels.mean(axis=(1, 2)).astype(np.float32)
+    queries = np.concatenate([held.vectors, new])
+    rebuilt = FaissIndex.build(Embedding([*held.ids, *"abc"], queries))
+    extended = FaissIndex.load(folder / "index").search_batch(queries, k=5)
+    for ours, theirs in zip(extended, rebuilt.search_batch(queries, k=5), strict=True):
+        assert [found.distance for found in ours] == pytest.approx([f.distance for f in theirs], abs=1e-2)
+    found = growth.search("smoke", "arrivals", new_photos / "dark/c.png", k=1).iloc[0]
+    assert found["new"] and found["distance"] == pytest.approx(0, abs=1e-2)
+    with pytest.raises(InputError, match=r"is there already, from other photos, model, steps"):
+        growth.add_folder("smoke", new_photos, steps=0)
 
 
 def command(folder: Path, *more: str) -> subprocess.Popen:
@@ -211,7 +243,7 @@ def test_killed_while_training_on_and_resumed(
     steps = pd.read_csv(folder / "infogan" / "seed-1" / "training.csv")["step"].tolist()
     assert steps == list(range(STATE_STEP + 1, STATE_STEP + STEPS + 1)), "no step twice, none left out"
     ended = continuation.last_discriminator(whole)
-    assert files.digest(ended) == files.digest(folder / growth.WEIGHTS)
+    assert files.digest(ended) == files.digest(folder / growth.NETWORK_FILES["infogan"])
     assert files.digest(ended) != files.digest(paths.gan_seed(1) / "discriminator-000008.npz")
     found = growth.search("smoke", "arrivals", new_photos / "dark" / "c.png", k=2)
     assert found["id"][0] == "arrivals/dark/c.png"

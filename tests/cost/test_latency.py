@@ -10,7 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from solesearch.core.measures import ONNX, TENSORFLOW
+from solesearch.core.measures import ONNX, QUANTISED, TENSORFLOW
 from solesearch.core.paths import Paths
 from solesearch.cost import latency
 from solesearch.cost.latency import LatencySettings
@@ -100,7 +100,7 @@ def test_every_model_and_runtime_of_a_profile(workspace: Path) -> None:
     with start_process(threads=1) as process:
         table = latency.measure_all(opened, process)
     assert list(zip(table["model"], table["runtime"], strict=True)) == [
-        *(("infogan", runtime) for runtime in (TENSORFLOW, ONNX)),
+        *(("infogan", runtime) for runtime in (TENSORFLOW, ONNX, QUANTISED)),
         *(("MobileNet-0.25", runtime) for runtime in (TENSORFLOW, ONNX)),
         ("ResNet50", TENSORFLOW),
         *((name, latency.HANDMADE) for name in ("mean_colour", "colour_histogram", "pixels", "hog")),
@@ -109,4 +109,6 @@ def test_every_model_and_runtime_of_a_profile(workspace: Path) -> None:
     weighs = table.set_index(["model", "runtime"])["parameters"]
     assert weighs["MobileNet-0.25", TENSORFLOW] == 218544
     assert weighs["infogan", ONNX] == 431472
+    megabytes = table.set_index(["model", "runtime"])["file_mb"]
+    assert megabytes["infogan", ONNX] == pytest.approx(4 * megabytes["infogan", QUANTISED])
     assert (table["median_ms"] > 0).all() and (table["runs"] == 1).all()

@@ -8,7 +8,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from solesearch.core.errors import InputError
-from solesearch.cost.onnx_model import OnnxModel, export_features, save_onnx, with_plain_names
+from solesearch.cost.onnx_model import (
+    OnnxModel,
+    export_features,
+    save_onnx,
+    with_8_bit_weights,
+    with_plain_names,
+)
 from solesearch.gan.embedder import Embedder
 from solesearch.gan.training import load_gan
 from solesearch.photos.photo import to_signed
@@ -23,6 +29,13 @@ def test_the_discriminator_in_onnx_runtime(tmp_path: Path) -> None:
     features = OnnxModel(path, threads=1).embed(to_signed(pixels))
     assert features.shape == (3, 1536) and features.dtype == np.float32
     np.testing.assert_allclose(features, embedder.embed(pixels), atol=1e-5)
+
+    quantised = with_8_bit_weights(path.read_bytes())
+    assert len(quantised) < 0.27 * len(path.read_bytes())
+    rough = OnnxModel(quantised, threads=1).embed(to_signed(pixels))
+    lengths = np.linalg.norm(features, axis=1) * np.linalg.norm(rough, axis=1)
+    cosines = (features * rough).sum(axis=1) / lengths
+    assert cosines.min() > 0.999 and not np.array_equal(rough, features)
 
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(InputError, match=r"infogan\.onnx: no ONNX network"):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from small_world import open_small_study, write_embedder_file
 
+from solesearch.beyond.export import embed_catalogue
 from solesearch.core import files
 from solesearch.core.errors import InputError
 from solesearch.networks.comparison import OVERVIEW
@@ -72,7 +73,7 @@ def test_a_whole_showcase(workspace: Path) -> None:
     files.write_json(study.paths.manifest, {"sha256": "0" * 64})
     with pytest.raises(InputError, match=r"best.onnx: not there yet; stage ladder writes it"):
         showcase.build("smoke")
-    write_embedder_file(study.paths.ladder / "best.onnx")
+    embed_catalogue(study, write_embedder_file(study.paths.ladder / "best.onnx"))
     table = showcase.build("smoke")
     assert table["model"].tolist()[:3] == [
         *("InfoGAN (proposed)", "Best without labels: mean colour", "Discriminator, untrained")

@@ -17,10 +17,11 @@ from solesearch.beyond.ablation import Ablation
 from solesearch.beyond.effects import PAPER, Model
 from solesearch.beyond.methods import PLAIN
 from solesearch.beyond.post_processing import embedding_function
+from solesearch.core.embedding import Embedding, save_embedding
 from solesearch.core.errors import InputError
 from solesearch.cost.embedder_file import CARD, EmbedderFile
 from solesearch.cost.onnx_model import export_features, save_onnx, with_plain_names
-from solesearch.evaluation.study import catalogue_summary
+from solesearch.evaluation.study import Study, catalogue_summary
 from solesearch.photos.catalog import CatalogSettings
 
 PAPERS_MODEL = Model(PAPER, PLAIN)
@@ -96,6 +97,13 @@ def write_model(ablation: Ablation, model: Model, table: pd.DataFrame, path: Pat
     pixels = np.asarray(study.pixels[:CHECKED])
     check_alike(function(pixels).numpy(), EmbedderFile(path).embed(pixels))
     return described
+
+
+def embed_catalogue(study: Study, path: Path) -> Embedding:
+    """Embed every photo with an exported model, write the vectors beside its file and return them."""
+    embedding = Embedding(study.photos["id"].tolist(), EmbedderFile(path).embed(study.pixels))
+    save_embedding(path.parent, path.stem, embedding)
+    return embedding
 
 
 def check_alike(wanted: np.ndarray, found: np.ndarray) -> None:

@@ -15,7 +15,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,11 +27,13 @@ from solesearch.core import files
 from solesearch.core.checkpoints import checkpoint_file
 from solesearch.core.embedding import Embedding
 from solesearch.core.errors import InputError, exit_status
+from solesearch.core.model_names import BEST, PROPOSED
 from solesearch.core.paths import Paths
 from solesearch.core.provenance import code_digest
 from solesearch.core.settings import Section, check_known, load_section
 from solesearch.core.workers import run_trainings
-from solesearch.evaluation.study import Study, read_chosen
+from solesearch.cost.embedder_file import EmbedderFile, best_file
+from solesearch.evaluation.study import BEST_INDEX, Study, read_chosen
 from solesearch.gan.continuation import continue_training, last_discriminator, last_state
 from solesearch.gan.trainer import TrainingFolder, claim, made_with
 from solesearch.photos.catalog import PROBLEM_COLUMNS, CatalogSettings, examine_all
@@ -41,7 +43,8 @@ from solesearch.photos.sources import PASSED_OVER, walk_photos
 from solesearch.photos.splits import UNLABELLED
 
 SKIPPED = "skipped"
-WEIGHTS = "discriminator.npz"
+MODELS = {"infogan": PROPOSED, "best": BEST}  # as the command calls them
+NETWORK_FILES = {PROPOSED: "discriminator.npz", BEST: "best.onnx"}  # what a growth keeps of its network
 SUMMARY = "growth.json"  # written last: a folder that has it is whole
 NAME = re.compile(r"\w[\w.-]*")
 
@@ -103,30 +106,38 @@ def read_new_photos(
 # --- adding them -----------------------------------------------------------------------------------------
 
 
-def add_folder(profile: str, folder: Path, *, steps: int | None = None, name: str = "") -> dict[str, Any]:
+def add_folder(
+    profile: str, folder: Path, *, model: str = PROPOSED, steps: int | None = None, name: str = ""
+) -> dict[str, Any]:
     """Add the photos below `folder` to a profile under a name of their own; return the summary.
 
     `steps` (None: params.yaml) trains the first seed's InfoGAN on from its last state on old and new photos
     and builds a new index over all of them. With 0 steps the chosen discriminator embeds the new photos alone
-    and they are added to the served index, which is not built anew. A killed run goes on when the same
-    command is given again. Raises InputError before anything is computed.
+    and they are added to the served index, which is not built anew; so it is with the best model without
+    labels (`model` BEST), which has no steps. A killed run goes on when the same command is given again.
+    Raises InputError before anything is computed.
     """
+    if model == BEST and steps:
+        raise InputError(
+            f"STEPS={steps}: the best model without labels is not trained on step by step; leave it out, or "
+            "put the photos beside the profile's others and run the pipeline: it learns in minutes"
+        )
     study, name = Study.open(profile), name or folder.expanduser().resolve().name
     if not NAME.fullmatch(name):
         raise InputError(f"{name!r}: no name for a folder; choose one of letters and digits with --name")
-    steps = GrowthSettings.load(profile, steps=steps).steps
+    steps = 0 if model == BEST else GrowthSettings.load(profile, steps=steps).steps
     new = read_addable(study, folder.expanduser(), name=name)
-    config, final = config_of(study, new, steps=steps), study.paths.growth / name
+    config, final = config_of(study, new, model=model, steps=steps), study.paths.growth / name
     if not final.exists():
         partial = study.paths.growth / f".{name}.partial"
         claim(partial, config, set_aside=study.paths.set_aside)
-        summary = grow(study, new, partial, steps=steps)
+        summary = grow(study, new, partial, model=model, steps=steps)
         files.write_json(partial / SUMMARY, {"name": name, **summary})
         partial.replace(final)
     if not ((final / SUMMARY).is_file() and made_with(final, config)):
         raise InputError(
-            f"{final}: is there already, from other photos, steps, training or code; choose another --name, "
-            "or move it away"
+            f"{final}: is there already, from other photos, model, steps, training or code; "
+            "choose another --name, or move it away"
         )
     return json.loads((final / SUMMARY).read_text(encoding="utf-8"))
 
@@ -146,29 +157,35 @@ def read_addable(study: Study, folder: Path, *, name: str) -> NewPhotos:
     return new
 
 
-def config_of(study: Study, new: NewPhotos, *, steps: int) -> dict[str, Any]:
+def config_of(study: Study, new: NewPhotos, *, model: str, steps: int) -> dict[str, Any]:
     """Return what decides a growth's result: code, photos, steps, and the network that it starts from."""
-    network, step = starting_network(study, steps=steps)
+    network, step = starting_network(study, model=model, steps=steps)
     lines = "".join(f"{row.sha256}  {row.id}\n" for row in new.photos.itertuples())
     return {
         "code": code_digest("solesearch.beyond.growth"),
         "photos": hashlib.sha256(lines.encode()).hexdigest(),
         "catalogue": files.digest(study.paths.photos),
+        "model": model,
         "seed": study.seeds[0],
         "steps": steps,
         "started_from": {"step": step, "sha256": files.digest(network)},
     }
 
 
-def starting_network(study: Study, *, steps: int) -> tuple[Path, int]:
-    """Return the file that a growth starts from, and its step: last state, or chosen checkpoint for 0."""
+def starting_network(study: Study, *, model: str, steps: int) -> tuple[Path, int]:
+    """Return the file that a growth starts from, and its step.
+
+    InfoGAN's last state, or its chosen checkpoint for 0 steps; the best model's exported file, at 0.
+    """
+    if model == BEST:
+        return best_file(study.paths), 0
     if steps:
         return last_state(study.paths, study.seeds[0])
     step = read_chosen(study.paths)[study.seeds[0]]
     return checkpoint_file(study.paths.gan_seed(study.seeds[0]), step), step
 
 
-def grow(study: Study, new: NewPhotos, folder: Path, *, steps: int) -> dict[str, Any]:
+def grow(study: Study, new: NewPhotos, folder: Path, *, model: str, steps: int) -> dict[str, Any]:
     """Write the photos, train on if asked, embed, extend or build the index; return the summary's facts."""
     paths, seed, started = study.paths, study.seeds[0], time.monotonic()
     files.write_table(folder / "photos.csv", new.photos)
@@ -178,12 +195,14 @@ def grow(study: Study, new: NewPhotos, folder: Path, *, steps: int) -> dict[str,
     if steps:
         wanted = (paths, training, seed, steps, folder / "pixels.npy")
         run_trainings(continue_training, {f"seed {seed}": wanted}, at_once=1)
-        weights = last_discriminator(training)
+        network = last_discriminator(training)
+        step = int(network.stem.rpartition("-")[2])
     else:
-        weights, _ = starting_network(study, steps=0)
-    with files.replacing(folder / WEIGHTS) as temporary:
-        shutil.copyfile(weights, temporary)
-    index = grown_index(study, new, weights, anew=steps > 0)
+        network, step = starting_network(study, model=model, steps=0)
+    with files.replacing(folder / NETWORK_FILES[model]) as temporary:
+        shutil.copyfile(network, temporary)
+    served = paths.ladder / BEST_INDEX if model == BEST else paths.index
+    index = grown_index(study, new, network, served=None if steps else served)
     index.save(folder / "index")
     actions = new.problems["action"]
     return {
@@ -191,8 +210,9 @@ def grow(study: Study, new: NewPhotos, folder: Path, *, steps: int) -> dict[str,
         "added": len(new.photos),
         "known_already": int((actions == SKIPPED).sum()),
         "left_out": int((actions == "left out").sum()),
+        "model": model,
         "steps": steps,
-        "network_step": int(weights.stem.rpartition("-")[2]),
+        "network_step": step,
         "photos": len(index),
         "index": index.description,
         "training_seconds": TrainingFolder(paths, training).seconds,
@@ -200,33 +220,42 @@ def grow(study: Study, new: NewPhotos, folder: Path, *, steps: int) -> dict[str,
     }
 
 
-def grown_index(study: Study, new: NewPhotos, weights: Path, *, anew: bool):
+def embedding_of(study: Study, network: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what embeds photos, uint8 [n, h, w, 3] to float32 [n, d]: an exported file, or a checkpoint.
+
+    A checkpoint brings TensorFlow, which has to be imported before FAISS.
+    """
+    return EmbedderFile(network).embed if network.suffix == ".onnx" else study.embedder.load(network).embed
+
+
+def grown_index(study: Study, new: NewPhotos, network: Path, *, served: Path | None):
     """Return an index over old and new photos.
 
-    The served one with the new vectors added; `anew`, one that is built over all photos, embedded anew, since
+    The `served` one with the new vectors added; None, one that is built over all photos, embedded anew, since
     another network's vectors do not mix with the old ones.
     """
-    embedder = study.embedder.load(weights)  # TensorFlow is imported here, before FAISS
-    vectors, ids = embedder.embed(new.pixels), new.photos["id"].tolist()
+    embed = embedding_of(study, network)
+    vectors, ids = embed(new.pixels), new.photos["id"].tolist()
     from solesearch.index.faiss_index import FaissIndex
 
-    if not anew:
-        index = FaissIndex.load(study.paths.index)
+    if served:
+        index = FaissIndex.load(served)
         index.add(Embedding(ids, vectors))
         return index
     options = load_section(study.paths.profile, "index")
-    every = Embedding([*study.photos["id"], *ids], np.concatenate([embedder.embed(study.pixels), vectors]))
+    every = Embedding([*study.photos["id"], *ids], np.concatenate([embed(study.pixels), vectors]))
     return FaissIndex.build(every, factory=options["factory"], effort=options["effort"])
 
 
 def summary_line(summary: dict[str, Any]) -> str:
     """Return a growth's summary as one line."""
-    network = (
-        f"InfoGAN trained on for {summary['steps']} steps to step {summary['network_step']}, "
-        "all photos embedded anew"
-        if summary["steps"]
-        else f"network unchanged (step {summary['network_step']}), index extended without a rebuild"
-    )
+    step = summary["network_step"]
+    if summary["steps"]:
+        network = f"InfoGAN trained on for {summary['steps']} steps to step {step}, all photos embedded anew"
+    elif summary["model"] == BEST:
+        network = "best model without labels, its index extended without a rebuild"
+    else:
+        network = f"network unchanged (step {step}), index extended without a rebuild"
     place = f"runs/{summary['profile']}/growth/{summary['name']}"
     return (
         f"{summary['added']} photos added, {summary['known_already']} known already, "
@@ -263,7 +292,8 @@ def search(profile: str, name: str, photo: Path, *, k: int = 5) -> pd.DataFrame:
         words = getattr(error, "strerror", None) or error
         raise InputError(f"{photo}: {words}; take another photo") from error
     pixels = fit_to(image, size=catalog.image_size, fit=catalog.fit)[None]
-    vector = study.embedder.load(folder / WEIGHTS).embed(pixels)[0]
+    [network] = (folder / name for name in NETWORK_FILES.values() if (folder / name).is_file())
+    vector = embedding_of(study, network)(pixels)[0]
     from solesearch.index.faiss_index import FaissIndex  # after TensorFlow
 
     neighbours = pd.DataFrame(FaissIndex.load(folder / "index").search(vector, k=k))
@@ -276,6 +306,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m solesearch.beyond.growth", description=main.__doc__)
     parser.add_argument("profile")
     parser.add_argument("folder", type=Path, nargs="?", help="the new photos, in folders or not")
+    parser.add_argument("--model", default="infogan", help=f"that embeds: {' or '.join(MODELS)} (infogan)")
     parser.add_argument("--steps", type=int, help="of training on old and new photos; 0: none (params.yaml)")
     parser.add_argument("--name", default="", help="of the growth; default: the folder's name")
     parser.add_argument("--search", type=Path, metavar="PHOTO", help="search a grown catalogue by a photo")
@@ -286,10 +317,13 @@ def main() -> int:
 
     def work() -> None:
         check_known([given.profile])
+        if given.model not in MODELS:
+            raise InputError(f"MODEL={given.model}: there are {', '.join(MODELS)}")
         if given.search:
             print(search(given.profile, given.name, given.search, k=given.k).to_string())
             return
-        summary = add_folder(given.profile, given.folder, steps=given.steps, name=given.name)
+        options = {"model": MODELS[given.model], "steps": given.steps, "name": given.name}
+        summary = add_folder(given.profile, given.folder, **options)
         print(summary_line(summary))
         name = summary["name"]
         print(f"search: python -m solesearch.beyond.growth {given.profile} --name {name} --search PHOTO")

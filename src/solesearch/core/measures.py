@@ -22,7 +22,7 @@ PROFILES = {
     "smoke": "synthetic, for tests",
 }
 DRAWN = ("sample", "smoke")  # of the synthetic catalogue, so their pictures may be committed
-TENSORFLOW, ONNX = "TensorFlow (tf.function)", "ONNX Runtime"
+TENSORFLOW, ONNX, QUANTISED = "TensorFlow (tf.function)", "ONNX Runtime", "ONNX Runtime, 8-bit weights"
 NOT_RUN, NONE = "not run yet", "—"
 
 

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from solesearch.core.errors import InputError
-from solesearch.core.measures import ONNX, TENSORFLOW, time_ratios
+from solesearch.core.measures import ONNX, QUANTISED, TENSORFLOW, time_ratios
 from solesearch.core.model_names import PROPOSED, is_plain_network, network_row, published_networks
 from solesearch.core.published import published_row
 from solesearch.figures.drawing import (
@@ -38,7 +38,13 @@ from solesearch.figures.drawing import (
 )
 from solesearch.figures.registry import chart
 
-RUNTIME_COLOURS = {"NumPy / scikit-image": NEUTRAL, TENSORFLOW: ORANGE, ONNX: GREEN, "Pillow": "C5"}
+RUNTIME_COLOURS = {
+    "NumPy / scikit-image": NEUTRAL,
+    TENSORFLOW: ORANGE,
+    ONNX: GREEN,
+    QUANTISED: BLUE,
+    "Pillow": "C5",
+}
 EMBEDDING, CLASSIFIER, CHECKPOINT = "embedding", "with classifier", "training checkpoint"
 IN_PAPER = {"marker": "D", "markerfacecolor": "none", "markeredgecolor": "black", "markeredgewidth": 0.9}
 # column of a table of dots -> its words in the legend, its look

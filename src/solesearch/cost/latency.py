@@ -23,13 +23,13 @@ from PIL import Image
 from pydantic import Field
 
 from solesearch.core.environment import machine_label
-from solesearch.core.measures import ONNX, TENSORFLOW
+from solesearch.core.measures import ONNX, QUANTISED, TENSORFLOW
 from solesearch.core.model_names import DECODING, PROPOSED, NetworkRow
 from solesearch.core.progress import Progress
 from solesearch.core.settings import Section
 from solesearch.core.timing import on_first_cores, time_calls
 from solesearch.core.workers import ended_on_error, free_memory
-from solesearch.cost.onnx_model import OnnxModel, export_features
+from solesearch.cost.onnx_model import OnnxModel, export_features, with_8_bit_weights
 from solesearch.gan.embedder import Embedder
 from solesearch.gan.training import load_gan
 from solesearch.networks.comparison import Comparison
@@ -49,7 +49,7 @@ COLUMNS = [
 ]
 HANDMADE, PILLOW = "NumPy / scikit-image", "Pillow"
 EXPORTED = ("MobileNet", "MobileNetV2")  # also timed in ONNX Runtime, beside the proposed model
-BYTES = 4  # of a float32 weight
+BYTES = {QUANTISED: 1}  # of a weight, by runtime; 4 of a float32
 PHOTO_SIZE = (102, 136)  # height, width of UT-Zap50K's photos
 DRAWN = 32  # different photos in a batch; a larger one repeats them
 SIZES = ("input_size", "untrained_input_size")
@@ -113,7 +113,7 @@ def measure(subject: Subject, *, settings: LatencySettings) -> list[dict]:
         seconds = (time_one if batch == 1 else time_batch)(call, settings)
         median, high = np.quantile(seconds, (0.5, 0.95))
         values = (batch, median * 1000, high * 1000, batch / median, len(seconds))
-        weighs = (subject.parameters, subject.parameters * BYTES / 1e6)
+        weighs = (subject.parameters, subject.parameters * BYTES.get(subject.runtime, 4) / 1e6)
         machine = f"{machine_label()}; {settings.threads} thread(s)"
         row = (subject.model, subject.runtime, *values, *weighs, machine)
         rows.append(dict(zip(COLUMNS, row, strict=True)))
@@ -126,15 +126,21 @@ def embedding_parameters(discriminator) -> int:
 
 
 def proposed_subjects(profile: str, *, image_size: tuple[int, int], threads: int) -> list[Subject]:
-    """Return the proposed model as it is used for search, in TensorFlow and in ONNX Runtime."""
+    """Return the proposed model as it is used for search: in TensorFlow, in ONNX Runtime, quantised there."""
     gan = load_gan(profile, image_size=image_size)
     embedder = Embedder(gan, seed=gan.seeds[0])
     parameters = embedding_parameters(embedder.discriminator)
-    onnx = OnnxModel(export_features(embedder.features), threads=threads)
-    return [
-        Subject(PROPOSED, TENSORFLOW, embedder.embed, parameters, image_size),
-        Subject(PROPOSED, ONNX, lambda pixels: onnx.embed(to_signed(pixels)), parameters, image_size),
-    ]
+    subjects = [Subject(PROPOSED, TENSORFLOW, embedder.embed, parameters, image_size)]
+    content = export_features(embedder.features)
+    for runtime, network in ((ONNX, content), (QUANTISED, with_8_bit_weights(content))):
+        onnx = OnnxModel(network, threads=threads)
+        embed = partial(_embed_signed, onnx)
+        subjects.append(Subject(PROPOSED, runtime, embed, parameters, image_size))
+    return subjects
+
+
+def _embed_signed(onnx: OnnxModel, pixels: np.ndarray) -> np.ndarray:
+    return onnx.embed(to_signed(pixels))
 
 
 def network_subjects(name: str, settings: str, weights: Path | None, *, threads: int) -> list[Subject]:

@@ -5,6 +5,7 @@ The file holds weights and arithmetic alone, no code; ONNX Runtime reads it (onn
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,6 +29,24 @@ def export_features(features) -> bytes:
         features, input_signature=list(features.input_signature), opset=OPSET
     )
     return model.SerializeToString()
+
+
+def with_8_bit_weights(content: bytes) -> bytes:
+    """Return an ONNX network whose convolutions keep 8-bit weights: a quarter of the size.
+
+    Dynamic-range quantisation (ONNX Runtime's `quantize_dynamic`): the range of what flows between the layers
+    is taken photo by photo, so no photos are needed to fit it. Unsigned, since signed weights have no fast
+    convolution on processors.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quant_pre_process, quantize_dynamic
+
+    with tempfile.TemporaryDirectory() as folder:
+        shaped, path = (Path(folder) / name for name in ("shaped.onnx", "quantised.onnx"))
+        steps = {"skip_optimization": True, "skip_symbolic_shape": True}  # shapes alone; weights stay apart
+        quant_pre_process(onnx.ModelProto.FromString(content), shaped, **steps)
+        quantize_dynamic(shaped, path, weight_type=QuantType.QUInt8)
+        return path.read_bytes()
 
 
 def save_onnx(path: Path, content: bytes, *, metadata: Mapping[str, str] | None = None) -> None:

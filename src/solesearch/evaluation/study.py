@@ -15,6 +15,7 @@ from solesearch.core import files
 from solesearch.core.checkpoints import checkpoint_file, checkpoint_steps
 from solesearch.core.embedding import Embedding, embedding_name, load_embedding, save_embedding
 from solesearch.core.errors import not_made_yet
+from solesearch.core.model_names import BEST
 from solesearch.core.paths import Paths
 from solesearch.core.progress import Progress
 from solesearch.core.settings import GanSettings, Section
@@ -26,6 +27,8 @@ from solesearch.retrieval.controls import CONTROLS, control_features, random_vec
 from solesearch.retrieval.retrieval import GALLERIES, evaluate_each, excluded_pairs, summarise
 
 LEARNED = ("infogan", "untrained_discriminator")
+# in the ladder's folder, beside the file of the best model without labels: what it made of every photo
+BEST_EMBEDDING, BEST_INDEX = "best", "index"
 CHECKPOINTS = ["model", "seed", "step", "gallery", "metric", "k", "value", "n"]
 
 
@@ -167,11 +170,14 @@ def models(study: Study) -> list[tuple[str, int]]:
 def model_vectors(study: Study, model: str, *, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
     """Return the test photos that a model embedded, [n], and its vectors of them, float32 [n, d].
 
-    An ImageNet network may have embedded some of the test photos only (params.yaml, networks.photos).
+    An ImageNet network may have embedded some of the test photos only (params.yaml, networks.photos). The
+    best model without labels is there once stage ladder has chosen it.
     """
     photos, pixels = study.split("test")
     if model in LEARNED:
         return photos, load_embedding(study.paths.embeddings, embedding_name(model, seed)).of(photos["id"])
+    if model == BEST:
+        return photos, load_embedding(study.paths.ladder, BEST_EMBEDDING).of(photos["id"])
     if model == "random":
         return photos, random_vectors(pixels, seed=seed)
     if model in CONTROLS:

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from solesearch.core.errors import InputError
-from solesearch.core.model_names import NO_WEIGHTS, PROPOSED
+from solesearch.core.model_names import BEST, NO_WEIGHTS, PROPOSED
 from solesearch.core.settings import GallerySettings
-from solesearch.evaluation.study import Study, model_vectors, models, same_product
+from solesearch.evaluation.study import BEST_EMBEDDING, Study, model_vectors, models, same_product
 from solesearch.figures.galleries import GalleryRow, Neighbour
 from solesearch.retrieval.exact_search import nearest
 from solesearch.retrieval.retrieval import excluded_pairs
@@ -101,10 +101,13 @@ def shown_models(study: Study) -> list[tuple[str, int]]:
 def answers_of_models(study: Study, queries: Sequence[str], *, k: int) -> dict[str, list[GalleryRow]]:
     """Return query id -> its row from every model shown, answered from the test photos (P Fig 4, C Fig 8.6).
 
-    Each model's vectors are read once and let go: twenty of 10,000 photos would fill the memory.
+    The best model without labels stands second, where stage ladder has chosen it. Each model's vectors are
+    read once and let go: twenty of 10,000 photos would fill the memory.
     """
     answers: dict[str, list[GalleryRow]] = {query: [] for query in queries}
-    for model, seed in shown_models(study):
+    first, *others = shown_models(study)
+    best = [(BEST, 0)] if (study.paths.ladder / f"{BEST_EMBEDDING}.npy").is_file() else []
+    for model, seed in [first, *best, *others]:
         photos, vectors = model_vectors(study, model, seed=seed)
         for query, rows in answers.items():
             rows.append(recommend(study, photos, vectors, query, k=k, name=model))

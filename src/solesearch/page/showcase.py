@@ -33,7 +33,7 @@ from solesearch.core.progress import Progress
 from solesearch.core.settings import Section
 from solesearch.cost.embedder_file import EmbedderFile, best_file
 from solesearch.cost.onnx_model import export_features, save_onnx
-from solesearch.evaluation.study import Study, catalogue_summary, read_chosen
+from solesearch.evaluation.study import BEST_EMBEDDING, Study, catalogue_summary, read_chosen
 from solesearch.index.recommendations import shown_models
 from solesearch.networks.networks import NetworkEmbedder, NetworkSettings
 from solesearch.networks.weights import recorded
@@ -147,12 +147,10 @@ def save_vectors(
 
 
 def add_best(study: Study, photos: pd.DataFrame, settings: ShowcaseSettings) -> Model:
-    """Do what `add_model` does for the file that stage ladder wrote; it embeds every photo."""
+    """Do what `add_model` does for the file that stage ladder wrote, and what it made of every photo."""
     file, folder = best_file(study.paths), study.paths.showcase
     model = EmbedderFile(file)
-    numbers = photos["number"].to_numpy()
-    batches = np.array_split(numbers, -(-len(numbers) // PAIR_BLOCK))
-    vectors = np.concatenate([model.embed(study.pixels[batch]) for batch in batches])
+    vectors = load_embedding(study.paths.ladder, BEST_EMBEDDING).of(photos["id"])
     save_vectors(study, photos, settings, name=BEST, vectors=vectors)
     with files.replacing(folder / f"{BEST}.onnx") as temporary:
         temporary.write_bytes(file.read_bytes())
