@@ -36,22 +36,6 @@ def test_views_keep_shape_and_range_and_repeat(settings, images) -> None:
     np.testing.assert_allclose(augmentation.view(images, settings, seed=SEED), images, atol=1e-5)
 
 
-def test_views_of_bytes_are_those_of_a_batch_and_repeat(settings) -> None:
-    """65 photos, a batch of 64 and one: each batch draws anew, bytes are rounded, nothing changed is kept."""
-    pixels = np.random.default_rng(1).integers(0, 256, (65, 16, 24, 3), dtype=np.uint8)
-    pixels[64] = pixels[0]
-    first = augmentation.views_of(pixels, settings, seed=3)
-    assert first.dtype == np.uint8 and first.shape == pixels.shape
-    wanted = augmentation.view(pixels[:64] / np.float32(127.5) - 1, settings, seed=tf.constant([3, 0]))
-    assert np.abs(first[:64] - (wanted.numpy() + 1) * 127.5).max() <= 0.51
-    assert not np.array_equal(first[64], first[0])
-    np.testing.assert_array_equal(first, augmentation.views_of(pixels, settings, seed=3))
-    assert not np.array_equal(first, augmentation.views_of(pixels, settings, seed=4))
-    off = dict.fromkeys(("brightness", "contrast", "saturation", "channel_gain", "grey", "flip"), 0.0)
-    still = settings.replaced(crop_area=[1.0, 1.0], crop_aspect=1.0, **off)
-    np.testing.assert_array_equal(augmentation.views_of(pixels, still, seed=3), pixels)
-
-
 def test_a_crop_is_read_off_by_hand(images) -> None:
     """All of it, mirrored; the right half, 12 columns of 24 stretched over 24; white beyond the photo."""
     whole = images[:1]

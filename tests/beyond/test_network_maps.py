@@ -1,4 +1,4 @@
-"""A network's other poolings and views: against the network itself, kept, made anew when settings change."""
+"""A network's other poolings: against the network itself, kept, made anew when settings change."""
 
 from pathlib import Path
 
@@ -10,7 +10,6 @@ import yaml
 from PIL import Image
 
 from solesearch.beyond import network_maps
-from solesearch.beyond.augmentation import views_of
 from solesearch.beyond.methods import JudgingSettings
 from solesearch.beyond.network_maps import NetworkMaps
 from solesearch.core import files
@@ -50,29 +49,24 @@ def opened(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> NetworkMaps:
     return NetworkMaps(Comparison.open("smoke"), JudgingSettings.load("smoke"))
 
 
-def test_poolings_and_views_are_the_networks_own_and_kept(opened: NetworkMaps, monkeypatch) -> None:
-    """The mean is what stage networks keeps; maximum and generalised mean follow from the same map."""
+def test_poolings_are_the_networks_own_and_kept(opened: NetworkMaps, monkeypatch) -> None:
+    """Maximum and generalised mean of the network's own last map, whose mean stage networks keeps."""
     comparison, photos = opened.comparison, opened.comparison.photos
     weights = comparison.weights[NAME].path
     embedder = NetworkEmbedder(NetworkRow(NAME), comparison.networks, weights=weights)
     pixels = comparison.decode(photos, size=75)
-    found = {pooling: opened.vectors(NAME, pooling, photos, views=False) for pooling in network_maps.POOLINGS}
-    np.testing.assert_allclose(found["mean"], embedder.embed(pixels), rtol=0.01, atol=2e-4)
+    found = {pooling: opened.vectors(NAME, pooling, photos) for pooling in network_maps.POOLINGS}
     layer = embedder.whole.get_layer(embedder.network.last_convolution)
     seen = keras.Model(embedder.whole.input, layer.output)(
         scale(pixels, scaling="tf"), training=False
     ).numpy()
+    np.testing.assert_allclose(seen.mean(axis=(1, 2)), embedder.embed(pixels), rtol=0.01, atol=2e-4)
     np.testing.assert_allclose(found["max"], seen.max(axis=(1, 2)), rtol=0.01, atol=2e-4)
     cubes = (np.maximum(seen, 1e-6) ** 3.0).mean(axis=(1, 2)) ** (1 / 3)
     np.testing.assert_allclose(found["gem"], cubes, rtol=0.01, atol=2e-4)
 
-    views = opened.vectors(NAME, "mean", photos, views=True)
-    drawn = [views_of(pixels[at : at + 8], opened.judging.views, seed=at) for at in (0, 8, 16)]
-    np.testing.assert_allclose(views, embedder.embed(np.concatenate(drawn)), rtol=0.01, atol=2e-4)
-    assert np.abs(views - found["mean"]).max() > 0.01
-
     monkeypatch.setattr(network_maps, "NetworkEmbedder", None)  # nothing may be computed again
-    assert np.array_equal(opened.vectors(NAME, "max", photos, views=False), found["max"])
+    assert np.array_equal(opened.vectors(NAME, "max", photos), found["max"])
     other = NetworkMaps(comparison, opened.judging.replaced(gem_power=4.0))
     with pytest.raises(TypeError, match="not callable"):
-        other.vectors(NAME, "gem", photos, views=False)
+        other.vectors(NAME, "gem", photos)

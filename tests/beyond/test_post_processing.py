@@ -1,5 +1,6 @@
 """Post-processing against plain loops and worked numbers; trunk and method in one ONNX file agree."""
 
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -169,36 +170,52 @@ def test_trunk_and_method_in_one_onnx_file(network, pixels: np.ndarray) -> None:
     assert megabytes == pytest.approx(by_hand / 1e6)
 
 
-def test_oriented_components_keep_what_parts_photos_and_leaves_views_together() -> None:
-    """Two photos' signals, one of them shaken by every view; the strongest direction is pure shaking."""
-    photos = DRAW.standard_normal((400, 3)) * (5, 2, 1)
-    changes = DRAW.standard_normal((400, 3)) * (7, 0.2, 0.5) * np.sqrt(2)
+def test_mutual_neighbours_by_hand() -> None:
+    """On a line: 0 and 1 name each other, 1 is nearest to 3 as well, but has a nearer one."""
+    line = np.array([0.0, 1.0, 3.0, 10.0, 10.5])[:, None]
+    assert post_processing.mutual_neighbours(line, count=1).tolist() == [[0, 1], [3, 4]]
+    assert post_processing.mutual_neighbours(line, count=9).tolist() == list(
+        map(list, itertools.combinations(range(5), 2))
+    )
+    vectors = DRAW.standard_normal((40, 3))
+    distances = np.linalg.norm(vectors[:, None] - vectors, axis=2) + np.diag([np.inf] * 40)
+    near = [set(np.argsort(row)[:4]) for row in distances]
+    plain = [[i, j] for i in range(40) for j in range(i + 1, 40) if i in near[j] and j in near[i]]
+    assert post_processing.mutual_neighbours(vectors, count=4).tolist() == plain
+
+
+def test_oriented_components_keep_what_parts_photos_and_leaves_neighbours_together() -> None:
+    """Twenty tight heaps: what parts the heaps is weak, what differs within each of them is strong."""
+    heaps = np.repeat(DRAW.standard_normal((20, 2)) * (3, 2), 20, axis=0)
+    within = DRAW.standard_normal((400, 2)) * 0.05
+    loud = DRAW.standard_normal((400, 1)) * 2.5  # differs between neighbours as much as between any two
+    signals = np.concatenate([heaps + within, loud], axis=1)
     turned = np.linalg.qr(DRAW.standard_normal((5, 5)))[0][:3]  # in five dimensions, along no axis
-    vectors, shaken = photos @ turned + 3, changes @ turned
-    mean, components, ratios = post_processing.oriented_components(
-        vectors, shaken, dimensions=2, among=3, shrinkage=1e-9
-    )
-    assert ratios == pytest.approx([(2 / 0.2) ** 2, (1 / 0.5) ** 2], rel=0.3)
-    within = (shaken @ components / np.sqrt(2)).var(axis=0)
-    np.testing.assert_allclose(within, 1, rtol=0.05)
-    found = np.cov(((vectors - mean) @ components).T)
-    np.testing.assert_allclose(found, np.diag(ratios), atol=0.05 * ratios[0])
-    towards = np.abs(turned @ components)
-    assert towards.argmax(axis=0).tolist() == [1, 2]  # the second signal, then the third; never the first
+    vectors = signals @ turned + 3
+    rules = {"dimensions": 3, "among": 3, "neighbours": 5, "shrinkage": 1e-9}
+    mean, components, ratios = post_processing.oriented_components(vectors, **rules)
+    reduced = (vectors - mean) @ components
+    np.testing.assert_allclose(np.cov(reduced.T), np.diag(ratios), atol=0.01 * ratios[0])
+    towards = np.abs(np.linalg.pinv(components) @ turned.T)  # [components, signals]
+    assert towards[2].argmax() == 2, "the loud signal comes last, though its variance is the second"
+    _, axes, variances = post_processing.principal_components(vectors, dimensions=3)
+    near = (vectors - mean) @ axes / variances**0.25
+    first, second = post_processing.mutual_neighbours(near, count=5).T
+    squares = (reduced[first] - reduced[second]) ** 2
+    np.testing.assert_allclose(squares.mean(axis=0) / 2, 1, rtol=1e-6)
 
 
-def test_an_oriented_method_is_fitted_on_views(network, pixels: np.ndarray) -> None:
-    method = Method("", layers=(2,), whitened=4, oriented=20, shrinkage=0.1, exponent=0.5)
-    views = np.roll(pixels, 1, axis=2)
-    [fitted] = fit_methods(network, [method], pixels, views)
-    first, second = (
-        photo_vectors(network, one, [method])[method.before_whitening] for one in (pixels, views)
-    )
+def test_an_oriented_method_is_fitted_on_neighbours(network, pixels: np.ndarray) -> None:
+    rules = {"whitened": 4, "oriented": 20, "neighbours": 3, "shrinkage": 0.1}
+    method = Method("", layers=(2,), **rules, exponent=0.5)
+    [fitted] = fit_methods(network, [method], pixels)
+    vectors = photo_vectors(network, pixels, [method])[method.before_whitening]
     mean, components, ratios = post_processing.oriented_components(
-        first, first - second, dimensions=4, among=20, shrinkage=0.1
+        vectors, dimensions=4, among=20, neighbours=3, shrinkage=0.1
     )
     np.testing.assert_allclose(fitted.projection, components / ratios**0.25, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(fitted.finish(first), (first - mean) @ fitted.projection, rtol=1e-3, atol=1e-3)
+    found = fitted.finish(vectors)
+    np.testing.assert_allclose(found, (vectors - mean) @ fitted.projection, rtol=1e-3, atol=1e-3)
 
 
 def test_components_are_found_once_for_methods_that_only_weigh_them_otherwise(
@@ -207,16 +224,17 @@ def test_components_are_found_once_for_methods_that_only_weigh_them_otherwise(
     """Three weights of the same principal components, two of the same oriented ones: two eigenproblems."""
     rules = {"layers": (2,), "whitened": 4}
     methods = [Method("", **rules), Method("", **rules, shrinkage=0.5), Method("", **rules, exponent=0.5)]
-    methods += [Method("", **rules, oriented=9, shrinkage=0.1, exponent=one) for one in (0.0, 0.5)]
-    views = np.roll(pixels, 1, axis=2)
-    alone = [fit_methods(network, [method], pixels, views)[0].projection for method in methods]
+    methods += [
+        Method("", **rules, oriented=9, neighbours=3, shrinkage=0.1, exponent=one) for one in (0.0, 0.5)
+    ]
+    alone = [fit_methods(network, [method], pixels)[0].projection for method in methods]
     solved, solve = [], post_processing.principal_components
     monkeypatch.setattr(
         post_processing,
         "principal_components",
         lambda *given, **rules: solved.append(1) or solve(*given, **rules),
     )
-    together = [fitted.projection for fitted in fit_methods(network, methods, pixels, views)]
+    together = [fitted.projection for fitted in fit_methods(network, methods, pixels)]
     assert len(solved) == 2
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

@@ -14,7 +14,6 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from solesearch.beyond.augmentation import views_of
 from solesearch.beyond.effects import (
     PAPER,
     UNTRAINED,
@@ -55,7 +54,6 @@ TITLES = {
 }
 HOG_CELL, HOG_BLOCK = 8, 36  # pixels a side; values of a block (retrieval.controls)
 AS_IT_IS = ""  # the recipe of a control without any
-VIEWS_SEED = 1  # draws the views of the training photos
 # control -> its vectors [n, d] of photos of (height, width) as a map [n, rows, columns, values]
 MAPS = {
     "pixels": lambda vectors, size: vectors.reshape(-1, *size, 3),
@@ -93,19 +91,13 @@ class Ablation:
         return self.fitting[1]
 
     @cached_property
-    def fitting_views(self) -> np.ndarray:
-        """A view of each of the photos of `fitting`, uint8 [n, h, w, 3], by `judging.views`."""
-        return views_of(self.fitting_pixels, self.judging.views, seed=VIEWS_SEED)
-
-    @cached_property
     def _fitted(self) -> dict[tuple[str, int, Method], FittedMethod]:
         return {}
 
     def fit(self, variant: str, seed: int, network, methods: Sequence[Method]) -> list[FittedMethod]:
-        """Return a trunk's methods, each fitted once on the photos of `fitting` and views of them."""
+        """Return a trunk's methods, each fitted once on the photos of `fitting`."""
         missing = [method for method in methods if (variant, seed, method) not in self._fitted]
-        views = self.fitting_views if any(method.oriented for method in missing) else None
-        for fitted in fit_methods(network, missing, self.fitting_pixels, views):
+        for fitted in fit_methods(network, missing, self.fitting_pixels):
             self._fitted[variant, seed, fitted.method] = fitted
         return [self._fitted[variant, seed, method] for method in methods]
 
@@ -234,13 +226,12 @@ def control_vectors(study: Study, name: str, photos: pd.DataFrame, pixels: np.nd
 
 @dataclass(frozen=True)
 class Seen:
-    """What a control makes of photos [n] and their pixels, uint8 [n, h, w, 3], or of `views` of them."""
+    """What a control makes of photos [n] and their pixels, uint8 [n, h, w, 3]."""
 
     ablation: Ablation
     name: str
     photos: pd.DataFrame
     pixels: np.ndarray
-    views: bool = False
 
     @cached_property
     def _vectors(self) -> np.ndarray:
@@ -251,10 +242,8 @@ class Seen:
 
         What is hand-made is computed once for all methods; what a network saw lies on the disk.
         """
-        if is_plain_network(self.name) and (method.layers or self.views):
-            pooling = method.pooling if method.layers else "mean"
-            maps = self.ablation.network_maps
-            found = maps.vectors(self.name, pooling, self.photos, views=self.views)
+        if is_plain_network(self.name) and method.layers:
+            found = self.ablation.network_maps.vectors(self.name, method.pooling, self.photos)
         else:
             found = self._vectors
             if method.layers:
@@ -271,7 +260,7 @@ def fit_control(ablation: Ablation, name: str) -> dict[str, FittedMethod]:
     photos, pixels = ablation.fitting
     fitted, network = {AS_IT_IS: FittedMethod(Method("as it is"))}, is_plain_network(name)
     known = not network or set(photos["id"]) <= set(ablation.study.networks.load(name).ids)
-    seen, of_views, components = Seen(ablation, name, photos, pixels), None, {}
+    seen, components = Seen(ablation, name, photos, pixels), {}
     for recipe in ablation.judging.control_recipes if name != PRIOR else ():
         method = ablation.judging.methods[recipe]
         if (method.layers and not network and name not in MAPS) or (method.whitened and not known):
@@ -279,11 +268,7 @@ def fit_control(ablation: Ablation, name: str) -> dict[str, FittedMethod]:
         if not method.whitened:
             fitted[recipe] = FittedMethod(method)
         elif method.whitened < min((vectors := seen.unwhitened(method)).shape):
-            changes = None
-            if method.oriented:
-                of_views = of_views or Seen(ablation, name, photos, ablation.fitting_views, views=True)
-                changes = vectors - of_views.unwhitened(method)
-            fitted[recipe] = fit_method(method, vectors, changes, known=components)
+            fitted[recipe] = fit_method(method, vectors, known=components)
     return fitted
 
 

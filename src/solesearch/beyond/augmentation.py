@@ -7,15 +7,11 @@ a resumed training sees what the uninterrupted one would have seen. All work on 
 
 from __future__ import annotations
 
-import itertools
 import math
 
-import numpy as np
 import tensorflow as tf
 
-from solesearch.beyond.variants import ViewSettings
-from solesearch.gan.embedder import in_batches
-from solesearch.photos.photo import to_signed
+from solesearch.beyond.variants import ContrastiveSettings
 
 WHITE = 1.0
 TURNS = 4  # as photographed, mirrored left-right, mirrored top-bottom, both (turned by 180 degrees)
@@ -40,7 +36,7 @@ def _per_image(values: tf.Tensor) -> tf.Tensor:
 # --- views -----------------------------------------------------------------------------------------------
 
 
-def view(images: tf.Tensor, settings: ViewSettings, *, seed: tf.Tensor) -> tf.Tensor:
+def view(images: tf.Tensor, settings: ContrastiveSettings, *, seed: tf.Tensor) -> tf.Tensor:
     """Return a view of each image, [b, h, w, 3] in [-1, 1]: crop, mirror, colours (SimCLR, section 3)."""
     area, aspect, top, left, mirror, *colours = draws(seed, count=tf.shape(images)[0], numbers=12)
     boxes = crop_boxes(settings, area=area, aspect=aspect, top=top, left=left)
@@ -48,19 +44,8 @@ def view(images: tf.Tensor, settings: ViewSettings, *, seed: tf.Tensor) -> tf.Te
     return jitter(crop(images, boxes), settings, colours=colours)
 
 
-def views_of(pixels: np.ndarray, settings: ViewSettings, *, seed: int) -> np.ndarray:
-    """Return a view of each photo, uint8 [n, h, w, 3] as they are; equal seeds and order give equal views."""
-    seeds = itertools.count()
-
-    def draw(batch: np.ndarray) -> np.ndarray:
-        drawn = view(to_signed(batch), settings, seed=tf.constant([seed, next(seeds)]))
-        return np.rint((drawn.numpy() + 1) * 127.5).astype(np.uint8)
-
-    return np.concatenate(in_batches(draw, pixels))
-
-
 def crop_boxes(
-    settings: ViewSettings, *, area: tf.Tensor, aspect: tf.Tensor, top: tf.Tensor, left: tf.Tensor
+    settings: ContrastiveSettings, *, area: tf.Tensor, aspect: tf.Tensor, top: tf.Tensor, left: tf.Tensor
 ) -> tf.Tensor:
     """Return boxes [b, 4]: top, left, bottom, right as shares of the photo, from draws in [0, 1), each [b].
 
@@ -83,7 +68,7 @@ def crop(images: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
     return tf.image.crop_and_resize(images, boxes, rows, (height, width), extrapolation_value=WHITE)
 
 
-def jitter(images: tf.Tensor, settings: ViewSettings, *, colours: list[tf.Tensor]) -> tf.Tensor:
+def jitter(images: tf.Tensor, settings: ContrastiveSettings, *, colours: list[tf.Tensor]) -> tf.Tensor:
     """Change brightness, contrast, saturation and the channels' gains of each image, clipped to [-1, 1].
 
     `colours` are seven draws in [0, 1), each [b]: brightness, contrast, saturation, the three gains, and

@@ -8,7 +8,6 @@ from typing import Annotated, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from solesearch.beyond.variants import ViewSettings
 from solesearch.core.settings import Section
 
 PLAIN = "plain"  # the paper's method
@@ -35,11 +34,13 @@ class Method:
     shrinkage: float = 0.0  # added to each variance, as a share of the mean of those kept
     exponent: float = 1.0  # 1: all components weigh the same; 0: PCA; between: over variance^(exponent / 2)
     oriented: int = 0  # principal components among which oriented ones are sought; 0: none are
+    neighbours: int = 0  # nearest photos that a pair of mutual neighbours has to be among
 
     @property
     def before_whitening(self) -> Method:
         """The method as far as nothing is fitted: methods that share it share these vectors."""
-        return dataclasses.replace(self, title="", whitened=0, shrinkage=0.0, exponent=1.0, oriented=0)
+        unfitted = {"whitened": 0, "shrinkage": 0.0, "exponent": 1.0, "oriented": 0, "neighbours": 0}
+        return dataclasses.replace(self, title="", **unfitted)
 
     @property
     def directions(self) -> Method:
@@ -62,10 +63,9 @@ class JudgingSettings(Section, section="ladder.judging"):
     grid: PositiveInt
     first_grid: PositiveInt
     code_grid: PositiveInt
-    code_dimensions: PositiveInt
     oriented_from: PositiveInt
     oriented_shrinkage: float = Field(gt=0)
-    views: ViewSettings
+    neighbours: PositiveInt
     gem_power: PositiveFloat
     whitened_dimensions: PositiveInt
     shrinkage: float = Field(ge=0)
@@ -103,10 +103,8 @@ class JudgingSettings(Section, section="ladder.judging"):
         lower = by_max | {"layers": tuple(self.lower_layers)}
         first = unit | {"layers": tuple(self.first_layers), "grid": self.first_grid, "pooling": "mean"}
         code = unit | {"layers": (CODE,), "grid": self.code_grid, "pooling": "mean"}
-        half_code = {"whitened": self.code_dimensions, "exponent": self.exponent}
-        oriented = {"oriented": self.oriented_from, "shrinkage": self.oriented_shrinkage, "exponent": 0.0}
-        kept, half_kept = white | oriented, half | oriented | {"exponent": self.exponent}
-        kept_code, half_kept_code = half_code | oriented, oriented | half_code
+        oriented = white | {"oriented": self.oriented_from, "neighbours": self.neighbours, "exponent": 0.0}
+        oriented |= {"shrinkage": self.oriented_shrinkage}
         map_max = unit | {"layers": (MAP,), "grid": self.grid}
         map_gem = map_max | {"pooling": "gem", "power": self.gem_power}
         methods = {
@@ -124,21 +122,21 @@ class JudgingSettings(Section, section="ladder.judging"):
             "layers_max_whitened": ("layers (max), whitened", by_max | white),
             "code_mean": ("code, mean", code),
             "code_root": ("code, root of the mean", code | {"root": True}),
-            "code_half_whitened": ("code (mean), half whitened", code | half_code),
-            "code_root_half_whitened": ("code (root), half whitened", code | {"root": True} | half_code),
-            "code_root_oriented": ("code (root), oriented", code | {"root": True} | kept_code),
-            "code_root_half_oriented": ("code (root), half oriented", code | {"root": True} | half_kept_code),
-            "last_oriented": ("last block (mean), oriented", code | {"layers": ON_CODE[-1:]} | kept_code),
+            "code_half_whitened": ("code (mean), half whitened", code | half),
+            "code_root_half_whitened": ("code (root), half whitened", code | {"root": True} | half),
+            "code_oriented": ("code (mean), oriented", code | oriented),
+            "code_root_oriented": ("code (root), oriented", code | {"root": True} | oriented),
+            "last_oriented": ("last block (mean), oriented", code | {"layers": ON_CODE[-1:]} | oriented),
             "both_root_oriented": (
                 "code and last block (root), oriented",
-                code | {"layers": ON_CODE, "root": True} | kept_code,
+                code | {"layers": ON_CODE, "root": True} | oriented,
             ),
-            "normalised_oriented": ("length 1, oriented", unit | kept),
-            "normalised_half_oriented": ("length 1, half oriented", unit | half_kept),
-            "layers_max_half_oriented": ("layers (max), half oriented", by_max | half_kept),
+            "normalised_oriented": ("length 1, oriented", unit | oriented),
+            "layers_max_oriented": ("layers (max), oriented", by_max | oriented),
+            "first_mean_oriented": ("first layers (mean), oriented", first | oriented),
             "map_max": ("map, maximum", map_max),
             "map_gem": ("map, generalised mean", map_gem),
             "map_gem_half_whitened": ("map (generalised mean), half whitened", map_gem | half),
-            "map_gem_half_oriented": ("map (generalised mean), half oriented", map_gem | half_kept),
+            "map_gem_oriented": ("map (generalised mean), oriented", map_gem | oriented),
         }
         return {name: Method(title, **values) for name, (title, values) in methods.items()}

@@ -1,4 +1,4 @@
-"""What the ImageNet networks see of photos and of views of them, pooled in more ways than in stage networks.
+"""What the ImageNet networks see of photos, pooled in more ways than in stage networks.
 
 Whatever is done to the label-free models is done to these controls, too: notebook 10. Vectors are kept in
 runs/<profile>/ladder/networks with what decided them.
@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from solesearch.beyond.augmentation import views_of
 from solesearch.beyond.methods import JudgingSettings, Method
 from solesearch.beyond.post_processing import pooled
 from solesearch.core.embedding import Embedding
@@ -27,7 +26,7 @@ from solesearch.core.provenance import code_digest
 from solesearch.networks.comparison import Comparison, NetworkFolder
 from solesearch.networks.networks import NetworkEmbedder, scale
 
-POOLINGS = ("mean", "max", "gem")  # of methods.Method
+POOLINGS = ("max", "gem")  # of methods.Method; stage networks takes the mean
 
 
 @dataclass(frozen=True)
@@ -42,34 +41,30 @@ class NetworkMaps:
         """Where the vectors are kept."""
         return NetworkFolder(self.comparison.paths.ladder / "networks")
 
-    def vectors(self, network: str, pooling: str, photos: pd.DataFrame, *, views: bool) -> np.ndarray:
-        """Return vectors [n, d] of photos [n], or of a view of each, by one of POOLINGS; computed once.
+    def vectors(self, network: str, pooling: str, photos: pd.DataFrame) -> np.ndarray:
+        """Return vectors [n, d] of photos [n] by one of POOLINGS; computed once.
 
         Raises InputError where the network's weights do not fit any more.
         """
-        kept = {name: self._name(network, name, photos, views=views) for name in POOLINGS}
-        wanted = self._wanted(network, photos, views=views)
+        kept = {name: f"{network}-{name}-{photos['split'].iloc[0]}" for name in POOLINGS}
+        wanted = self._wanted(network, photos)
         if not all(self.store.holds(name, wanted) for name in kept.values()):
-            parts = list(self._seen(network, photos, views=views))
+            parts = list(self._seen(network, photos))
             for name, found in zip(kept.values(), zip(*parts, strict=True), strict=True):
                 embedding = Embedding(photos["id"].tolist(), np.concatenate(found))
                 self.store.save(embedding, wanted=wanted, overview={"model": name})
         return self.store.load(kept[pooling]).vectors
 
-    def _name(self, network: str, pooling: str, photos: pd.DataFrame, *, views: bool) -> str:
-        return f"{network}-{pooling}-{photos['split'].iloc[0]}{'-views' if views else ''}"
-
-    def _wanted(self, network: str, photos: pd.DataFrame, *, views: bool) -> dict[str, Any]:
+    def _wanted(self, network: str, photos: pd.DataFrame) -> dict[str, Any]:
         table = photos[["id", "sha256"]].to_csv(index=False)
         return {
             **self.comparison.wanted(NetworkRow(network)),
             "code": code_digest("solesearch.beyond.network_maps"),
             "photos": hashlib.sha256(table.encode()).hexdigest(),
             "gem_power": self.judging.gem_power,
-            "views": self.judging.views.model_dump() if views else None,
         }
 
-    def _seen(self, network: str, photos: pd.DataFrame, *, views: bool) -> Iterator[list[np.ndarray]]:
+    def _seen(self, network: str, photos: pd.DataFrame) -> Iterator[list[np.ndarray]]:
         """Yield one array a pooling of POOLINGS for each batch of photos."""
         comparison, settings = self.comparison, self.comparison.networks
         weights = comparison.weights[network].path
@@ -79,12 +74,10 @@ class NetworkMaps:
         see = tf.function(lambda images: places(scale(images, scaling=embedder.scaling), training=False))
         power = self.judging.gem_power
         whole_map = [Method("", pooling=name, grid=1, power=power) for name in POOLINGS]
-        title = f"{network} sees {'views' if views else photos['split'].iloc[0] + ' photos'}"
+        title = f"{network} sees {photos['split'].iloc[0]} photos"
         progress = Progress(title, total=len(photos), unit="photo")
         for first in range(0, len(photos), settings.batch):
             rows = photos.iloc[first : first + settings.batch]
-            pixels = comparison.decode(rows, size=embedder.size)
-            pixels = views_of(pixels, self.judging.views, seed=first) if views else pixels
-            activation = see(pixels)
+            activation = see(comparison.decode(rows, size=embedder.size))
             yield [pooled(activation, method).numpy() for method in whole_map]
             progress.update(first + len(rows))

@@ -2,7 +2,7 @@
 
 The paper flattens the last convolution (P section 3). The others change what is done with the same weights:
 length 1 (the Euclidean order is then the cosine's), PCA whitening fitted on training photos (Jegou and Chum
-2012), components oriented by views of them (`oriented_components`), several convolutions pooled to a grid and
+2012), components oriented by neighbours (`oriented_components`), several convolutions pooled to a grid and
 joined (DCGAN, Radford et al. 2016, section 5.1: maximum; generalised mean: Radenovic et al. 2018), the mean
 over a photo and its mirror image (Krizhevsky et al. 2012).
 """
@@ -15,7 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 import tensorflow as tf
+from scipy.sparse import triu
 from sklearn.decomposition import PCA
+from sklearn.neighbors import kneighbors_graph
 
 from solesearch.beyond.methods import CONVOLUTIONS, Method
 from solesearch.core.errors import InputError
@@ -135,22 +137,34 @@ def principal_components(
     return pca.mean_, pca.components_.T, pca.explained_variance_
 
 
-def oriented_components(
-    vectors: np.ndarray, changes: np.ndarray, *, dimensions: int, among: int, shrinkage: float
-) -> tuple[np.ndarray, ...]:
-    """Return (mean [d], components [d, k], variances [k]): directions that part photos, not views of one.
+def mutual_neighbours(vectors: np.ndarray, *, count: int) -> np.ndarray:
+    """Return pairs of rows, int [p, 2], ascending, of vectors [n, d] that are among each other's `count` nearest.
 
-    `changes` [n, d]: each photo's vector less that of a view of it, cropped and shifted a little. Along the
-    components these have variance 1, and the photos the `variances`, largest first: oriented principal
-    components (Diamantaras and Kung 1996), by which Burges, Platt and Jana 2003 know a recording again. A
-    linear network learns the same from views, step by step (Balestriero and LeCun 2022). They are sought
-    `among` so many principal components, at most as many as there can be, and `shrinkage` of the changes'
-    mean variance is added to each.
+    The nearest pair of all is always one. Where fewer photos are there, all others count.
+    """
+    graph = kneighbors_graph(vectors, min(count, len(vectors) - 1))
+    return np.unique(np.stack(triu(graph.minimum(graph.T)).nonzero(), axis=1), axis=0)
+
+
+def oriented_components(
+    vectors: np.ndarray, *, dimensions: int, among: int, neighbours: int, shrinkage: float
+) -> tuple[np.ndarray, ...]:
+    """Return (mean [d], components [d, k], variances [k]): directions that part photos, not neighbours.
+
+    Neighbours are photos that name each other among their `neighbours` nearest by half-whitened principal
+    components; such pairs stand in for a label (Iscen, Tolias, Avrithis and Chum 2018; Dwibedi et al. 2021).
+    Along the components, pairs have variance 1, and the photos the `variances`, largest first: oriented
+    principal components (Diamantaras and Kung 1996), a linear discriminant without classes. They are sought
+    `among` so many principal components, at most as many as there can be, and `shrinkage` of the pairs' mean
+    variance is added to each.
     """
     among = max(min(among, *(side - 1 for side in vectors.shape)), dimensions)
     mean, axes, variances = principal_components(vectors, dimensions=among, solver="randomized")
-    reduced = (changes @ axes / np.sqrt(2)).astype(np.float64)
-    within = reduced.T @ reduced / len(reduced)
+    reduced = ((vectors - mean) @ axes).astype(np.float64)
+    half_whitened = reduced[:, :dimensions] / variances[:dimensions] ** 0.25
+    first, second = mutual_neighbours(half_whitened, count=neighbours).T
+    changes = (reduced[first] - reduced[second]) / np.sqrt(2)
+    within = changes.T @ changes / len(changes)
     within += shrinkage * np.trace(within) / among * np.eye(among)
     ratios, directions = scipy.linalg.eigh(np.diag(variances), within)
     strongest = np.argsort(ratios)[::-1][:dimensions]
@@ -185,15 +199,14 @@ class FittedMethod:
 def fit_method(
     method: Method,
     training: np.ndarray | None = None,
-    changes: np.ndarray | None = None,
     *,
     known: dict[Method, tuple[np.ndarray, ...]] | None = None,
 ) -> FittedMethod:
     """Return `method` fitted on training photos' vectors before whitening, [n, d]; no label has a part in it.
 
-    `changes` [n, d], as `oriented_components` takes them, where the method is oriented. Else (x - mean) @
-    projection has the identity as covariance where shrinkage is 0 and the exponent 1. `known` keeps the
-    components found, by `Method.directions`, for the next method of the same photos and network.
+    With principal components, (x - mean) @ projection has the identity as covariance where shrinkage is 0 and
+    the exponent 1. `known` keeps the components found, by `Method.directions`, for the next method of the
+    same photos and network.
     """
     if not method.whitened:
         return FittedMethod(method)
@@ -202,7 +215,7 @@ def fit_method(
         rules = {"dimensions": method.whitened}
         if method.oriented:
             rules |= {"among": method.oriented, "shrinkage": method.shrinkage}
-            known[method.directions] = oriented_components(training, changes, **rules)
+            known[method.directions] = oriented_components(training, neighbours=method.neighbours, **rules)
         else:
             known[method.directions] = principal_components(training, **rules)
     mean, components, variances = known[method.directions]
@@ -211,20 +224,12 @@ def fit_method(
     return FittedMethod(method, mean.astype(np.float32), (components / scale).astype(np.float32))
 
 
-def fit_methods(
-    network, methods: Sequence[Method], training: np.ndarray, views: np.ndarray | None = None
-) -> list[FittedMethod]:
-    """Return `methods`, each fitted on the training photos, uint8 [n, h, w, 3], as `network` sees them.
-
-    `views`: a view of each, in the same order; oriented methods need them.
-    """
+def fit_methods(network, methods: Sequence[Method], training: np.ndarray) -> list[FittedMethod]:
+    """Return `methods`, each fitted on the training photos, uint8 [n, h, w, 3], as `network` sees them."""
     whitened = [method for method in methods if method.whitened]
     vectors = photo_vectors(network, training, whitened) if whitened else {}
-    oriented = [method for method in methods if method.oriented]
-    seen = photo_vectors(network, views, oriented) if oriented else {}
-    changes = {key: vectors[key] - of_views for key, of_views in seen.items()}
-    pairs, known = [(method, method.before_whitening) for method in methods], {}
-    return [fit_method(method, vectors.get(key), changes.get(key), known=known) for method, key in pairs]
+    known: dict[Method, tuple[np.ndarray, ...]] = {}
+    return [fit_method(method, vectors.get(method.before_whitening), known=known) for method in methods]
 
 
 def embedding_function(network, fitted: FittedMethod, *, image_size: tuple[int, int]):

@@ -146,9 +146,17 @@ class IdeaSettings(Section, section="ladder.ideas"):
     labelled_share: float = Field(gt=0, le=1)
 
 
-class ViewSettings(Section, section="ladder.judging.views"):
-    """How a view of a photo is drawn: a crop, stretched and perhaps mirrored, in other colours."""
+class ContrastiveSettings(Section, section="ladder.contrastive"):
+    """Contrastive training: loss and optimiser, and how a view of a photo is drawn."""
 
+    steps: PositiveInt
+    batch_size: BatchSize
+    learning_rate: PositiveFloat
+    temperature: PositiveFloat
+    hidden: PositiveInt
+    projection: PositiveInt
+    dropout: BelowOne
+    norm_momentum: BelowOne
     crop_area: Annotated[list[Annotated[float, Field(gt=0, le=4)]], Field(min_length=2, max_length=2)]
     crop_aspect: float = Field(ge=1, le=4)
     brightness: BelowOne
@@ -163,19 +171,6 @@ class ViewSettings(Section, section="ladder.judging.views"):
         if self.crop_area[0] > self.crop_area[1]:
             raise ValueError(f"crop_area: two ascending shares of the photo; got {self.crop_area}")
         return self
-
-
-class ContrastiveSettings(ViewSettings, section="ladder.contrastive"):
-    """Views, loss and optimiser of contrastive training."""
-
-    steps: PositiveInt
-    batch_size: BatchSize
-    learning_rate: PositiveFloat
-    temperature: PositiveFloat
-    hidden: PositiveInt
-    projection: PositiveInt
-    dropout: BelowOne
-    norm_momentum: BelowOne
 
 
 class DictionarySettings(Section, section="ladder.dictionary"):

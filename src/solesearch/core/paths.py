@@ -34,7 +34,7 @@ STAGE_TABLES = {
     "likeness": ("attributes", "likeness"),
     "human_study": ("human_study", "human_study_agreement", "human_study_annotators"),
     "claims": ("claims", "leakage", "mechanics", "near_duplicates", "oracle", "readings"),
-    "ladder": ("ladder", "ladder_effects", "ladder_goals"),
+    "ladder": ("ladder", "ladder_effects", "ladder_goals", "ladder_schedule"),
     "latent_codes": ("latent_codes",),
     "growth": ("growth", "growth_seconds"),
     "speed": ("training_speed",),  # `make speed`, no stage
