@@ -12,12 +12,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from solesearch.beyond.variant_training import VariantTrainings, labelled_rows, train_variants
 from solesearch.beyond.variants import VARIANTS, VariantSettings
 from solesearch.core import files
+from solesearch.core.checkpoints import checkpoint_steps
 from solesearch.core.errors import InputError
 from solesearch.core.paths import Paths
+from solesearch.core.workers import run_trainings
+from solesearch.gan.training import load_gan, train_seed
 from solesearch.photos.splits import UNLABELLED
 
 SHORT = {"steps": 6, "batch_size": 4, "resume_every": 2}
@@ -54,7 +58,9 @@ def test_the_first_variant_is_the_papers_recipe_and_each_has_a_source() -> None:
     assert next(iter(VARIANTS)) == "infogan" and first.training == "Recipe" and not first.gan
     assert all(re.search(r"\b(19|20)\d\d\b|P eq", one.idea) for one in (first, *others))
     assert [name for name, one in VARIANTS.items() if one.needs_labels] == ["code_supervision"]
-    plain = {name: one.gan for name, one in VARIANTS.items() if one.training == "Recipe"}
+    plain = {
+        name: one.gan for name, one in VARIANTS.items() if one.training == "Recipe" and not one.continued
+    }
     assert list(plain) == ["infogan", "categorical_code", "lambda_0", "lambda_10"]
     assert [plain[name]["information_weight"] for name in ("lambda_0", "lambda_10")] == [0, 10]
     assert len({one.title for one in VARIANTS.values()}) == len(VARIANTS)
@@ -65,10 +71,14 @@ def test_what_cannot_be_trained_is_said_before_anything_starts(catalogue: Paths)
         short_settings(seeds=[1, 1])
     with pytest.raises(InputError, match=r"smoke\.ladder: variants: 'biggan' is none of infogan, "):
         short_settings(variants=["infogan", "biggan"])
-    with pytest.raises(InputError, match="variants to train: 'gan' is none of infogan, vanilla"):
+    with pytest.raises(InputError, match="variants to train: 'gan' is none of infogan, infogan_longer, vanilla"):
         train_variants(short_trainings(), wanted=[("infogan", 1), ("gan", 1)])
     with pytest.raises(InputError, match=r"12 training photos make no batch of 13; lower ladder.batch_size"):
         train_variants(short_trainings(batch_size=13))
+    with pytest.raises(InputError, match=r"ladder\.longer_steps: 8 is not beyond gan\.steps, 8; raise it"):
+        train_variants(short_trainings(longer_steps=8))
+    with pytest.raises(InputError, match=r"state\.npz: no state to go on from; stage train writes it"):
+        train_variants(short_trainings(), wanted=[("infogan_longer", 1)])
     with pytest.raises(InputError, match=r"trunk.npz: not there yet; stage ladder writes it"):
         short_trainings().trunk("infogan", 1)
     assert not catalogue.ladder.exists()
@@ -112,11 +122,34 @@ def test_a_value_stales_only_the_variants_that_read_it(catalogue: Paths) -> None
         resume_every=1,
     )
     before, after = (VariantTrainings("smoke", one) for one in (settings, changed))
-    differing = {name for name in VARIANTS if before.config(name, 1) != after.config(name, 1)}
+    trained = set(VARIANTS) - {"infogan_longer"}  # whose config tells what it starts from
+    differing = {name for name in trained if before.config(name, 1) != after.config(name, 1)}
     assert differing == {
         *("ema", "contrastive_head", "contrastive_only", "contrastive_gradients"),
         *("dictionary", "dictionary_network"),
     }
+
+
+@pytest.mark.slow
+def test_the_papers_training_goes_on_as_if_it_had_never_stopped(catalogue: Paths) -> None:
+    """From four steps to six, bit for bit what six steps at once give; both later checkpoints are kept."""
+    for steps in (4, 6):
+        settings = load_gan("smoke", steps=steps, batch_size=4, checkpoint_every=2)
+        run_trainings(train_seed, {"seed 1": (catalogue, settings, 1)}, at_once=1)
+        if steps == 4:
+            parameters = catalogue.root / "params.yaml"
+            read = yaml.safe_load(parameters.read_text())
+            read["smoke"]["gan"].update(steps=4, batch_size=4)
+            parameters.write_text(yaml.safe_dump(read))
+            trainings = short_trainings(longer_steps=6, longer_every=1)
+            table = train_variants(trainings, wanted=[("infogan_longer", 1)])
+    folder = trainings.folder("infogan_longer", 1).path
+    assert checkpoint_steps(folder) == [5, 6] and table["steps"].tolist() == [6]
+    assert not (folder / "state.npz").exists()
+    at_once = files.read_arrays(catalogue.gan_seed(1) / "discriminator-000006.npz")
+    went_on = files.read_arrays(trainings.trunk_file("infogan_longer", 1))
+    assert at_once.keys() == went_on.keys()
+    assert all(np.array_equal(at_once[name], went_on[name]) for name in at_once)
 
 
 WHOLE_THEN_KILLED = """

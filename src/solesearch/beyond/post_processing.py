@@ -138,7 +138,7 @@ def principal_components(
 
 
 def mutual_neighbours(vectors: np.ndarray, *, count: int) -> np.ndarray:
-    """Return pairs of rows, int [p, 2], ascending, of vectors [n, d] that are among each other's `count` nearest.
+    """Return pairs of rows, int [p, 2] ascending, of vectors [n, d] among each other's `count` nearest.
 
     The nearest pair of all is always one. Where fewer photos are there, all others count.
     """

@@ -1,11 +1,13 @@
 """The ablation's trainings: each variant is trained on a short schedule, and kept as a trunk.
 
 Files of a training lie in runs/<profile>/ladder/<variant>/seed-<n>/: config.json, training.csv, trunk.npz,
-samples-<step>.png where there is a generator, and state.npz until it is done.
+samples-<step>.png where there is a generator, and state.npz until it is done; of a training that went on, its
+checkpoints as in stage train.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +24,9 @@ from solesearch.core.paths import Paths
 from solesearch.core.repeatable import settle_tensorflow, trainings_at_once
 from solesearch.core.settings import GanSettings
 from solesearch.core.workers import run_trainings
+from solesearch.gan.continuation import last_discriminator, last_state
 from solesearch.gan.trainer import TrainingFolder, check_enough, made_with, train
-from solesearch.gan.training import load_gan, training_config, training_pixels
+from solesearch.gan.training import load_gan, train_infogan, training_config, training_pixels
 from solesearch.photos.photo_table import read_photos
 from solesearch.photos.splits import UNLABELLED
 
@@ -74,6 +77,8 @@ class VariantTrainings:
     def gan(self, name: str) -> GanSettings:
         """Return the networks and the schedule of a variant."""
         variant, own = VARIANTS[name], self.settings
+        if variant.continued:
+            return self.recipe.replaced(steps=own.longer_steps, checkpoint_every=own.longer_every)
         changes = {**variant.gan, "steps": own.steps, "batch_size": own.batch_size}
         changes["mixed_precision"] = False  # their steps scale no loss
         if not variant.training:
@@ -104,6 +109,10 @@ class VariantTrainings:
             config["contrastive"] = settings.contrastive.model_dump()
         if variant.trunk in ("dictionary", "on_dictionary"):
             config["dictionary"] = settings.dictionary.model_dump()
+        if variant.continued:
+            state, step = last_state(self.paths, seed)
+            config["started_from"] = {"step": step, "sha256": files.digest(state)}
+            config["checkpoint_every"] = settings.longer_every
         if variant.needs_labels:
             config["labelled"] = {str(row): self.labels[row] for row in self.labelled(seed)}
         return config
@@ -127,6 +136,11 @@ class VariantTrainings:
             raise InputError(f"variants to train: {name!r} is none of {', '.join(VARIANTS)}")
         if VARIANTS[name].trunk == "dictionary":
             return
+        if VARIANTS[name].continued and self.settings.longer_steps <= self.recipe.steps:
+            raise InputError(
+                f"params.yaml, ladder.longer_steps: {self.settings.longer_steps} is not beyond gan.steps, "
+                f"{self.recipe.steps}; raise it, or take {name} out of ladder.variants"
+            )
         key = "ladder.batch_size" if VARIANTS[name].training else "ladder.contrastive.batch_size"
         check_enough(len(self.pixels), batch_size=self.gan(name).batch_size, key=key)
 
@@ -216,7 +230,8 @@ def train_variant(profile: str, settings: VariantSettings, name: str, seed: int)
     import keras
 
     keras.utils.clear_session()  # the graphs of a training that this process did before
-    learn = _learned_dictionary if VARIANTS[name].trunk == "dictionary" else _trained_network
+    ways = {VARIANTS[name].trunk == "dictionary": _learned_dictionary, VARIANTS[name].continued: _continued}
+    learn = ways.get(True, _trained_network)
     arrays = {f"{number:04d}": array for number, array in enumerate(learn(trainings, name, seed))}
     files.write_arrays(trunk, arrays)
     # the state, ten times as large, is not needed any more, nor is what a kill left half-written
@@ -231,6 +246,18 @@ def _trained_network(trainings: VariantTrainings, name: str, seed: int) -> Seque
     if hasattr(model, "generate"):
         folder.save_samples(model, step=model.settings.steps)
     return model.trunk()
+
+
+def _continued(trainings: VariantTrainings, name: str, seed: int) -> Sequence[np.ndarray]:
+    """Return the arrays of the discriminator with which stage train's training ends when it goes on."""
+    folder = trainings.folder(name, seed)
+    if not folder.state.is_file():
+        state, _ = last_state(trainings.paths, seed)
+        with files.replacing(folder.state) as temporary:
+            shutil.copyfile(state, temporary)
+    train_infogan(trainings.gan(name), trainings.pixels, seed=seed, folder=folder)
+    arrays = files.read_arrays(last_discriminator(folder.path))
+    return [arrays[name] for name in sorted(arrays)]
 
 
 def _learned_dictionary(trainings: VariantTrainings, name: str, seed: int) -> Sequence[np.ndarray]:

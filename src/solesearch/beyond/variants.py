@@ -26,6 +26,7 @@ class Variant:
     trunk: str = "discriminator"  # what learns: P Table I's, gradient_trunk's "edges", a "dictionary", or a
     # network "on_dictionary"
     loss: str = "nt_xent"  # of a contrastive training without adversary; or vicreg
+    continued: bool = False  # from the last state of stage train, to ladder.longer_steps
 
     @property
     def needs_labels(self) -> bool:
@@ -37,6 +38,11 @@ VARIANTS: dict[str, Variant] = {
     "infogan": Variant(
         "InfoGAN (the papers' recipe)",
         "Networks and losses of P Table I, non-saturating, eight continuous codes (Ay et al. 2019).",
+    ),
+    "infogan_longer": Variant(
+        "InfoGAN, trained on",
+        "The papers' training goes on beyond the 2,500 iterations that end their schedule (Ay et al. 2019).",
+        continued=True,
     ),
     "vanilla": Variant(
         "vanilla GAN",
@@ -194,6 +200,8 @@ class VariantSettings(Section, section="ladder"):
     seeds: list[NonNegativeInt] = Field(min_length=1)
     finalist_seeds: list[NonNegativeInt] = Field(min_length=1)
     resume_every: PositiveInt
+    longer_steps: PositiveInt
+    longer_every: PositiveInt
     threads: PositiveInt
     ideas: IdeaSettings
     contrastive: ContrastiveSettings

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -96,16 +98,18 @@ class Study:
 # --- checkpoints -----------------------------------------------------------------------------------------
 
 
-def judge_checkpoints(study: Study, *, split: str) -> pd.DataFrame:
+def judge_checkpoints(study: Study, *, split: str, folders: Mapping[int, Path] | None = None) -> pd.DataFrame:
     """Judge every kept checkpoint of every seed on the photos of a split, a row a gallery, metric and k.
 
-    Columns CHECKPOINTS; step 0 is the untrained discriminator.
+    `folders`: seed -> where its checkpoints lie, by default those of stage train. Columns CHECKPOINTS; step 0
+    is the untrained discriminator.
     """
     photos, pixels = study.split(split)
-    tasks = [(seed, step) for seed in study.seeds for step in checkpoint_steps(study.paths.gan_seed(seed))]
+    folders = folders or {seed: study.paths.gan_seed(seed) for seed in study.seeds}
+    tasks = [(seed, step) for seed, folder in folders.items() for step in checkpoint_steps(folder)]
     progress, tables = Progress(f"judging checkpoints, {split}", total=len(tasks), unit="checkpoint"), []
     for done, (seed, step) in enumerate(tasks, start=1):
-        vectors = study.discriminator(seed=seed, step=step).embed(pixels)
+        vectors = study.embedder.load(checkpoint_file(folders[seed], step)).embed(pixels)
         judged = study.judge(vectors, photos, model="infogan", seed=seed)
         tables.append(summarise(judged).assign(step=step))
         progress.update(done)
