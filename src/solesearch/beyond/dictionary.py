@@ -57,9 +57,11 @@ class DictionaryTrunk(keras.Model):
         """
         cells = oriented_gradients(images)
         patches = self.whiten(cells)
-        squared = tf.reduce_sum(tf.square(patches), axis=3, keepdims=True) - 2 * self.compare(patches)
-        distances = tf.sqrt(tf.maximum(squared, 0.0))
-        code = tf.nn.relu(tf.reduce_mean(distances, axis=3, keepdims=True) - distances)
+        lengths = tf.reduce_sum(tf.square(patches), axis=3, keepdims=True)
+        distances = tf.sqrt(tf.nn.relu(self.compare(tf.concat([patches, lengths], axis=3))))
+        centres = distances.shape[3]
+        mean = tf.matmul(distances, tf.fill((centres, 1), 1.0 / centres))  # half the time of reduce_mean
+        code = tf.nn.relu(mean - distances)
         _, height, width, depth = code.shape
         rows = [code[:, : height // 2], code[:, height // 2 :]]
         quarters = [part for row in rows for part in (row[:, :, : width // 2], row[:, :, width // 2 :])]
@@ -67,11 +69,12 @@ class DictionaryTrunk(keras.Model):
         return TrunkOutput(tf.reshape(features, (-1, 4 * depth)), (cells, code))
 
     def load(self, learned: Dictionary) -> DictionaryTrunk:
-        """Take a dictionary: x . c - |c|^2 / 2 is the second convolution, from which distances follow."""
+        """Take a dictionary: |x|^2 - 2 x . c + |c|^2, a squared distance, is the second convolution."""
         side = self.whiten.kernel.shape[0]
         kernel = learned.whitening.reshape(side, side, DIRECTIONS, -1)
         self.whiten.set_weights([kernel, -learned.mean @ learned.whitening])
-        self.compare.set_weights([learned.centres.T[None, None], -(learned.centres**2).sum(axis=1) / 2])
+        kernel = np.concatenate([-2 * learned.centres.T, np.ones((1, len(learned.centres)))])
+        self.compare.set_weights([kernel[None, None], (learned.centres**2).sum(axis=1)])
         return self
 
 

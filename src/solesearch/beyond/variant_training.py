@@ -142,6 +142,7 @@ class VariantTrainings:
                 f"{self.recipe.steps}; raise it, or take {name} out of ladder.variants"
             )
         key = "ladder.batch_size" if VARIANTS[name].training else "ladder.contrastive.batch_size"
+        key = "gan.batch_size" if VARIANTS[name].continued else key
         check_enough(len(self.pixels), batch_size=self.gan(name).batch_size, key=key)
 
     def row(self, name: str, seed: int) -> dict[str, Any]:
