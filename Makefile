@@ -1,7 +1,7 @@
 # `make help` lists what there is. Everything runs in .venv, from requirements.lock, without a network after it;
 # with GPU=1 in .venv-gpu, from requirements-gpu.lock.
 .DEFAULT_GOAL := help
-.PHONY: help repro test lab app figures readme verify paper chapter photos add export speed weights book lint lock clean seen-gpu needed-gpu
+.PHONY: help repro test lab app figures readme verify paper chapter photos add learn export speed weights book lint lock clean seen-gpu needed-gpu
 
 # A variable that a command does not take, or a misspelt one, would be ignored in silence; names with an
 # underscore belong to other programs.
@@ -14,6 +14,7 @@ TAKES_paper := DATA ACCEPT
 TAKES_chapter := DATA
 TAKES_photos := DATA
 TAKES_add := PROFILE DATA MODEL STEPS NAME
+TAKES_learn := DATA NAME
 TAKES_speed := PROFILE
 TAKES_export := PROFILE MODEL
 TAKES_book := PROFILE SOURCE
@@ -101,6 +102,10 @@ photos: $(READY) ## make photos DATA=folder: your photographs in class folders, 
 add: $(READY) ## make add DATA=folder: new photos for a profile (PROFILE=sample, MODEL, STEPS, NAME); the pipeline's files stay
 	@test -n "$(DATA)" || { echo "say where the new photos are: make add PROFILE=paper DATA=/path/to/folder"; exit 2; }
 	@$(BIN)/python -m solesearch.beyond.growth $(or $(PROFILE),sample) "$(DATA)" $(if $(MODEL),--model "$(MODEL)") $(if $(STEPS),--steps $(STEPS)) $(if $(NAME),--name "$(NAME)")
+
+learn: $(READY) ## make learn DATA=folder: the best kind of model, learned from your photos alone, in minutes (NAME)
+	@test -n "$(DATA)" || { echo "say where the photos are: make learn DATA=/path/to/folder"; exit 2; }
+	@$(BIN)/python -m solesearch.beyond.own_photos "$(DATA)" $(if $(NAME),--name "$(NAME)")
 
 export: $(READY) ## a model as one ONNX file with a card: MODEL=best, without labels, or infogan (PROFILE=sample)
 	@$(BIN)/python -m solesearch.pipeline.export $(or $(PROFILE),sample) $(MODEL)

@@ -81,8 +81,7 @@ class Ablation:
     def fitting(self) -> tuple[pd.DataFrame, np.ndarray]:
         """Training photos that methods are fitted on, and their pixels: all, or some spread evenly."""
         photos, pixels = self.study.split("training")
-        count = min(self.judging.fitting_photos or len(pixels), len(pixels))
-        rows = np.linspace(0, len(pixels) - 1, count).astype(int)
+        rows = self.judging.fitting_rows(len(pixels))
         return photos.iloc[rows], pixels[rows]
 
     @property

@@ -16,7 +16,7 @@ import pandas as pd
 from solesearch.beyond.ablation import Ablation
 from solesearch.beyond.effects import PAPER, Model
 from solesearch.beyond.methods import PLAIN
-from solesearch.beyond.post_processing import embedding_function
+from solesearch.beyond.post_processing import FittedMethod, embedding_function
 from solesearch.core.embedding import Embedding, save_embedding
 from solesearch.core.errors import InputError
 from solesearch.cost.embedder_file import CARD, EmbedderFile
@@ -55,12 +55,17 @@ def card(ablation: Ablation, model: Model, *, seed: int, table: pd.DataFrame) ->
 
 
 def model_file(ablation: Ablation, model: Model, *, seed: int) -> tuple[bytes, Any]:
-    """Return a model as an ONNX file, weights in half precision, and the function that it was made from.
+    """Return a model as `network_file` does."""
+    size = ablation.study.gan.image_size
+    return network_file(*ablation.fitted(model, seed=seed), image_size=size)
+
+
+def network_file(network, fitted: FittedMethod, *, image_size: tuple[int, int]) -> tuple[bytes, Any]:
+    """Return a network and a method as an ONNX file, weights in half precision, and the function it is of.
 
     Both take photos uint8 [n, h, w, 3] to vectors float32 [n, k].
     """
-    size = ablation.study.gan.image_size
-    function = embedding_function(*ablation.fitted(model, seed=seed), image_size=size)
+    function = embedding_function(network, fitted, image_size=image_size)
     return with_plain_names(with_half_weights(export_features(function))), function
 
 

@@ -16,6 +16,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,7 +46,7 @@ from solesearch.photos.splits import UNLABELLED
 SKIPPED = "skipped"
 MODELS = {"infogan": PROPOSED, "best": BEST}  # as the command calls them
 NETWORK_FILES = {PROPOSED: "discriminator.npz", BEST: "best.onnx"}  # what a growth keeps of its network
-SUMMARY = "growth.json"  # written last: a folder that has it is whole
+SUMMARY = "summary.json"  # written last: a folder that has it is whole
 NAME = re.compile(r"\w[\w.-]*")
 
 
@@ -65,6 +66,18 @@ class NewPhotos(NamedTuple):
     photos: pd.DataFrame  # id (<name>/<file below the folder>), file, label, width, height, sha256
     pixels: np.ndarray  # uint8 [m, h, w, 3], decoded as the catalogue was
     problems: pd.DataFrame  # file, problem, action
+
+    @property
+    def sha256(self) -> str:
+        """The digest of all photos' bytes and ids."""
+        lines = "".join(f"{row.sha256}  {row.id}\n" for row in self.photos.itertuples())
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    def write(self, folder: Path) -> None:
+        """Keep photos.csv, problems.csv and pixels.npy in a folder."""
+        files.write_table(folder / "photos.csv", self.photos)
+        files.write_table(folder / "problems.csv", self.problems)
+        files.write_array(folder / "pixels.npy", self.pixels)
 
 
 def read_new_photos(
@@ -122,24 +135,42 @@ def add_folder(
             f"STEPS={steps}: the best model without labels is not trained on step by step; leave it out, or "
             "put the photos beside the profile's others and run the pipeline: it learns in minutes"
         )
-    study, name = Study.open(profile), name or folder.expanduser().resolve().name
-    if not NAME.fullmatch(name):
-        raise InputError(f"{name!r}: no name for a folder; choose one of letters and digits with --name")
+    study, name = Study.open(profile), folder_name(folder, name)
     steps = 0 if model == BEST else GrowthSettings.load(profile, steps=steps).steps
     new = read_addable(study, folder.expanduser(), name=name)
-    config, final = config_of(study, new, model=model, steps=steps), study.paths.growth / name
+    config = config_of(study, new, model=model, steps=steps)
+    work = partial(grow, study, new, model=model, steps=steps)
+    return made_once(study.paths, study.paths.growth / name, config, work)
+
+
+def made_once(
+    paths: Paths, final: Path, config: dict[str, Any], work: Callable[[Path], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the summary of `work`, done in a folder that gets the name `final` when it is whole.
+
+    What a killed run left there is used if it was made with the same `config`, and so is what is done. Raises
+    InputError where `final` was made with another one.
+    """
     if not final.exists():
-        partial = study.paths.growth / f".{name}.partial"
-        claim(partial, config, set_aside=study.paths.set_aside)
-        summary = grow(study, new, partial, model=model, steps=steps)
-        files.write_json(partial / SUMMARY, {"name": name, **summary})
-        partial.replace(final)
+        unfinished = final.with_name(f".{final.name}.partial")
+        claim(unfinished, config, set_aside=paths.set_aside)
+        summary = work(unfinished)
+        files.write_json(unfinished / SUMMARY, {"name": final.name, **summary})
+        unfinished.replace(final)
     if not ((final / SUMMARY).is_file() and made_with(final, config)):
         raise InputError(
             f"{final}: is there already, from other photos, model, steps, training or code; "
             "choose another --name, or move it away"
         )
     return json.loads((final / SUMMARY).read_text(encoding="utf-8"))
+
+
+def folder_name(folder: Path, name: str) -> str:
+    """Return the name under which a folder's photos are kept; InputError for one that is none."""
+    name = name or folder.expanduser().resolve().name
+    if not NAME.fullmatch(name):
+        raise InputError(f"{name!r}: no name for a folder; choose one of letters and digits with --name")
+    return name
 
 
 def read_addable(study: Study, folder: Path, *, name: str) -> NewPhotos:
@@ -160,10 +191,9 @@ def read_addable(study: Study, folder: Path, *, name: str) -> NewPhotos:
 def config_of(study: Study, new: NewPhotos, *, model: str, steps: int) -> dict[str, Any]:
     """Return what decides a growth's result: code, photos, steps, and the network that it starts from."""
     network, step = starting_network(study, model=model, steps=steps)
-    lines = "".join(f"{row.sha256}  {row.id}\n" for row in new.photos.itertuples())
     return {
         "code": code_digest("solesearch.beyond.growth"),
-        "photos": hashlib.sha256(lines.encode()).hexdigest(),
+        "photos": new.sha256,
         "catalogue": files.digest(study.paths.photos),
         "model": model,
         "seed": study.seeds[0],
@@ -188,9 +218,7 @@ def starting_network(study: Study, *, model: str, steps: int) -> tuple[Path, int
 def grow(study: Study, new: NewPhotos, folder: Path, *, model: str, steps: int) -> dict[str, Any]:
     """Write the photos, train on if asked, embed, extend or build the index; return the summary's facts."""
     paths, seed, started = study.paths, study.seeds[0], time.monotonic()
-    files.write_table(folder / "photos.csv", new.photos)
-    files.write_table(folder / "problems.csv", new.problems)
-    files.write_array(folder / "pixels.npy", new.pixels)
+    new.write(folder)
     training = folder / "infogan" / f"seed-{seed}"
     if steps:
         wanted = (paths, training, seed, steps, folder / "pixels.npy")
@@ -267,14 +295,12 @@ def summary_line(summary: dict[str, Any]) -> str:
 # --- searching -------------------------------------------------------------------------------------------
 
 
-def grown_folder(paths: Paths, name: str) -> Path:
-    """Return a whole growth's folder; raises InputError that says which there are."""
-    folder = paths.growth / name
+def whole_folder(folders: Path, name: str) -> Path:
+    """Return the folder of that name which is whole; raises InputError that says which there are."""
+    folder = folders / name
     if not (name and (folder / SUMMARY).is_file()):
-        there = sorted(path.parent.name for path in paths.growth.glob(f"[!.]*/{SUMMARY}"))
-        raise InputError(
-            f"{paths.growth}: no growth named {name!r}; there are {', '.join(there) or 'none yet'}"
-        )
+        there = sorted(path.parent.name for path in folders.glob(f"[!.]*/{SUMMARY}"))
+        raise InputError(f"{folders}: nothing named {name!r}; there are {', '.join(there) or 'none yet'}")
     return folder
 
 
@@ -285,15 +311,22 @@ def search(profile: str, name: str, photo: Path, *, k: int = 5) -> pd.DataFrame:
     an unknown name, a photo that cannot be read, or a k beyond the index.
     """
     study, catalog = Study.open(profile), CatalogSettings.load(profile)
-    folder = grown_folder(study.paths, name)
+    folder = whole_folder(study.paths.growth, name)
+    [network] = (folder / name for name in NETWORK_FILES.values() if (folder / name).is_file())
+    return search_in(folder, photo, catalog, embedding_of(study, network), k=k)
+
+
+def search_in(
+    folder: Path, photo: Path, catalog: CatalogSettings, embed: Callable[[np.ndarray], np.ndarray], *, k: int
+) -> pd.DataFrame:
+    """Return what `search` does of a folder with index/ and photos.csv, by what embeds pixels."""
     try:
         image, _ = open_checked(read_file(photo), min_side=catalog.min_side, max_pixels=catalog.max_pixels)
     except (OSError, PhotoRefusedError) as error:
         words = getattr(error, "strerror", None) or error
         raise InputError(f"{photo}: {words}; take another photo") from error
     pixels = fit_to(image, size=catalog.image_size, fit=catalog.fit)[None]
-    [network] = (folder / name for name in NETWORK_FILES.values() if (folder / name).is_file())
-    vector = embedding_of(study, network)(pixels)[0]
+    vector = embed(pixels)[0]
     from solesearch.index.faiss_index import FaissIndex  # after TensorFlow
 
     neighbours = pd.DataFrame(FaissIndex.load(folder / "index").search(vector, k=k))

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Self
 
+import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from solesearch.core.settings import Section
@@ -91,6 +92,10 @@ class JudgingSettings(Section, section="ladder.judging"):
         if PLAIN not in self.recipes or len(self.recipes) < 2:
             raise ValueError(f"recipes hold {PLAIN!r} and at least one more; got {self.recipes}")
         return self
+
+    def fitting_rows(self, count: int) -> np.ndarray:
+        """Return which of `count` photos methods are fitted on, int [n]: all, or some spread evenly."""
+        return np.linspace(0, count - 1, min(self.fitting_photos or count, count)).astype(int)
 
     @property
     def methods(self) -> dict[str, Method]:
