@@ -151,12 +151,12 @@ def oriented_components(
 ) -> tuple[np.ndarray, ...]:
     """Return (mean [d], components [d, k], variances [k]): directions that part photos, not neighbours.
 
-    Neighbours are photos that name each other among their `neighbours` nearest by half-whitened principal
-    components; such pairs stand in for a label (Iscen, Tolias, Avrithis and Chum 2018; Dwibedi et al. 2021).
-    Along the components, pairs have variance 1, and the photos the `variances`, largest first: oriented
-    principal components (Diamantaras and Kung 1996), a linear discriminant without classes. They are sought
-    `among` so many principal components, at most as many as there can be, and `shrinkage` of the pairs' mean
-    variance is added to each.
+    Neighbours are photos that name each other among their `neighbours` nearest (Qin et al. 2011) by
+    half-whitened principal components; such pairs stand in for a label, as in locality preserving projections
+    (He and Niyogi 2003) and, for networks, in NNCLR (Dwibedi et al. 2021). Along the components, pairs have
+    variance 1, and the photos the `variances`, largest first: oriented principal components (Diamantaras and
+    Kung 1996), a linear discriminant without classes. They are sought `among` so many principal components,
+    at most as many as there can be, and `shrinkage` of the pairs' mean variance is added to each.
     """
     among = max(min(among, *(side - 1 for side in vectors.shape)), dimensions)
     mean, axes, variances = principal_components(vectors, dimensions=among, solver="randomized")
