@@ -49,7 +49,7 @@ COLUMNS = [
 ]
 HANDMADE, PILLOW = "NumPy / scikit-image", "Pillow"
 EXPORTED = ("MobileNet", "MobileNetV2")  # also timed in ONNX Runtime, beside the proposed model
-BYTES = {QUANTISED: 1}  # of a weight, by runtime; 4 of a float32
+BYTES = 4  # of a float32 weight
 PHOTO_SIZE = (102, 136)  # height, width of UT-Zap50K's photos
 DRAWN = 32  # different photos in a batch; a larger one repeats them
 SIZES = ("input_size", "untrained_input_size")
@@ -113,7 +113,8 @@ def measure(subject: Subject, *, settings: LatencySettings) -> list[dict]:
         seconds = (time_one if batch == 1 else time_batch)(call, settings)
         median, high = np.quantile(seconds, (0.5, 0.95))
         values = (batch, median * 1000, high * 1000, batch / median, len(seconds))
-        weighs = (subject.parameters, subject.parameters * BYTES.get(subject.runtime, 4) / 1e6)
+        weight = 1 if subject.runtime == QUANTISED else BYTES
+        weighs = (subject.parameters, subject.parameters * weight / 1e6)
         machine = f"{machine_label()}; {settings.threads} thread(s)"
         row = (subject.model, subject.runtime, *values, *weighs, machine)
         rows.append(dict(zip(COLUMNS, row, strict=True)))
