@@ -64,6 +64,7 @@ class JudgingSettings(Section, section="ladder.judging"):
     grid: PositiveInt
     first_grid: PositiveInt
     code_grid: PositiveInt
+    code_dimensions: PositiveInt
     oriented_from: PositiveInt
     oriented_shrinkage: float = Field(gt=0)
     neighbours: PositiveInt
@@ -110,6 +111,7 @@ class JudgingSettings(Section, section="ladder.judging"):
         code = unit | {"layers": (CODE,), "grid": self.code_grid, "pooling": "mean"}
         oriented = white | {"oriented": self.oriented_from, "neighbours": self.neighbours, "exponent": 0.0}
         oriented |= {"shrinkage": self.oriented_shrinkage}
+        half_code, oriented_code = ({**one, "whitened": self.code_dimensions} for one in (half, oriented))
         map_max = unit | {"layers": (MAP,), "grid": self.grid}
         map_gem = map_max | {"pooling": "gem", "power": self.gem_power}
         methods = {
@@ -127,14 +129,14 @@ class JudgingSettings(Section, section="ladder.judging"):
             "layers_max_whitened": ("layers (max), whitened", by_max | white),
             "code_mean": ("code, mean", code),
             "code_root": ("code, root of the mean", code | {"root": True}),
-            "code_half_whitened": ("code (mean), half whitened", code | half),
-            "code_root_half_whitened": ("code (root), half whitened", code | {"root": True} | half),
-            "code_oriented": ("code (mean), oriented", code | oriented),
-            "code_root_oriented": ("code (root), oriented", code | {"root": True} | oriented),
-            "last_oriented": ("last block (mean), oriented", code | {"layers": ON_CODE[-1:]} | oriented),
+            "code_half_whitened": ("code (mean), half whitened", code | half_code),
+            "code_root_half_whitened": ("code (root), half whitened", code | {"root": True} | half_code),
+            "code_oriented": ("code (mean), oriented", code | oriented_code),
+            "code_root_oriented": ("code (root), oriented", code | {"root": True} | oriented_code),
+            "last_oriented": ("last block (mean), oriented", code | {"layers": ON_CODE[-1:]} | oriented_code),
             "both_root_oriented": (
                 "code and last block (root), oriented",
-                code | {"layers": ON_CODE, "root": True} | oriented,
+                code | {"layers": ON_CODE, "root": True} | oriented_code,
             ),
             "normalised_oriented": ("length 1, oriented", unit | oriented),
             "layers_max_oriented": ("layers (max), oriented", by_max | oriented),
