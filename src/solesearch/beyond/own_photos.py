@@ -61,7 +61,7 @@ def learn(folder: Path, *, name: str = "") -> dict[str, Any]:
     if len(new.photos) <= method.whitened:
         raise InputError(
             f"{folder}: {len(new.photos)} photos that can be read, and vectors of {method.whitened} numbers "
-            "need more; add photos, or lower ladder.judging.whitened_dimensions in params.yaml"
+            "need more; add photos, or lower ladder.judging.code_dimensions in params.yaml"
         )
     config = {
         "code": code_digest("solesearch.beyond.own_photos"),
