@@ -27,7 +27,11 @@ SHORT = {  # what trains, cut to some steps; everything else as profile `paper` 
     "retraining": {"steps": 5},
     "growth": {"steps": 5},
     "claims": {"reading_steps": 2},
-    "ladder": {"steps": 2, "resume_every": 2, "longer_steps": 24, "longer_every": 2},
+    "ladder": {
+        "steps": 2,
+        "resume_every": 2,
+        "variants": ["infogan", "vanilla", "dcgan", "dictionary"],  # with each further one time grows alone
+    },
 }
 NETWORKS = {
     "names": ["VGG16", "MobileNet-0.25", "MobileNetV2"], "whole_catalogue": [],
