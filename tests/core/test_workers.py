@@ -96,6 +96,11 @@ def test_trainings_end_with_the_first_that_fails() -> None:
     assert time.monotonic() - started < LONG_S / 2 and children() <= before
 
 
+def interruptible() -> None:
+    """Let Ctrl-C reach a process, also when the tests run in a shell's background, which ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_trainings_at_once(tmp_path: Path) -> None:
     script = tmp_path / "trainings.py"
     script.write_text(
@@ -109,6 +114,7 @@ def test_ctrl_c_ends_trainings_at_once(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    options["preexec_fn"] = interruptible
     parent = subprocess.Popen([sys.executable, str(script)], **options)
     workers = [int(parent.stdout.readline()) for _ in range(2)]
     parent.send_signal(signal.SIGINT)
