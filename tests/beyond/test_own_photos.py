@@ -34,17 +34,17 @@ def folder(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_learned_once_and_searched(folder: Path, monkeypatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr(sys, "argv", ["own_photos", str(folder), "--name", "mine"])
     assert own_photos.main() == 0
-    assert "learned from 40 photos, 1 left out (runs/smoke/learned/mine/problems.csv)" in (
+    assert "learned from 40 photos, 1 left out (runs/smoke/growth/mine/problems.csv)" in (
         words := capsys.readouterr().out
     )
     assert "--name mine --search PHOTO" in words
-    made = own_photos.learned_folders() / "mine"
+    made = own_photos.Paths.of("smoke").growth / "mine"
     model, held = EmbedderFile(made / "best.onnx"), load_embedding(made, "best")
     assert model.card["judged"] is None and model.card["training_photos"] == 40
     assert held.vectors.shape == (40, 16)
     np.testing.assert_allclose(np.linalg.norm(held.vectors, axis=1), 1, atol=1e-5)
     nearest = np.linalg.norm(held.vectors - held.vectors[7], axis=1).argsort()[:3]
-    found = own_photos.search("mine", folder / "07.png", k=3)
+    found = growth.search("smoke", "mine", folder / "07.png", k=3)
     assert found["id"].tolist() == [held.ids[row] for row in nearest]
     assert found["id"][0] == "mine/07.png" and found["distance"][0] == pytest.approx(0, abs=1e-3)
 
@@ -55,8 +55,8 @@ def test_learned_once_and_searched(folder: Path, monkeypatch, capsys: pytest.Cap
     (folder / "39.png").unlink()
     with pytest.raises(InputError, match=r"mine: is there already, from other photos"):
         own_photos.learn(folder, name="mine")
-    with pytest.raises(InputError, match=r"nothing named 'yours'; there are mine"):
-        own_photos.search("yours", folder / "07.png")
+    with pytest.raises(InputError, match=r"no growth named 'yours'; there are mine"):
+        growth.search("smoke", "yours", folder / "07.png")
 
 
 def test_what_cannot_be_learned_from_is_one_clear_line(folder: Path) -> None:
@@ -66,7 +66,7 @@ def test_what_cannot_be_learned_from_is_one_clear_line(folder: Path) -> None:
         (folder / f"{number}.png").unlink()
     with pytest.raises(InputError, match=r"16 photos that can be read, and vectors of 16 numbers need more"):
         own_photos.learn(folder, name="few")
-    assert not own_photos.learned_folders().exists()
+    assert not own_photos.Paths.of("smoke").growth.exists()
     with pytest.raises(InputError, match="no such folder"):
         own_photos.learn(folder / "nowhere")
 
@@ -82,7 +82,7 @@ def test_a_killed_work_is_begun_anew_and_never_taken_for_done(workspace: Path) -
             raise KeyboardInterrupt
         return {"photos": 3}
 
-    final = own_photos.learned_folders() / "one"
+    final = paths.growth / "one"
     with pytest.raises(KeyboardInterrupt):
         growth.made_once(paths, final, {"photos": "a"}, work)
     assert not final.exists()

@@ -46,7 +46,7 @@ from solesearch.photos.splits import UNLABELLED
 SKIPPED = "skipped"
 MODELS = {"infogan": PROPOSED, "best": BEST}  # as the command calls them
 NETWORK_FILES = {PROPOSED: "discriminator.npz", BEST: "best.onnx"}  # what a growth keeps of its network
-SUMMARY = "summary.json"  # written last: a folder that has it is whole
+SUMMARY = "growth.json"  # written last: a folder that has it is whole
 NAME = re.compile(r"\w[\w.-]*")
 
 
@@ -295,12 +295,14 @@ def summary_line(summary: dict[str, Any]) -> str:
 # --- searching -------------------------------------------------------------------------------------------
 
 
-def whole_folder(folders: Path, name: str) -> Path:
-    """Return the folder of that name which is whole; raises InputError that says which there are."""
-    folder = folders / name
+def grown_folder(paths: Paths, name: str) -> Path:
+    """Return a whole growth's folder; raises InputError that says which there are."""
+    folder = paths.growth / name
     if not (name and (folder / SUMMARY).is_file()):
-        there = sorted(path.parent.name for path in folders.glob(f"[!.]*/{SUMMARY}"))
-        raise InputError(f"{folders}: nothing named {name!r}; there are {', '.join(there) or 'none yet'}")
+        there = sorted(path.parent.name for path in paths.growth.glob(f"[!.]*/{SUMMARY}"))
+        raise InputError(
+            f"{paths.growth}: no growth named {name!r}; there are {', '.join(there) or 'none yet'}"
+        )
     return folder
 
 
@@ -310,16 +312,13 @@ def search(profile: str, name: str, photo: Path, *, k: int = 5) -> pd.DataFrame:
     The photo is decoded as the catalogue was and embedded by the growth's own network. Raises InputError for
     an unknown name, a photo that cannot be read, or a k beyond the index.
     """
-    study, catalog = Study.open(profile), CatalogSettings.load(profile)
-    folder = whole_folder(study.paths.growth, name)
-    [network] = (folder / name for name in NETWORK_FILES.values() if (folder / name).is_file())
-    return search_in(folder, photo, catalog, embedding_of(study, network), k=k)
-
-
-def search_in(
-    folder: Path, photo: Path, catalog: CatalogSettings, embed: Callable[[np.ndarray], np.ndarray], *, k: int
-) -> pd.DataFrame:
-    """Return what `search` does of a folder with index/ and photos.csv, by what embeds pixels."""
+    folder = grown_folder(Paths.of(profile), name)
+    if (exported := folder / NETWORK_FILES[BEST]).is_file():  # knows how photos are read; no stage is asked
+        model = EmbedderFile(exported)
+        catalog, embed = model.catalog, model.embed
+    else:
+        catalog = CatalogSettings.load(profile)
+        embed = embedding_of(Study.open(profile), folder / NETWORK_FILES[PROPOSED])
     try:
         image, _ = open_checked(read_file(photo), min_side=catalog.min_side, max_pixels=catalog.max_pixels)
     except (OSError, PhotoRefusedError) as error:

@@ -1,8 +1,9 @@
-"""`make learn DATA=folder`: the best kind of model, learned from a folder of photos alone, and its search.
+"""`make learn DATA=folder`: the best kind of model, learned from a folder of photos alone.
 
 No class, no product, no other stage: a dictionary of gradient patches (dictionary.py) and components oriented
-by neighbours (post_processing.py), with the settings of profile `photos`. What is learned goes to
-runs/photos/learned/<name>/: best.onnx with its card, the photos' vectors best.npy, their index, problems.csv.
+by neighbours (post_processing.py), with the settings of profile `photos`. What is learned lies where a growth
+of that profile would, and is searched like one (growth.py): runs/photos/growth/<name>/ gets best.onnx with
+its card, the photos' vectors best.npy, their index, and problems.csv.
 """
 
 from __future__ import annotations
@@ -16,18 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from solesearch.beyond.dictionary import learned_trunk
 from solesearch.beyond.export import CHECKED, check_alike, network_file
-from solesearch.beyond.growth import (
-    NewPhotos,
-    folder_name,
-    made_once,
-    read_new_photos,
-    search_in,
-    whole_folder,
-)
+from solesearch.beyond.growth import NewPhotos, folder_name, made_once, read_new_photos
 from solesearch.beyond.methods import JudgingSettings, Method
 from solesearch.beyond.post_processing import fit_methods
 from solesearch.beyond.variants import DictionarySettings
@@ -41,11 +33,6 @@ from solesearch.evaluation.study import BEST_EMBEDDING, BEST_INDEX
 from solesearch.photos.catalog import CatalogSettings
 
 PROFILE, RECIPE, SEED = "photos", "code_root_oriented", 1
-
-
-def learned_folders() -> Path:
-    """Return where folders of what was learned lie."""
-    return Paths.of(PROFILE).run / "learned"
 
 
 def learn(folder: Path, *, name: str = "") -> dict[str, Any]:
@@ -72,7 +59,8 @@ def learn(folder: Path, *, name: str = "") -> dict[str, Any]:
         "fitting_photos": judging.fitting_photos,
     }
     work = partial(write_model, new, catalog=catalog, judging=judging, dictionary=dictionary)
-    return made_once(Paths.of(PROFILE), learned_folders() / name, config, work)
+    paths = Paths.of(PROFILE)
+    return made_once(paths, paths.growth / name, config, work)
 
 
 def write_model(
@@ -122,37 +110,20 @@ def learned_card(method: Method, new: NewPhotos, catalog: CatalogSettings) -> di
     }
 
 
-def search(name: str, photo: Path, *, k: int = 5) -> pd.DataFrame:
-    """Return the k learned photos nearest to a photo's file: columns id, distance, new (always true).
-
-    Raises InputError for an unknown name, a photo that cannot be read, or a k beyond the index.
-    """
-    folder = whole_folder(learned_folders(), name)
-    model = EmbedderFile(folder / BEST_NAME)
-    return search_in(folder, photo, model.catalog, model.embed, k=k)
-
-
 def main() -> int:
-    """Learn a model from a folder of photos, or search among them (`--search PHOTO --name NAME`)."""
+    """Learn a model from a folder of photos; solesearch.beyond.growth searches among them."""
     parser = argparse.ArgumentParser(prog="python -m solesearch.beyond.own_photos", description=main.__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", help="the photos, in folders or not")
+    parser.add_argument("folder", type=Path, help="the photos, in folders or not")
     parser.add_argument("--name", default="", help="of what is learned; default: the folder's name")
-    parser.add_argument("--search", type=Path, metavar="PHOTO", help="search what was learned by a photo")
-    parser.add_argument("-k", type=int, default=5, help="answers of a search (5)")
     given = parser.parse_args()
-    if (given.folder is None) == (given.search is None):
-        parser.error("name a folder of photos, or a photo with --search and --name")
 
     def work() -> None:
-        if given.search:
-            print(search(given.name, given.search, k=given.k).drop(columns="new").to_string())
-            return
         summary = learn(given.folder, name=given.name)
-        place = f"runs/{PROFILE}/learned/{summary['name']}"
+        place = f"runs/{PROFILE}/growth/{summary['name']}"
         print(
             f"learned from {summary['photos']} photos, {summary['left_out']} left out "
             f"({place}/problems.csv); {place}/{BEST_NAME}, {summary['seconds']:.0f} s\n"
-            f"search: python -m solesearch.beyond.own_photos --name {summary['name']} --search PHOTO"
+            f"search: python -m solesearch.beyond.growth {PROFILE} --name {summary['name']} --search PHOTO"
         )
 
     return exit_status(work)
