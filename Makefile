@@ -103,7 +103,7 @@ add: $(READY) ## make add DATA=folder: new photos for a profile (PROFILE=sample,
 	@test -n "$(DATA)" || { echo "say where the new photos are: make add PROFILE=paper DATA=/path/to/folder"; exit 2; }
 	@$(BIN)/python -m solesearch.beyond.growth $(or $(PROFILE),sample) "$(DATA)" $(if $(MODEL),--model "$(MODEL)") $(if $(STEPS),--steps $(STEPS)) $(if $(NAME),--name "$(NAME)")
 
-learn: $(READY) ## make learn DATA=folder: the best kind of model, learned from your photos alone, in minutes (NAME)
+learn: $(READY) ## make learn DATA=folder: the best kind of model, learned from your photos alone, in a minute (NAME)
 	@test -n "$(DATA)" || { echo "say where the photos are: make learn DATA=/path/to/folder"; exit 2; }
 	@$(BIN)/python -m solesearch.beyond.own_photos "$(DATA)" $(if $(NAME),--name "$(NAME)")
 
